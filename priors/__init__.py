@@ -1,0 +1,2 @@
+"""Catalogue of priors, installed as `sbirules.priors`."""
+__all__ = []

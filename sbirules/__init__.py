@@ -1,0 +1,3 @@
+"""sbirules."""
+from sbirules import tasks
+from sbirules.polynomial import PolynomialRule

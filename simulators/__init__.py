@@ -1,0 +1,6 @@
+"""Catalogue of simulators, installed as `sbirules.simulators`."""
+
+from .miconi import MICONI_THETA_33, miconi2017
+from .rate_rnn import RateRNN
+
+__all__ = ["MICONI_THETA_33", "RateRNN", "miconi2017"]

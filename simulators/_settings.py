@@ -1,0 +1,135 @@
+"""Settings of `RateRNN`, checked one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sbirules import _check
+from sbirules.task import TrialTensors
+
+from ._episode import NONLINEARITIES
+
+__all__ = ["Settings"]
+
+Mask = Tensor | float | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that defines a `RateRNN` beside its family, task and summaries; see there for the meaning."""
+
+    num_units: int = 64
+    num_trials: int = 400
+    gain: float = 1.5
+    tau: float = 30.0
+    dt: float = 5.0
+    nonlinearity: str = "tanh"
+    clamped: Mapping[int, float] = field(default_factory=lambda: {1: 1.0, 10: 1.0, 11: -1.0})
+    readout: int | Tensor | str = 0
+    kick_rate: float = 3.0
+    kick_size: float = 1.0
+    kick_start: int = 0
+    trace_start: int = 0
+    tau_xbar: float = 0.0
+    reset_xbar: bool = True
+    warm_up: int = 20
+    expectation_share: float = 0.25
+    initial_expectation: float | None = None
+    error_factor: bool = False
+    max_weight_change: float = math.inf
+    mask: Mask = None
+    dale: bool = False
+    excitatory: float = 0.8
+    input_to_readout: bool = True
+    criterion: float = 0.5
+    divergence: float = 100.0
+
+    def __post_init__(self) -> None:
+        _check.whole("num_units", self.num_units, 1)
+        for name in ("num_trials",):
+            _check.whole(name, getattr(self, name), 1)
+        for name in ("warm_up", "kick_start", "trace_start"):
+            _check.whole(name, getattr(self, name), 0)
+        for name in ("gain", "tau", "dt", "criterion", "divergence"):
+            _check.above(name, getattr(self, name), 0.0)
+        for name in ("kick_rate", "kick_size", "tau_xbar"):
+            _check.at_least(name, getattr(self, name), 0.0)
+        _check.above("max_weight_change", self.max_weight_change, 0.0, infinite=True)
+        _check.share("expectation_share", self.expectation_share)
+        _check.share("excitatory", self.excitatory)
+        _check.known("nonlinearity", self.nonlinearity, tuple(NONLINEARITIES))
+        if self.dt > self.tau:
+            raise ValueError(f"dt must not exceed tau = {self.tau:g} ms, got {self.dt:g} ms.")
+        if self.kick_rate * self.dt > 1000.0:
+            raise ValueError(
+                f"kick_rate times dt must be at most one kick per step, got {self.kick_rate:g} Hz at {self.dt:g} ms."
+            )
+        if self.initial_expectation is not None:
+            _check.finite("initial_expectation", self.initial_expectation)
+        self._check_units()
+        self._check_mask()
+
+    def _check_units(self) -> None:
+        for unit, x in self.clamped.items():
+            if not 0 <= unit < self.num_units:
+                raise ValueError(
+                    f"clamped names unit {unit}, but units run from 0 to {self.num_units - 1}; "
+                    f"pass clamped={{}} or other units."
+                )
+            _check.finite(f"clamped[{unit}]", x)
+        n = self.num_units
+        if isinstance(self.readout, Tensor):
+            if tuple(self.readout.shape) != (n,) or not torch.isfinite(self.readout).all():
+                raise ValueError(
+                    f"readout weights must be finite of shape ({n},), got {tuple(self.readout.shape)}."
+                )
+        elif isinstance(self.readout, str):
+            _check.known("readout", self.readout, ("random",))
+        elif not 0 <= _check.whole("readout", self.readout, 0) < n:
+            raise ValueError(f"readout must be a unit from 0 to {n - 1}, got {self.readout}.")
+        elif self.readout in self.clamped:
+            raise ValueError(f"readout is unit {self.readout}, which is clamped and cannot answer; choose another.")
+
+    def _check_mask(self) -> None:
+        n = self.num_units
+        if isinstance(self.mask, Tensor):
+            if tuple(self.mask.shape) != (n, n) or self.mask.dtype != torch.bool:
+                raise ValueError(
+                    f"mask must be boolean of shape ({n}, {n}) as (post, pre), or a density in (0, 1], "
+                    f"got {self.mask.dtype} of shape {tuple(self.mask.shape)}."
+                )
+            if not self.mask.any():
+                raise ValueError("mask has no synapse.")
+        elif self.mask is not None:
+            _check.share("mask (a density)", self.mask)
+
+    def check_task(self, tensors: TrialTensors) -> None:
+        """Raises ValueError if the read-out cannot reach the task's targets."""
+        bounded_below = self.nonlinearity in ("threshold_linear", "sigmoid")
+        if bounded_below and isinstance(self.readout, int) and bool((tensors.targets < 0).any()):
+            raise ValueError(
+                f"rates of {self.nonlinearity} units are never negative, but the task has a target of "
+                f"{tensors.targets.min().item():g}; read out with weights (readout='random' or a tensor W_out)."
+            )
+
+    def config(self) -> dict[str, object]:
+        """Plain types for the manifest."""
+        out: dict[str, object] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if isinstance(value, Tensor):
+                value = value.tolist()
+            elif name == "clamped":
+                value = {str(k): float(v) for k, v in sorted(value.items())}
+            out[name] = value
+        return out
+
+    @property
+    def xbar_factor(self) -> float:
+        """What xbar keeps of itself per step."""
+        return math.exp(-self.dt / self.tau_xbar) if self.tau_xbar > 0 else 0.0

@@ -1,0 +1,62 @@
+"""Natural units: how much weight change a coefficient causes in untrained networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sbirules.streams import generator
+
+from ._episode import deviation_from_mean
+from ._learning import run_trial
+from ._network import Connectivity
+
+if TYPE_CHECKING:
+    from .rate_rnn import RateRNN
+
+__all__ = ["measure_raw_per_unit"]
+
+SEED = 20170213
+NUM_NETWORKS = 512
+BLOCK = 64
+CHANGE = 0.05  # weight change of one natural unit, in initial s.d. per unit of reward error
+
+
+def measure_raw_per_unit(simulator: RateRNN) -> Tensor:
+    """Raw value of one natural unit for each column of theta, `(D,)`, float64 on the CPU."""
+    s, family, task = simulator.settings, simulator.family, simulator.task
+    device, dtype = simulator.device, simulator.dtype
+    tensors = task.tensors(s.dt).to(device, dtype)
+    linear = [c.name for c in family.coefficients if c.linear]
+    squares = torch.zeros(len(linear), dtype=torch.float64)
+    synapses = 0.0
+    for block in range(NUM_NETWORKS // BLOCK):
+        net, noise = simulator._draw([SEED, block], BLOCK, {})
+        kernel = net.weights.mT.contiguous()
+        mask = torch.ones_like(net.weights) if net.mask is None else net.mask.to(dtype).expand_as(net.weights)
+        for c in range(task.num_types):
+            types = torch.full((BLOCK,), c, device=device)
+            trial = run_trial(s, task, tensors, net, kernel, types, 0, noise)
+            x0 = trial.x[:, 0]
+            deviation, _ = deviation_from_mean(trial.x, x0, s.xbar_factor)
+            rate, deviation = trial.rate[:, s.trace_start : -1], deviation[:, s.trace_start :]
+            for i, name in enumerate(linear):
+                theta = {
+                    p.name: rate.new_full((BLOCK, 1, 1), 1.0 if p.name == name else 0.0 if p.linear else p.default)
+                    for p in family.coefficients
+                }
+                trace = family.trace(theta, rate, deviation, kernel.mT, s.dt, None) * mask
+                squares[i] += float((trace.double() ** 2).sum())
+            synapses += float(mask.sum())
+    target = CHANGE * Connectivity(s.num_units, s.gain, s.mask, s.dale, s.excitatory).initial_sd
+    size = torch.sqrt(squares / synapses)
+    raw = dict(zip(linear, (target / size).tolist(), strict=True))
+    dead = [name for name, value in raw.items() if not 0 < value < float("inf")]
+    if dead:
+        raise ValueError(
+            f"natural units cannot be measured: {dead[0]} causes no finite weight change in untrained networks; "
+            f"drop the term, or declare its Coefficient with linear=False to give it unit 1."
+        )
+    return torch.tensor([raw.get(name, 1.0) for name in family.names], dtype=torch.float64)

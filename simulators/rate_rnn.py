@@ -1,0 +1,270 @@
+"""`RateRNN`: a recurrent network of rate units that learns by a three-factor rule (Eq. 1-5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules import _check
+from sbirules.rules import RuleFamily
+from sbirules.simulator import Simulator
+from sbirules.streams import Key, generator, global_seed
+from sbirules.summaries import SummaryLike
+from sbirules.task import Task
+from sbirules.trajectory import Trajectory
+
+from ._learning import Networks, Noise, learn
+from ._network import Connectivity
+from ._settings import Settings
+from ._units import measure_raw_per_unit
+
+__all__ = ["RateRNN"]
+
+# Rows drawn from one set of streams, and run as one batch. Fixed, because draws are keyed by block.
+BLOCK = {"cpu": 128, "cuda": 8192}
+NETWORK, TRIALS, INPUTS, HOST = range(4)  # streams of a block
+
+DEFAULT_SUMMARIES = ("learned", "final_error", "error_change", "mean_rate", "learning_curve")
+
+
+class RateRNN(Simulator):
+    r"""A plastic recurrent rate network learning a task.
+
+        tau dx/dt = -x + W r + W_in u,    r = phi(x),    z = W_out r or one unit's rate
+        dw_ij     = e_ij (R - Rbar) - w_ij / tau_w      after each trial, with Rbar per trial type
+
+    Order of one step: x is updated with r, kicked and clamped; the trace grows with the r that drove the
+    step and with xbar - x'; then xbar moves towards x'. Defaults are the protocol of Miconi (2017) with a
+    coarser step. Times in ms.
+
+    Arguments:
+        family: The rule family.
+        task: The task.
+        summaries: Named summaries that `simulator(theta)` returns, by name or as `Summary`.
+        num_units: N.
+        num_trials: Trials of a session, unless a sequence is given.
+        gain: g; initial weights have s.d. g / sqrt(K) for mean in-degree K.
+        tau: Time constant of the units.
+        dt: Euler step.
+        nonlinearity: `"tanh"`, `"threshold_linear"` or `"sigmoid"`.
+        clamped: Units held at a fixed x, by index.
+        readout: Index of the read-out unit, weights W_out `(N,)`, or `"random"` for W_out ~ N(0, 1/N).
+        kick_rate: Rate of the exploratory kicks of each unit, in Hz.
+        kick_size: Kicks are uniform in +-kick_size, added to x.
+        kick_start: First step that may be kicked.
+        trace_start: First step that enters the trace.
+        tau_xbar: Time constant of xbar; 0 makes it the previous step's x.
+        reset_xbar: Whether xbar starts each trial at x(0); else it is carried over.
+        warm_up: Trials before plasticity starts.
+        expectation_share: Weight of the newest reward in Rbar.
+        initial_expectation: Rbar before the first trial; None takes the first reward of each type.
+        error_factor: Multiply dw by the mean error -Rbar (Miconi's program).
+        max_weight_change: Clip |dw| per trial (Miconi's program).
+        mask: Existing synapses, boolean `(N, N)` as (post, pre), or a density.
+        dale: Excitatory columns +|n|, inhibitory -4|n|; signs are kept under plasticity.
+        excitatory: Share of excitatory units.
+        input_to_readout: Whether the read-out unit gets task input.
+        criterion: A trial is correct when its error is below this.
+        divergence: A network has diverged when |w| exceeds this many initial s.d.
+        device: Any torch device.
+        dtype: torch.float32 or torch.float64.
+
+    Example:
+        >>> simulator = RateRNN(PolynomialRule(degree=3), DelayedDiscrimination())
+        >>> x = simulator(prior.sample((100,)))
+    """
+
+    def __init__(
+        self,
+        family: RuleFamily,
+        task: Task,
+        *,
+        summaries: Sequence[SummaryLike] = DEFAULT_SUMMARIES,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        **settings: Any,
+    ) -> None:
+        for name in settings:
+            _check.known("RateRNN's argument", name, tuple(Settings.__dataclass_fields__))
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
+        super().__init__(family, task, summaries)
+        self.settings = Settings(**settings)
+        self.device, self.dtype = torch.device(device), dtype
+        self.settings.check_task(task.tensors(self.settings.dt))
+        self._raw_per_unit: Tensor | None = None
+
+    @property
+    def num_trials(self) -> int:  # type: ignore[override]
+        return self.settings.num_trials
+
+    @property
+    def raw_per_unit(self) -> Tensor:
+        r"""Raw value of one natural unit of each column of theta, `(D,)`, measured once.
+
+        A coefficient of 1 causes a root-mean-square weight change, per trial and unit of reward error, of
+        5 % of the initial weight s.d.: over synapses, trial types and 512 untrained networks at a fixed
+        seed, without decay of the trace and with kicks. Coefficients in which the trace is not linear,
+        and time constants, keep unit 1.
+        """
+        if self._raw_per_unit is None:
+            self._raw_per_unit = measure_raw_per_unit(self)
+        return self._raw_per_unit
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "simulator": "rate_rnn",
+            "family": self.family.config(),
+            "task": self.task.config(),
+            "settings": self.settings.config(),
+            "summaries": [s.config() for s in self.summaries],
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "raw_per_unit": dict(zip(self.names, self.raw_per_unit.tolist(), strict=True)),
+        }
+
+    def run(
+        self,
+        theta: Any,
+        *,
+        seed: Key | None = None,
+        trial_types: Any = None,
+        units: str = "natural",
+        weights: Any = None,
+        input_weights: Any = None,
+        initial_states: Any = None,
+        kicks: Any = None,
+        inputs: Any = None,
+        expectation: Any = None,
+        record: Sequence[int] = (),
+        keep_weights: bool = False,
+        **options: Any,
+    ) -> Trajectory:
+        """Learning runs, one fresh network per row of theta.
+
+        Whatever is random can be passed in, so that a run can be compared step by step with another
+        implementation.
+
+        Arguments:
+            theta: Rules `(batch, D)` or `(D,)`.
+            seed: Names the random streams; None draws one from torch's global stream.
+            trial_types: `(trials,)` or `(batch, trials)`, -1 past the end; None for the task's own.
+            units: `"natural"` or `"raw"`.
+            weights: Initial W, `(batch, N, N)` or `(N, N)` as (post, pre).
+            input_weights: W_in, `(batch, N, I)` or `(N, I)`.
+            initial_states: x(0) of each trial, `(batch, trials, N)` or `(trials, N)`.
+            kicks: Kicks of each step, `(batch, trials, T, N)` or `(trials, T, N)`, added to x.
+            inputs: Task input of each step, `(batch, trials, T, I)` or `(trials, T, I)`.
+            expectation: Rbar before the first trial, `(batch, C)` or `(C,)`.
+            record: Trials to record in full.
+            keep_weights: Whether to return the final weights.
+
+        Returns:
+            A `Trajectory` of `batch` networks.
+
+        Raises:
+            ValueError: If an argument has a wrong shape or a value that is not finite or out of bounds.
+        """
+        if options:
+            _check.known("RateRNN.run's argument", next(iter(options)), RUN_OPTIONS)
+        _check.known("units", units, ("natural", "raw"))
+        theta = _check.theta_matrix(theta, self.names).to(self.device, self.dtype)
+        raw = theta if units == "raw" else self.to_raw(theta)
+        self.family.check_raw(raw)
+        batch = len(raw)
+        types = self.sequence_matrix(trial_types, batch).to(self.device)
+        trials, n = types.shape[1], self.settings.num_units
+        wrong = [k for k in record if not 0 <= k < trials]
+        if wrong:
+            raise ValueError(f"record must name trials from 0 to {trials - 1}, got {wrong[0]}.")
+        tensors = self.task.tensors(self.settings.dt)
+        _, steps, channels = tensors.inputs.shape
+        given = {
+            "weights": self._given("weights", weights, batch, (n, n)),
+            "input_weights": self._given("input_weights", input_weights, batch, (n, channels)),
+            "initial_states": self._given("initial_states", initial_states, batch, (trials, n)),
+            "kicks": self._given("kicks", kicks, batch, (trials, steps, n)),
+            "inputs": self._given("inputs", inputs, batch, (trials, steps, channels)),
+            "expectation": self._given("expectation", expectation, batch, (self.task.num_types,)),
+        }
+        key = [global_seed() if seed is None else seed] if seed is None or isinstance(seed, int) else list(seed)
+        size = BLOCK.get(self.device.type, BLOCK["cuda"])
+        parts = []
+        for block, first in enumerate(range(0, batch, size)):
+            rows = slice(first, min(first + size, batch))
+            mine = {name: value[rows] for name, value in given.items() if value is not None}
+            net, noise = self._draw([*key, block], rows.stop - rows.start, mine)
+            parts.append(
+                learn(
+                    self.settings, self.family, self.task, net, raw[rows], types[rows], noise,
+                    record=sorted(set(record)), keep_weights=keep_weights,
+                )
+            )  # fmt: skip
+        return Trajectory.cat(parts)
+
+    def _given(self, name: str, value: Any, batch: int, shape: tuple[int, ...]) -> Tensor | None:
+        """A draw passed in by the user, checked and with a batch dimension."""
+        if value is None:
+            return None
+        value = torch.as_tensor(value).to(self.device, self.dtype)
+        if tuple(value.shape) not in (shape, (batch, *shape)):
+            raise ValueError(f"{name} must have shape {(batch, *shape)} or {shape}, got {tuple(value.shape)}.")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} must be finite.")
+        return value.expand(batch, *shape)
+
+    def _draw(self, key: list[int], batch: int, given: Mapping[str, Tensor]) -> tuple[Networks, Noise]:
+        """Networks and noise of one block; what was passed in replaces the draw."""
+        s, device, dtype = self.settings, self.device, self.dtype
+        stream = generator(key, NETWORK, device=device)
+        connectivity = Connectivity(s.num_units, s.gain, s.mask, s.dale, s.excitatory)
+        mask = connectivity.draw_mask(batch, stream)
+        weights = given.get("weights")
+        if weights is None:
+            weights = connectivity.draw(batch, mask, stream, dtype)
+        elif mask is not None:
+            weights = weights * mask
+        input_weights = given.get("input_weights")
+        if input_weights is None:
+            shape = (batch, s.num_units, self.task.tensors(s.dt).inputs.shape[2])
+            input_weights = 2 * torch.rand(shape, generator=stream, device=device, dtype=dtype) - 1
+            if not s.input_to_readout and isinstance(s.readout, int):
+                input_weights[:, s.readout] = 0.0
+        readout: Tensor | None = None
+        if isinstance(s.readout, Tensor):
+            readout = s.readout.to(device, dtype)[None]
+        elif isinstance(s.readout, str):
+            shape = (batch, s.num_units)
+            readout = torch.randn(shape, generator=stream, device=device, dtype=dtype) / math.sqrt(s.num_units)
+        expectation = given.get("expectation")
+        if expectation is None:
+            start = math.nan if s.initial_expectation is None else s.initial_expectation
+            expectation = torch.full((batch, self.task.num_types), start, device=device, dtype=dtype)
+        noise = Noise(
+            generator(key, TRIALS, device=device),
+            generator(key, INPUTS, device=device),
+            generator(key, HOST),
+            given,
+        )
+        return Networks(weights, input_weights, readout, mask, expectation), noise
+
+    def with_settings(self, **changes: Any) -> RateRNN:
+        """A simulator that differs in the given settings, e.g. `with_settings(num_trials=600)`."""
+        options = {**self.settings.__dict__, **changes}
+        kept = {"summaries": self.summaries, "device": self.device, "dtype": self.dtype}
+        kept.update({name: options.pop(name) for name in tuple(kept) if name in options})
+        other = RateRNN(self.family, self.task, **kept, **options)
+        same = replace(other.settings, num_trials=self.num_trials).config() == self.settings.config()
+        if same and other.dtype == self.dtype:  # natural units do not depend on what changed
+            other._raw_per_unit = self._raw_per_unit
+        return other
+
+
+RUN_OPTIONS = (
+    "seed", "trial_types", "units", "weights", "input_weights", "initial_states", "kicks", "inputs",
+    "expectation", "record", "keep_weights",
+)  # fmt: skip
