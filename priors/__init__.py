@@ -1,2 +1,5 @@
 """Catalogue of priors, installed as `sbirules.priors`."""
-__all__ = []
+
+from .independent import IndependentPrior, LogUniform, log_uniform, normal, uniform
+
+__all__ = ["IndependentPrior", "LogUniform", "log_uniform", "normal", "uniform"]

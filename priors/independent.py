@@ -1,0 +1,203 @@
+"""Priors under which coefficients are independent, in natural units, as torch distributions with names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution, Normal, Uniform, constraints
+
+from sbirules import _check
+from sbirules.rules import RuleFamily
+
+__all__ = ["IndependentPrior", "LogUniform", "log_uniform", "normal", "uniform"]
+
+Component = Distribution | tuple[float, float]
+
+
+class LogUniform(Distribution):
+    """Density proportional to 1/x on [low, high]: uniform in log x.
+
+    Arguments:
+        low: Lower end, above 0.
+        high: Upper end.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch's own idiom
+    has_rsample = True
+
+    def __init__(self, low: float, high: float) -> None:
+        low, high = _ordered("log_uniform", low, high)
+        if low <= 0:
+            raise ValueError(f"log_uniform: low must be greater than 0, got {low:g}.")
+        self.low, self.high = torch.tensor(low), torch.tensor(high)
+        super().__init__(validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.interval(self.low, self.high)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.high - self.low) / torch.log(self.high / self.low)
+
+    @property
+    def variance(self) -> Tensor:
+        return (self.high**2 - self.low**2) / (2 * torch.log(self.high / self.low)) - self.mean**2
+
+    def rsample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
+        u = torch.rand(Size(sample_shape))
+        return (torch.log(self.low) + u * torch.log(self.high / self.low)).exp().clamp(self.low, self.high)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        inside = (value >= self.low) & (value <= self.high)
+        density = -torch.log(value.clamp(min=1e-30)) - torch.log(torch.log(self.high / self.low))
+        return torch.where(inside, density, -math.inf)
+
+
+class IndependentPrior(Distribution):
+    """Independent univariate distributions, one per coefficient.
+
+    Drops into `sbi` as a prior over theta `(batch, D)`.
+
+    Arguments:
+        components: Univariate torch distributions by coefficient name, in the order of theta's columns.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch's own idiom
+
+    def __init__(self, components: Mapping[str, Distribution]) -> None:
+        if not components:
+            raise ValueError("a prior needs at least one component.")
+        for name, component in components.items():
+            if not isinstance(component, Distribution) or component.batch_shape or component.event_shape:
+                raise ValueError(
+                    f"{name}: a component must be a univariate torch distribution, "
+                    f"got {component!r}; use for instance Normal(0.0, 1.0)."
+                )
+        self.components = dict(components)
+        super().__init__(event_shape=Size([len(components)]), validate_args=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of theta."""
+        return tuple(self.components)
+
+    @property
+    def log_scale(self) -> tuple[bool, ...]:
+        """Which columns are best seen on a log scale."""
+        return tuple(isinstance(c, LogUniform) for c in self.components.values())
+
+    @property
+    def support(self) -> constraints.Constraint:
+        supports = [c.support for c in self.components.values()]
+        if all(isinstance(s, constraints.interval) for s in supports):
+            low = torch.stack([torch.as_tensor(s.lower_bound, dtype=torch.float32) for s in supports])
+            high = torch.stack([torch.as_tensor(s.upper_bound, dtype=torch.float32) for s in supports])
+            return constraints.independent(constraints.interval(low, high), 1)
+        if all(s is constraints.real for s in supports):
+            return constraints.independent(constraints.real, 1)
+        return constraints.stack(supports, dim=-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.stack([torch.as_tensor(c.mean) for c in self.components.values()])
+
+    @property
+    def variance(self) -> Tensor:
+        return torch.stack([torch.as_tensor(c.variance) for c in self.components.values()])
+
+    def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
+        shape = Size(sample_shape)
+        return torch.stack([c.sample(shape) for c in self.components.values()], dim=-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density `(...)` of theta `(..., D)`; -inf outside the support."""
+        parts = []
+        for component, column in zip(self.components.values(), value.unbind(dim=-1), strict=True):
+            # torch distributions raise or extrapolate outside their support, depending on a global switch
+            inside = component.support.check(column)
+            safe = torch.where(inside, column, torch.as_tensor(component.mean).to(column))
+            parts.append(torch.where(inside, component.log_prob(safe), -math.inf))
+        return torch.stack(parts).sum(dim=0)
+
+    def config(self) -> dict[str, Any]:
+        """Plain types for the manifest."""
+        return {name: _describe(c) for name, c in self.components.items()}
+
+
+def _describe(component: Distribution) -> dict[str, Any]:
+    """The class of a component and its numbers."""
+    out: dict[str, Any] = {"name": type(component).__name__}
+    for key, value in sorted(vars(component).items()):
+        if isinstance(value, Tensor) and value.ndim == 0:
+            out[key] = value.item()
+    return out
+
+
+def _ordered(what: str, low: float, high: float) -> tuple[float, float]:
+    _check.finite(f"{what}: low", low)
+    _check.finite(f"{what}: high", high)
+    if not low < high:
+        raise ValueError(f"{what}: low must be less than high, got low={low:g}, high={high:g}; swap them?")
+    return float(low), float(high)
+
+
+def log_uniform(low: float, high: float) -> LogUniform:
+    """Uniform in the logarithm on [low, high]; for time constants, in their own unit (ms, trials)."""
+    return LogUniform(low, high)
+
+
+def _build(family: RuleFamily, default: Distribution | None, special: Mapping[str, Component]) -> IndependentPrior:
+    for name in special:
+        _check.known("prior of", name, family.names)
+    components: dict[str, Distribution] = {}
+    for p in family.parameters:
+        given: Component | None = special.get(p.name, default)
+        if p.name not in special and not p.linear:
+            raise ValueError(
+                f"{p.name} is not measured in natural units and needs a prior of its own, "
+                f"for instance {p.name}=log_uniform(50, 5000)."
+            )
+        if isinstance(given, tuple):
+            given = Uniform(*_ordered(p.name, *given), validate_args=False)
+        if not isinstance(given, Distribution):
+            raise ValueError(f"{p.name}: a prior must be (low, high) or a univariate torch distribution.")
+        support = given.support
+        low = float(getattr(support, "lower_bound", -math.inf))
+        high = float(getattr(support, "upper_bound", math.inf))
+        # a linear coefficient is in natural units here, of which only the sign is known
+        legal = (p.low, p.high) if not p.linear else (0.0 if p.low >= 0 else -math.inf, 0.0 if p.high <= 0 else math.inf)
+        if low < legal[0] or high > legal[1]:
+            raise ValueError(
+                f"{p.name} must lie in [{legal[0]:g}, {legal[1]:g}], but its prior covers [{low:g}, {high:g}]."
+            )
+        components[p.name] = given
+    return IndependentPrior(components)
+
+
+def uniform(family: RuleFamily, low: float = -1.0, high: float = 1.0, **special: Component) -> IndependentPrior:
+    """Uniform over a box, in natural units.
+
+    Arguments:
+        family: The rule family.
+        low: Lower end for every coefficient.
+        high: Upper end.
+        special: Other priors by coefficient name: `(low, high)` or a univariate torch distribution, such
+            as `tau_e=log_uniform(50, 5000)`. Time constants need one.
+
+    Example:
+        >>> prior = uniform(PolynomialRule(degree=2, infer=["tau_e"]), -1, 1, tau_e=log_uniform(50, 5000))
+    """
+    low, high = _ordered("uniform", low, high)
+    return _build(family, Uniform(low, high, validate_args=False), special)
+
+
+def normal(family: RuleFamily, mean: float = 0.0, sd: float = 1.0, **special: Component) -> IndependentPrior:
+    """Independent normals, in natural units; `special` as for `uniform`."""
+    _check.finite("normal: mean", mean)
+    _check.above("normal: sd", sd, 0.0)
+    return _build(family, Normal(float(mean), float(sd), validate_args=False), special)
