@@ -128,6 +128,11 @@ class IndependentPrior(Distribution):
         """Plain types for the manifest."""
         return {name: _describe(c) for name, c in self.components.items()}
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> IndependentPrior:
+        """The prior that gave this `config()`."""
+        return cls({name: _rebuild(name, numbers) for name, numbers in config.items()})
+
 
 def _describe(component: Distribution) -> dict[str, Any]:
     """The class of a component and its numbers."""
@@ -136,6 +141,14 @@ def _describe(component: Distribution) -> dict[str, Any]:
         if isinstance(value, Tensor) and value.ndim == 0:
             out[key] = value.item()
     return out
+
+
+def _rebuild(name: str, config: Mapping[str, Any]) -> Distribution:
+    kinds = {"LogUniform": LogUniform, "Uniform": Uniform, "Normal": Normal}
+    numbers = {k: float(v) for k, v in config.items() if k != "name"}
+    _check.known(f"prior of {name}", config["name"], tuple(kinds))
+    options = {} if config["name"] == "LogUniform" else {"validate_args": False}
+    return kinds[config["name"]](**numbers, **options)
 
 
 def _ordered(what: str, low: float, high: float) -> tuple[float, float]:

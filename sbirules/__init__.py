@@ -1,3 +1,61 @@
-"""sbirules."""
-from sbirules import tasks
+"""Simulation-based inference over families of synaptic plasticity rules.
+
+    import sbirules as sr
+    from sbirules.simulators import RateRNN
+    from sbirules.priors import uniform
+
+sbi, zuko, ArviZ and pyro are imported when they are used.
+"""
+
+from sbirules import summaries, tasks
+from sbirules.check import CurveBand, ConstraintCheck, TrialsCheck, check
+from sbirules.classifier import ClassifierSettings
+from sbirules.constraints import Constraints
+from sbirules.fit import fit
+from sbirules.likelihood import LikelihoodSettings
 from sbirules.polynomial import PolynomialRule
+from sbirules.posterior import Posterior
+from sbirules.report import report
+from sbirules.rules import Coefficient, RuleFamily
+from sbirules.sampling import SamplerSettings
+from sbirules.simulate import simulate
+from sbirules.simulator import Simulator
+from sbirules.store import SimulationStore
+from sbirules.study import Study
+from sbirules.summaries import Summary, summary
+from sbirules.task import Task, TrialTensors
+from sbirules.trajectory import Recording, Status, Trajectory
+from sbirules.trials import Trials
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClassifierSettings",
+    "Coefficient",
+    "ConstraintCheck",
+    "Constraints",
+    "CurveBand",
+    "LikelihoodSettings",
+    "PolynomialRule",
+    "Posterior",
+    "Recording",
+    "RuleFamily",
+    "SamplerSettings",
+    "SimulationStore",
+    "Simulator",
+    "Status",
+    "Study",
+    "Summary",
+    "Task",
+    "Trajectory",
+    "Trials",
+    "TrialsCheck",
+    "TrialTensors",
+    "check",
+    "fit",
+    "report",
+    "simulate",
+    "summaries",
+    "summary",
+    "tasks",
+]

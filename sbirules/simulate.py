@@ -103,6 +103,7 @@ def simulate(
         type_names=list(simulator.task.type_names),
         criterion=getattr(getattr(simulator, "settings", None), "criterion", 0.5),
         raw_per_unit=simulator.raw_per_unit.tolist(),
+        rows=None if table is None else count,
     )  # fmt: skip
     shards = range(-(-count // shard_size))
     todo = [k for k in shards if not target.has(k)]

@@ -64,7 +64,8 @@ class SimulationStore:
         if not (self.path / "manifest.json").is_file():
             raise ValueError(f"{self.path} is not a simulation store: it has no manifest.json.")
         self.manifest = read_json(self.path / "manifest.json")
-        self._limit = num_simulations
+        # a table of rules is filled up to whole shards; what was added is not shown
+        self._limit = num_simulations if num_simulations is not None else self.manifest.get("rows")
 
     @classmethod
     def create(cls, path: str | Path, config: Mapping[str, Any], seed: int, **facts: Any) -> SimulationStore:

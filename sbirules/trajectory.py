@@ -92,6 +92,13 @@ class Trajectory:
         """How many networks ended in which status."""
         return {s.name: int((self.status == s).sum()) for s in Status}
 
+    def rows(self, index: Tensor) -> Trajectory:
+        """Some of the networks, without recordings and weights."""
+        names = ("status", "trial_types", *self.PER_TRIAL)
+        picked = {name: getattr(self, name)[index] for name in names}
+        activity = {name: value[index] for name, value in self.activity.items()}
+        return replace(self, activity=activity, final_weights=None, recording=None, **picked)
+
     @staticmethod
     def cat(parts: list[Trajectory]) -> Trajectory:
         """Trajectories of several batches as one."""

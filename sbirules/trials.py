@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor
 
 from sbirules import _check
-from sbirules.task import Task
 from sbirules.trajectory import Status, Trajectory
 
 if TYPE_CHECKING:
@@ -51,15 +51,18 @@ class Trials:
     def subset(self, index: Sequence[int]) -> Trials:
         """Some of the learners, by position."""
         rows = torch.as_tensor(list(index))
+        return Trials(tuple(self.learners[i] for i in rows.tolist()), self.trajectory.rows(rows))
+
+    def digest(self) -> str:
+        """SHA-256 of the content: tells one table from another."""
         t = self.trajectory
-        cut = Trajectory(
-            t.status[rows], t.trial_types[rows], t.error[rows], t.output[rows], t.reward[rows], t.correct[rows],
-            num_types=t.num_types, type_names=t.type_names,
-        )  # fmt: skip
-        return Trials(tuple(self.learners[i] for i in rows.tolist()), cut)
+        parts = [t.trial_types.numpy().tobytes(), *(getattr(t, n).numpy().tobytes() for n in t.PER_TRIAL)]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     @staticmethod
-    def read(source: str | Path | pd.DataFrame | Trials, task: Task, criterion: float = 0.5) -> Trials:
+    def read(
+        source: str | Path | pd.DataFrame | Trials, type_names: Sequence[str], criterion: float = 0.5
+    ) -> Trials:
         """Trials from a CSV file or a DataFrame.
 
         Columns `learner`, `trial`, `trial_type` (a number, or a name of the task's types) and at least one
@@ -68,7 +71,7 @@ class Trials:
 
         Arguments:
             source: Path of a CSV file, or a DataFrame.
-            task: The task, for the trial types.
+            type_names: The task's trial types, `task.type_names`.
             criterion: Error below which a trial is correct.
 
         Raises:
@@ -90,10 +93,10 @@ class Trials:
                 table = pd.read_csv(path)
             except (ValueError, UnicodeDecodeError) as error:
                 raise ValueError(f"trials: {where} cannot be read as CSV: {error}.") from error
-        return _from_table(table, where, task, criterion)
+        return _from_table(table, where, tuple(type_names), criterion)
 
 
-def _from_table(table: pd.DataFrame, where: str, task: Task, criterion: float) -> Trials:
+def _from_table(table: pd.DataFrame, where: str, type_names: tuple[str, ...], criterion: float) -> Trials:
     missing = [c for c in ("learner", "trial", "trial_type") if c not in table.columns]
     if missing:
         raise ValueError(
@@ -112,7 +115,7 @@ def _from_table(table: pd.DataFrame, where: str, task: Task, criterion: float) -
             raise ValueError(f"{where}: learner {learner} is empty; give it at least one trial or leave it out.")
     values = {c: _numbers(table[c], where) for c in have}
     order = _numbers(table["trial"], where)
-    types = _types(table["trial_type"], where, task)
+    types = _types(table["trial_type"], where, type_names)
     if "correct" in values and not np.isin(values["correct"], (0.0, 1.0)).all():
         wrong = ~np.isin(values["correct"], (0.0, 1.0))
         raise ValueError(
@@ -147,7 +150,7 @@ def _from_table(table: pd.DataFrame, where: str, task: Task, criterion: float) -
         fields["correct"] = torch.where(torch.isnan(fields["error"]), torch.nan, correct)
     status = torch.full((len(groups),), int(Status.OK), dtype=torch.int8)
     trajectory = Trajectory(
-        status=status, trial_types=sequence, num_types=task.num_types, type_names=tuple(task.type_names), **fields
+        status=status, trial_types=sequence, num_types=len(type_names), type_names=type_names, **fields
     )
     return Trials(tuple(groups), trajectory)
 
@@ -168,14 +171,14 @@ def _numbers(column: pd.Series, where: str) -> np.ndarray:
     return values
 
 
-def _types(column: pd.Series, where: str, task: Task) -> np.ndarray:
-    names = {name: i for i, name in enumerate(task.type_names)}
-    numbers = {str(i): i for i in range(task.num_types)} | {f"{i}.0": i for i in range(task.num_types)}
+def _types(column: pd.Series, where: str, type_names: tuple[str, ...]) -> np.ndarray:
+    names = {name: i for i, name in enumerate(type_names)}
+    numbers = {str(i): i for i in range(len(type_names))} | {f"{i}.0": i for i in range(len(type_names))}
     given = [names.get(str(v).strip(), numbers.get(str(v).strip(), -1)) for v in column]
     out = np.array(given)
     if (out < 0).any():
         row = np.flatnonzero(out < 0)[0]
-        known = _check.listed(f"{i} ({name})" for i, name in enumerate(task.type_names))
+        known = _check.listed(f"{i} ({name})" for i, name in enumerate(type_names))
         raise ValueError(
             f"{where}: trial_type {column.to_numpy()[row]!r} in row {_first(out < 0)} is unknown to the task; "
             f"it knows {known}."

@@ -1,0 +1,73 @@
+"""Constraints: named intervals that a plausible rule's summaries fall in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules import _check
+
+__all__ = ["Constraints"]
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Closed intervals by summary name; all must hold in the same network.
+
+    Arguments:
+        intervals: `(low, high)` by name of a column of x; None or infinity for an open end.
+    """
+
+    intervals: Mapping[str, tuple[float, float]]
+
+    @staticmethod
+    def of(value: Mapping[str, Any] | Constraints) -> Constraints:
+        """Constraints from a mapping of names to `(low, high)`, checked.
+
+        Raises:
+            ValueError: If there is none, or an interval is not two numbers in order.
+        """
+        if isinstance(value, Constraints):
+            return value
+        if not isinstance(value, Mapping) or not value:
+            raise ValueError('constraints must name at least one summary, e.g. {"learned": (1, 1)}.')
+        return Constraints({str(name): _interval(str(name), pair) for name, pair in value.items()})
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raises ValueError if a name is not a column of x."""
+        for name in self.intervals:
+            _check.known("constraints", name, tuple(names))
+
+    def satisfied(self, x: Tensor, names: Sequence[str]) -> Tensor:
+        """Which rows of x `(n, S)` satisfy all constraints; a failed network (NaN) satisfies none."""
+        self.check(names)
+        inside = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for name, (low, high) in self.intervals.items():
+            column = x[:, list(names).index(name)]
+            # float32 columns of x against bounds in float64: 0.9 must contain 0.9
+            low32, high32 = (torch.tensor(v, dtype=x.dtype) for v in (low, high))
+            inside &= (column >= low32) & (column <= high32)
+        return inside & ~torch.isnan(x).any(dim=1)
+
+    def config(self) -> dict[str, list[float]]:
+        """Plain types for files."""
+        return {name: list(pair) for name, pair in self.intervals.items()}
+
+
+def _interval(name: str, pair: Any) -> tuple[float, float]:
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        raise ValueError(f"constraint {name} must be (low, high), got {pair!r}.")
+    ends = []
+    for end, value, default in (("low", pair[0], -math.inf), ("high", pair[1], math.inf)):
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            raise ValueError(f"constraint {name}: {end} must be a number or None, got {value!r}.")
+        ends.append(float(value))
+    if ends[0] > ends[1]:
+        raise ValueError(f"constraint {name}: low must not exceed high, got ({ends[0]:g}, {ends[1]:g}); swap them?")
+    return ends[0], ends[1]

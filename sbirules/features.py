@@ -1,0 +1,62 @@
+"""Standardised coefficients as networks see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Standardiser"]
+
+
+class Standardiser(nn.Module):
+    """Columns to zero mean and unit s.d., some of them on a log scale.
+
+    Arguments:
+        mean: `(D,)`, of the logarithm where `log` holds.
+        sd: `(D,)`.
+        log: Which columns are taken as logarithms.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+    def __init__(self, mean: Tensor, sd: Tensor, log: Sequence[bool]) -> None:
+        super().__init__()
+        self.log = tuple(log)
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("sd", sd.float())
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return len(self.log)
+
+    @classmethod
+    def of(cls, values: Tensor, log: Sequence[bool] | None = None) -> Standardiser:
+        """The standardiser of a sample `(n, D)`."""
+        log = tuple(log) if log is not None else (False,) * values.shape[1]
+        seen = _logged(values, log)
+        return cls(seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6), log)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (_logged(values, self.log) - self.mean) / self.sd
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it, beside its tensors."""
+        return {"log": list(self.log)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Standardiser:
+        """One of that shape, to load tensors into."""
+        n = len(config["log"])
+        return cls(torch.zeros(n), torch.ones(n), config["log"])
+
+
+def _logged(values: Tensor, log: Sequence[bool]) -> Tensor:
+    if not any(log):
+        return values
+    mask = torch.tensor(list(log))
+    return torch.where(mask, torch.log(values.clamp(min=1e-12)), values)

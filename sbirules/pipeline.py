@@ -1,0 +1,143 @@
+"""A study from start to end: simulate, fit, check, report. Each stage picks up where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from sbirules.check import ConstraintCheck, TrialsCheck, check
+from sbirules.classifier import ClassifierSettings
+from sbirules.files import plain, write_atomically, write_json
+from sbirules.fit import fit
+from sbirules.inference_data import inference_data
+from sbirules.likelihood import LikelihoodSettings
+from sbirules.posterior import Posterior
+from sbirules.report import make_figures, report
+from sbirules.results import summary
+from sbirules.sampling import SamplerSettings
+from sbirules.simulate import simulate
+from sbirules.store import SimulationStore
+from sbirules.study import Study
+
+__all__ = ["run_study"]
+
+
+def run_study(
+    study: Study,
+    folder: str | Path,
+    *,
+    num_workers: int | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Runs a study into a folder and returns the content of its summary.json.
+
+    Arguments:
+        study: The study.
+        folder: Where results go.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+        say: Called with a line of text as each stage starts.
+    """
+    folder = Path(folder)
+    s = study.sections
+    say("simulate: rules from the prior, one fresh network each")
+    store = simulate(
+        study.simulator, study.prior, s["simulate"]["num_simulations"], store=folder / "store",
+        seed=s["simulate"]["seed"], shard_size=s["simulate"].get("shard_size"), trial_types=study.trial_types,
+        num_workers=num_workers, progress=progress,
+    )  # fmt: skip
+    text = tomli_w.dumps(plain_toml(study.resolved()))
+    write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
+    say("fit: the posterior over rules")
+    posterior = fit_stage(study, store, folder, progress)
+    say("check: posterior rules on fresh networks")
+    checked = check_stage(study, posterior, folder, num_workers, progress)
+    say("report")
+    return report_stage(study, store, posterior, checked, folder, text)
+
+
+def plain_toml(value: Any) -> Any:
+    """Plain types that TOML knows: infinities stay numbers there."""
+    if isinstance(value, dict):
+        return {str(k): plain_toml(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_toml(v) for v in value]
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def fit_stage(study: Study, store: SimulationStore, folder: Path, progress: bool) -> Posterior:
+    """Fits and samples the posterior, unless the folder holds it already."""
+    s = study.sections["fit"]
+    asked = {
+        "fit": s,
+        "constraints": None if study.constraints is None else study.constraints.config(),
+        "data": None if study.trials is None else study.trials.digest(),
+        "store": store.manifest["hash"],
+        "simulations": len(store),
+        "seed": store.manifest["seed"],
+    }
+    key = hashlib.sha256(json.dumps(plain(asked), sort_keys=True).encode()).hexdigest()
+    if (folder / "posterior" / "posterior.json").is_file():
+        try:
+            posterior = Posterior.load(folder / "posterior", study.prior)
+        except ValueError:
+            posterior = None
+        if posterior is not None and posterior.facts.get("study") == key and posterior.chains is not None:
+            return posterior
+    posterior = fit(
+        store, study.prior, constraints=study.constraints, trials=study.trials,
+        all_of_networks=s.get("all_of_networks"), reliability=s.get("reliability"), summaries=s.get("summaries"),
+        classifier=study.settings("classifier", ClassifierSettings),
+        likelihood=study.settings("likelihood", LikelihoodSettings),
+        sampler=study.settings("sampler", SamplerSettings),
+        seed=s["seed"], progress=progress,
+    )  # fmt: skip
+    posterior.sample((s["num_samples"],), seed=s["seed"], progress=progress)
+    posterior.facts["study"] = key
+    posterior.save(folder / "posterior")
+    return posterior
+
+
+def check_stage(
+    study: Study, posterior: Posterior, folder: Path, num_workers: int | None, progress: bool
+) -> ConstraintCheck | TrialsCheck:
+    """Re-simulates posterior rules into the folder's `check/`, a folder of its own for each posterior."""
+    s = study.sections["check"]
+    place = folder / "check" / posterior.facts["study"][:12]
+    return check(
+        posterior, study.simulator, constraints=study.constraints, trials=study.trials, rules=s["rules"],
+        networks_per_rule=s.get("networks_per_rule"), folder=place, seed=s["seed"], num_workers=num_workers,
+        progress=progress,
+    )  # fmt: skip
+
+
+def report_stage(
+    study: Study,
+    store: SimulationStore,
+    posterior: Posterior,
+    checked: ConstraintCheck | TrialsCheck,
+    folder: Path,
+    text: str,
+) -> dict[str, Any]:
+    """Writes posterior.nc, summary.json, figures/ and report.html."""
+    data = inference_data(posterior, checked=checked, trials=study.trials)
+    write_atomically(folder / "posterior.nc", lambda path: data.to_netcdf(str(path), engine="h5netcdf"))
+    made = make_figures(posterior, study.simulator, checked)
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, (figure, _) in made.items():
+        target = folder / "figures" / f"{name}.png"
+        write_atomically(target, lambda path, f=figure: f.savefig(path, format="png"))  # type: ignore[misc]
+    title = f"Posterior over plasticity rules: {study.name}"
+    report(
+        folder / "report.html", posterior, study.simulator, checked=checked, store=store, study=text, title=title,
+        made=made,
+    )  # fmt: skip
+    content = summary(store, posterior, checked, study.trials)
+    write_json(folder / "summary.json", content)
+    return content

@@ -1,0 +1,88 @@
+"""What a posterior multiplies its prior with: the log-likelihood of what was asked or observed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sbirules.classifier import EventProbability
+from sbirules.likelihood import LearnerLikelihood
+
+__all__ = ["KINDS", "SuccessPotential", "TrialsPotential"]
+
+
+class SuccessPotential(nn.Module):
+    """Constraints hold in n of n networks: n log P(A | theta); or P(A | theta) >= reliability: 0 or -inf.
+
+    Arguments:
+        success: P(A | theta).
+        all_of_networks: n, or None.
+        reliability: Demanded probability, or None.
+    """
+
+    kind = "constraints"
+
+    def __init__(self, success: EventProbability, all_of_networks: int | None, reliability: float | None) -> None:
+        super().__init__()
+        self.success, self.all_of_networks, self.reliability = success, all_of_networks, reliability
+
+    def forward(self, theta: Tensor) -> Tensor:
+        log_p = self.success.log_prob(theta)
+        if self.reliability is not None:
+            return torch.where(log_p >= math.log(self.reliability), 0.0, -math.inf)
+        return (self.all_of_networks or 1) * log_p
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it, beside its tensors."""
+        return {
+            "success": self.success.config(),
+            "all_of_networks": self.all_of_networks,
+            "reliability": self.reliability,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SuccessPotential:
+        """One of that shape, to load tensors into."""
+        success = EventProbability.from_config(config["success"])
+        return cls(success, config["all_of_networks"], config["reliability"])
+
+
+class TrialsPotential(nn.Module):
+    """Trials of several learners that share a rule: the sum of their log-likelihoods.
+
+    Arguments:
+        likelihood: Of one learner.
+        x: Their summaries, `(L, S)`.
+        length: Their numbers of trials, `(L,)`.
+    """
+
+    kind = "trials"
+    x: Tensor
+    length: Tensor
+
+    def __init__(self, likelihood: LearnerLikelihood, x: Tensor, length: Tensor) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.register_buffer("x", x)
+        self.register_buffer("length", length)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        return self.likelihood.log_prob(theta, self.x, self.length)
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it, beside its tensors."""
+        return {"likelihood": self.likelihood.config(), "shape": list(self.x.shape)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> TrialsPotential:
+        """One of that shape, to load tensors into."""
+        learners, columns = config["shape"]
+        likelihood = LearnerLikelihood.from_config(config["likelihood"])
+        return cls(likelihood, torch.zeros(learners, columns), torch.zeros(learners, dtype=torch.long))
+
+
+KINDS = {kind.kind: kind for kind in (SuccessPotential, TrialsPotential)}

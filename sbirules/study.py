@@ -1,0 +1,316 @@
+"""Studies as TOML files: parsed, checked and resolved to objects."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch.distributions import Distribution
+
+from sbirules import _check, tasks
+from sbirules.classifier import ClassifierSettings
+from sbirules.constraints import Constraints
+from sbirules.likelihood import LikelihoodSettings
+from sbirules.polynomial import PolynomialRule
+from sbirules.rules import RuleFamily
+from sbirules.sampling import SamplerSettings
+from sbirules.simulator import Simulator
+from sbirules.summaries import CATALOGUE
+from sbirules.task import Task
+from sbirules.trials import Trials
+
+__all__ = ["FAMILIES", "PRIORS", "SIMULATORS", "TASKS", "Study"]
+
+FAMILIES: dict[str, Callable[..., RuleFamily]] = {"polynomial": PolynomialRule}
+TASKS: dict[str, Callable[..., Task]] = {
+    "delayed_discrimination": tasks.DelayedDiscrimination,
+    "delayed_non_match_to_sample": tasks.DelayedNonMatchToSample,
+    "selective_integration": tasks.SelectiveIntegration,
+}
+# The catalogues beside the core, found by name so that the core does not import them
+SIMULATORS = {"rate_rnn": "sbirules.simulators:RateRNN", "miconi2017": "sbirules.simulators:miconi2017"}
+PRIORS = {"uniform": "sbirules.priors:uniform", "normal": "sbirules.priors:normal"}
+COMPONENTS = {"log_uniform": "sbirules.priors:log_uniform", "uniform": "", "normal": "torch.distributions:Normal"}
+
+SECTIONS: dict[str, tuple[str, ...] | None] = {  # None: keys depend on the name that is chosen
+    "rule": None,
+    "task": None,
+    "simulator": None,
+    "prior": None,
+    "simulate": ("num_simulations", "seed", "shard_size"),
+    "constraints": None,
+    "data": ("trials",),
+    "fit": ("all_of_networks", "reliability", "num_samples", "seed", "summaries", "classifier", "likelihood", "sampler"),
+    "check": ("rules", "networks_per_rule", "seed"),
+}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "rule": {"family": "polynomial"},
+    "task": {"name": "delayed_discrimination"},
+    "simulator": {"name": "rate_rnn"},
+    "prior": {"name": "uniform"},
+    "simulate": {"num_simulations": 4096, "seed": 0},
+    "fit": {"num_samples": 2000, "seed": 0},
+    "check": {"rules": 128, "seed": 0},
+}
+
+
+def _load(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A resolved study.
+
+    Arguments:
+        name: Name of the study file without its ending.
+        sections: All settings by section, defaults filled in, plain types; written to `study.toml`.
+        simulator: The simulator.
+        prior: The prior.
+        constraints: What is asked of the rules, or None.
+        trials: Or the observed learners, or None.
+    """
+
+    name: str
+    sections: Mapping[str, Mapping[str, Any]]
+    simulator: Simulator
+    prior: Distribution
+    constraints: Constraints | None
+    trials: Trials | None
+
+    @staticmethod
+    def read(path: str | Path, *, trust: bool = False) -> Study:
+        """A study from a TOML file; relative paths in it are relative to the file.
+
+        Arguments:
+            path: The file.
+            trust: Whether names of the form "module:Class" may import a user's own code.
+
+        Raises:
+            ValueError: If the file is missing or not TOML, a key is unknown, or a value breaks its rule.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ValueError(f"there is no study file {path}.")
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not valid TOML: {error}.") from error
+        return Study.of(content, name=path.stem, folder=path.parent, trust=trust)
+
+    @staticmethod
+    def of(content: Mapping[str, Any], *, name: str, folder: str | Path = ".", trust: bool = False) -> Study:
+        """A study from the content of a TOML file."""
+        for key, section in content.items():
+            _key("section", key, tuple(SECTIONS))
+            if not isinstance(section, Mapping):
+                raise ValueError(f"[{key}] must be a table of settings, got {section!r}.")
+            allowed = SECTIONS[key]
+            for inner in section if allowed is not None else ():
+                _key(f"key in [{key}]", inner, allowed or ())
+        if ("constraints" in content) == ("data" in content):
+            raise ValueError("a study needs exactly one of [constraints] and [data].")
+        sections = {key: {**DEFAULTS.get(key, {}), **content.get(key, {})} for key in SECTIONS}
+        family = _build("rule", "family", sections["rule"], FAMILIES, RuleFamily, trust)
+        task = _build("task", "name", sections["task"], TASKS, Task, trust)
+        constraints = Constraints.of(sections["constraints"]) if "constraints" in content else None
+        trials = None
+        if "data" in content:
+            if "trials" not in sections["data"]:
+                raise ValueError("[data] needs the key trials, the path of a CSV file.")
+            table = (Path(folder) / str(sections["data"]["trials"])).resolve()
+            criterion = sections["simulator"].get("criterion", 0.5)
+            trials = Trials.read(table, task.type_names, criterion)
+            sections["data"]["trials"] = str(table)
+            sections["simulator"].setdefault("num_trials", int(trials.num_trials.max()))
+        simulator = _simulator(sections["simulator"], family, task, constraints, trust)
+        prior = _prior(sections["prior"], family)
+        study = Study(name, sections, simulator, prior, constraints, trials)
+        study.check_numbers()
+        if constraints is not None:
+            constraints.check(simulator.summary_names)
+        return study
+
+    def check_numbers(self) -> None:
+        """Checks the settings of [simulate], [fit] and [check]."""
+        simulate, fit, check = (self.sections[k] for k in ("simulate", "fit", "check"))
+        _check.whole("[simulate] num_simulations", simulate["num_simulations"], 1)
+        for section, values in (("simulate", simulate), ("fit", fit), ("check", check)):
+            _check.whole(f"[{section}] seed", values["seed"], 0)
+        _check.whole("[fit] num_samples", fit["num_samples"], 1)
+        _check.whole("[check] rules", check["rules"], 2)
+        for key, section, bound in (
+            ("shard_size", "simulate", 1),
+            ("all_of_networks", "fit", 1),
+            ("networks_per_rule", "check", 1),
+        ):
+            if key in self.sections[section]:
+                _check.whole(f"[{section}] {key}", self.sections[section][key], bound)
+        if "reliability" in fit:
+            _check.share("[fit] reliability", fit["reliability"])
+        if self.constraints is None:
+            for key in ("all_of_networks", "reliability"):
+                if key in fit:
+                    raise ValueError(f"[fit] {key} belongs to studies with [constraints], not with [data].")
+            if "networks_per_rule" in check and check["networks_per_rule"] != len(self.trials or ()):
+                raise ValueError("[check] networks_per_rule is the number of learners in a study with [data]; leave it out.")
+        elif "all_of_networks" in fit and "reliability" in fit:
+            raise ValueError("[fit] takes all_of_networks or reliability, not both.")
+        self.settings("classifier", ClassifierSettings)
+        self.settings("likelihood", LikelihoodSettings)
+        self.settings("sampler", SamplerSettings)
+
+    def settings(self, key: str, kind: type[Any]) -> Any:
+        """Estimator settings from [fit.key], or None for the defaults."""
+        given = self.sections["fit"].get(key)
+        if given is None:
+            return None
+        known = {f.name: f for f in fields(kind)}
+        for name in given:
+            _key(f"key in [fit.{key}]", name, tuple(known))
+        return kind(**given)
+
+    @property
+    def trial_types(self) -> Any:
+        """Sequences of trial types to simulate: the learners', or the task's own (None)."""
+        return None if self.trials is None else self.trials.trial_types
+
+    def resolved(self) -> dict[str, Any]:
+        """What `study.toml` holds: every setting, defaults included, in types that TOML knows."""
+        out = {k: _toml(v) for k, v in self.sections.items() if v}
+        out["simulator"] = {**_toml(getattr(self.simulator, "settings", None)), **out["simulator"]}
+        return out
+
+
+def _key(what: str, name: str, allowed: tuple[str, ...]) -> None:
+    if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown {what}: {name!r}{hint} Allowed: {_check.listed(allowed)}.")
+
+
+def _options(maker: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of a maker's arguments, without those that a study fills in."""
+    taken = ("self", "family", "task", "args", "kwargs", "settings", "changes", "special")
+    return tuple(p for p in inspect.signature(maker).parameters if p not in taken)
+
+
+def _build(
+    section: str, key: str, given: Mapping[str, Any], catalogue: Mapping[str, Callable[..., Any]], kind: type, trust: bool
+) -> Any:
+    """An object of the catalogue, or of a user's "module:Class"."""
+    name, options = given[key], {k: v for k, v in given.items() if k != key}
+    maker = _own(f"[{section}] {key}", name, trust) if ":" in str(name) else None
+    if maker is None:
+        _check.known(f"[{section}] {key}", name, tuple(catalogue))
+        maker = catalogue[name]
+    allowed = _options(maker)
+    for option in options:
+        _key(f"key in [{section}]", option, (key, *allowed))
+    made = _call(f"[{section}]", maker, **options)
+    if not isinstance(made, kind):
+        raise ValueError(f"[{section}] {key} = {name!r} made a {type(made).__name__}, not a {kind.__name__}.")
+    return made
+
+
+def _own(where: str, reference: str, trust: bool) -> Callable[..., Any]:
+    if not trust:
+        raise ValueError(f"{where} = {reference!r} would run code of your own; pass --trust to allow it.")
+    try:
+        return _load(reference)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where} = {reference!r} cannot be imported: {error}.") from error
+
+
+def _call(where: str, maker: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Calls a maker; its complaints name the section."""
+    try:
+        return maker(*args, **options)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _simulator(
+    given: Mapping[str, Any], family: RuleFamily, task: Task, constraints: Constraints | None, trust: bool
+) -> Simulator:
+    from sbirules.simulators._settings import Settings  # the only simulator settings a study can name
+
+    options = {k: v for k, v in given.items() if k != "name"}
+    name = given["name"]
+    if ":" in str(name):
+        maker = _own("[simulator] name", name, trust)
+    else:
+        _check.known("[simulator] name", name, tuple(SIMULATORS))
+        maker = _load(SIMULATORS[name])
+        for key in options:
+            _key("key in [simulator]", key, ("name", "summaries", *(f.name for f in fields(Settings))))
+    if "clamped" in options:
+        options["clamped"] = {int(k): float(v) for k, v in options["clamped"].items()}
+    if constraints is not None and "summaries" not in options:
+        stems = [n.split("[")[0] for n in constraints.intervals]
+        for stem in stems:
+            _check.known("constraints", stem, tuple(CATALOGUE))
+        default = importlib.import_module("sbirules.simulators.rate_rnn").DEFAULT_SUMMARIES
+        options["summaries"] = list(dict.fromkeys((*default, *stems)))
+    if name == "miconi2017":
+        return _call("[simulator]", maker, task, family, **options)
+    return _call("[simulator]", maker, family, task, **options)
+
+
+def _prior(given: Mapping[str, Any], family: RuleFamily) -> Distribution:
+    _check.known("[prior] name", given["name"], tuple(PRIORS))
+    maker = _load(PRIORS[given["name"]])
+    options: dict[str, Any] = {}
+    allowed = _options(maker)
+    for key, value in given.items():
+        if key == "name":
+            continue
+        _key("key in [prior]", key, ("name", *allowed, *family.names))
+        options[key] = _component(key, value) if isinstance(value, Mapping) else value
+        if key in family.names and not isinstance(value, Mapping):
+            raise ValueError(f'[prior.{key}] must be a table such as name = "log_uniform", low = 50, high = 5000.')
+    return _call("[prior]", maker, family, **options)
+
+
+def _component(key: str, given: Mapping[str, Any]) -> Any:
+    name = given.get("name", "uniform")
+    _check.known(f"[prior.{key}] name", name, tuple(COMPONENTS))
+    allowed = {"normal": ("mean", "sd")}.get(name, ("low", "high"))
+    for inner in given:
+        _key(f"key in [prior.{key}]", inner, ("name", *allowed))
+    missing = [a for a in allowed if a not in given]
+    if missing:
+        raise ValueError(f"[prior.{key}] lacks {missing[0]}.")
+    numbers = [_check.finite(f"[prior.{key}] {a}", given[a]) for a in allowed]
+    if name == "uniform":
+        return (numbers[0], numbers[1])
+    return _call(f"[prior.{key}]", _load(COMPONENTS[name]), *numbers)
+
+
+def _toml(value: Any) -> Any:
+    """Settings as TOML can hold them: no None, keys as strings."""
+    if value is None:
+        return {}
+    if hasattr(value, "__dataclass_fields__"):
+        value = {f.name: getattr(value, f.name) for f in fields(value) if _worth_writing(value, f)}
+    if isinstance(value, Mapping):
+        return {str(k): _toml(v) for k, v in value.items() if v is not None}
+    if isinstance(value, (list, tuple)):
+        return [_toml(v) for v in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value
+
+
+def _worth_writing(value: Any, f: Any) -> bool:
+    """All settings but those that are None by default and left so."""
+    content = getattr(value, f.name)
+    return content is not None and not (f.default is not MISSING and content == f.default == math.inf)
