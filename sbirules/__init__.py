@@ -9,8 +9,8 @@ sbi, zuko, ArviZ and pyro are imported when they are used.
 
 from sbirules import summaries, tasks
 from sbirules.check import CurveBand, ConstraintCheck, TrialsCheck, check
-from sbirules.classifier import ClassifierSettings
 from sbirules.constraints import Constraints
+from sbirules.ensemble import EnsembleSettings
 from sbirules.fit import fit
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.polynomial import PolynomialRule
@@ -30,7 +30,7 @@ from sbirules.trials import Trials
 __version__ = "0.1.0"
 
 __all__ = [
-    "ClassifierSettings",
+    "EnsembleSettings",
     "Coefficient",
     "ConstraintCheck",
     "Constraints",

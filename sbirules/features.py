@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Standardiser"]
+__all__ = ["Standardiser", "with_squares"]
 
 
 class Standardiser(nn.Module):
@@ -60,3 +60,8 @@ def _logged(values: Tensor, log: Sequence[bool]) -> Tensor:
         return values
     mask = torch.tensor(list(log))
     return torch.where(mask, torch.log(values.clamp(min=1e-12)), values)
+
+
+def with_squares(z: Tensor) -> Tensor:
+    """Coefficients and their squares, `(..., 2 D)`: learning depends on size as well as on sign."""
+    return torch.cat([z, z**2], dim=-1)

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from sbirules.check import ConstraintCheck, TrialsCheck, check
-from sbirules.classifier import ClassifierSettings
+from sbirules.ensemble import EnsembleSettings
 from sbirules.files import plain, write_atomically, write_json
 from sbirules.fit import fit
 from sbirules.inference_data import inference_data
@@ -93,7 +93,7 @@ def fit_stage(study: Study, store: SimulationStore, folder: Path, progress: bool
     posterior = fit(
         store, study.prior, constraints=study.constraints, trials=study.trials,
         all_of_networks=s.get("all_of_networks"), reliability=s.get("reliability"), summaries=s.get("summaries"),
-        classifier=study.settings("classifier", ClassifierSettings),
+        classifier=study.settings("classifier", EnsembleSettings),
         likelihood=study.settings("likelihood", LikelihoodSettings),
         sampler=study.settings("sampler", SamplerSettings),
         seed=s["seed"], progress=progress,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sbirules.classifier import EventProbability
 from sbirules.likelihood import LearnerLikelihood
+from sbirules.ratio import LearnerRatio
 
 __all__ = ["KINDS", "SuccessPotential", "TrialsPotential"]
 
@@ -52,10 +53,10 @@ class SuccessPotential(nn.Module):
 
 
 class TrialsPotential(nn.Module):
-    """Trials of several learners that share a rule: the sum of their log-likelihoods.
+    """Trials of several learners that share a rule: the sum of their log-likelihoods, up to a constant.
 
     Arguments:
-        likelihood: Of one learner.
+        likelihood: Of one learner, or its ratio.
         x: Their summaries, `(L, S)`.
         length: Their numbers of trials, `(L,)`.
     """
@@ -64,7 +65,7 @@ class TrialsPotential(nn.Module):
     x: Tensor
     length: Tensor
 
-    def __init__(self, likelihood: LearnerLikelihood, x: Tensor, length: Tensor) -> None:
+    def __init__(self, likelihood: LearnerLikelihood | LearnerRatio, x: Tensor, length: Tensor) -> None:
         super().__init__()
         self.likelihood = likelihood
         self.register_buffer("x", x)
@@ -75,13 +76,18 @@ class TrialsPotential(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it, beside its tensors."""
-        return {"likelihood": self.likelihood.config(), "shape": list(self.x.shape)}
+        return {
+            "estimator": "ratio" if isinstance(self.likelihood, LearnerRatio) else "likelihood",
+            "likelihood": self.likelihood.config(),
+            "shape": list(self.x.shape),
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> TrialsPotential:
         """One of that shape, to load tensors into."""
         learners, columns = config["shape"]
-        likelihood = LearnerLikelihood.from_config(config["likelihood"])
+        kind = {"ratio": LearnerRatio, "likelihood": LearnerLikelihood}[config["estimator"]]
+        likelihood = kind.from_config(config["likelihood"])
         return cls(likelihood, torch.zeros(learners, columns), torch.zeros(learners, dtype=torch.long))
 
 

@@ -1,4 +1,9 @@
-"""MCMC over the support of a prior, by sbi's vectorised slice sampler."""
+"""MCMC over the support of a prior, by emcee's ensembles of walkers.
+
+Walkers move along the differences between each other (ter Braak & Vrugt 2008; Foreman-Mackey et al. 2013),
+so strongly correlated coefficients, the rule here, do not slow them down, and a whole ensemble is one
+evaluation of the potential. Ensembles are independent: their R-hat tells whether they agree.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,9 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
@@ -16,37 +23,44 @@ from sbirules.streams import seeded
 
 __all__ = ["Chains", "SamplerSettings", "draw_chains"]
 
+Potential = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class SamplerSettings:
     """Settings of the sampler.
 
     Arguments:
-        num_chains: Chains, run side by side.
-        warmup_steps: Sweeps over all coefficients before the first kept draw.
-        thin: Sweeps per kept draw.
-        num_candidates: Draws of the prior among which the chains' starting points are chosen.
+        num_ensembles: Independent ensembles.
+        num_walkers: Walkers of each; raised to four per coefficient if that is more.
+        num_steps: Steps of warm-up, and as many that draws are taken from.
+        r_hat: While the ensembles disagree by more than this, the run goes on, twice as long each time.
+        max_doublings: How often at most; then a warning says that they still disagree.
+        num_candidates: Draws of the prior among which the starting points are chosen.
     """
 
-    num_chains: int = 20
-    warmup_steps: int = 100
-    thin: int = 2
-    num_candidates: int = 5000
+    num_ensembles: int = 4
+    num_walkers: int = 64
+    num_steps: int = 400
+    r_hat: float = 1.03
+    max_doublings: int = 3
+    num_candidates: int = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("num_chains", "thin", "num_candidates"):
+        for name in ("num_ensembles", "num_walkers", "num_steps", "num_candidates"):
             _check.whole(name, getattr(self, name), 1)
-        _check.whole("warmup_steps", self.warmup_steps, 0)
+        _check.whole("max_doublings", self.max_doublings, 0)
+        _check.above("r_hat", self.r_hat, 1.0)
 
 
 @dataclass(frozen=True)
 class Chains:
-    """Draws by chain, `(chains, draws, D)`, and whether the chains agree.
+    """Draws by ensemble, `(ensembles, draws, D)`, and whether the ensembles agree.
 
     Arguments:
         draws: The draws.
-        r_hat: Largest rank-normalised R-hat of any coefficient (Vehtari et al. 2021).
-        ess: Smallest bulk effective sample size.
+        r_hat: Largest rank-normalised R-hat of any coefficient over ensembles (Vehtari et al. 2021).
+        ess: Smallest bulk effective sample size of all walkers.
     """
 
     draws: Tensor
@@ -54,86 +68,120 @@ class Chains:
     ess: float
 
 
-class _Start(Distribution):
-    """Starting points of the chains, handed out in turn."""
-
-    def __init__(self, points: Tensor) -> None:
-        super().__init__(event_shape=points.shape[1:], validate_args=False)
-        self.points, self.used = points, 0
-
-    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 - torch's own signature
-        n = Size(sample_shape).numel()
-        index = (torch.arange(n) + self.used) % len(self.points)
-        self.used += n
-        return self.points[index].reshape(*sample_shape, -1)
-
-
 def draw_chains(
-    potential: Callable[[Tensor], Tensor],
+    potential: Potential,
     prior: Distribution,
     num_samples: int,
     settings: SamplerSettings,
     *,
     seed: int,
-    starts: Tensor | None = None,
     progress: bool = False,
 ) -> Chains:
     """Samples from the density proportional to exp(potential) on the prior's support.
 
     Arguments:
         potential: Unnormalised log-density `(n,)` of theta `(n, D)`, prior included.
-        prior: Its support is sampled on an unconstrained scale, so no draw can leave it.
-        num_samples: Draws over all chains; rounded up to the same number in each.
+        prior: Its support is sampled on sbi's unconstrained scale, so no draw can leave it.
+        num_samples: Draws over all ensembles; rounded up to the same number in each.
         settings: Of the sampler.
         seed: Makes the draws repeatable.
-        starts: Further candidates for the starting points, `(n, D)`.
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: If no candidate has a finite potential: then there is nowhere to start.
+        ValueError: If too few candidates have a density above zero to start from.
     """
-    from sbi.inference.posteriors import MCMCPosterior
-    from sbi.inference.potentials.base_potential import BasePotential
+    import emcee
     from sbi.utils import mcmc_transform
+    from tqdm.auto import tqdm
 
-    class Potential(BasePotential):
-        def __call__(self, theta: Tensor, track_gradients: bool = True) -> Tensor:
-            with torch.set_grad_enabled(track_gradients):
-                return potential(theta)
-
-    chains = settings.num_chains
-    per_chain = math.ceil(num_samples / chains)
+    s = settings
     with seeded(seed), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        points = prior.sample(Size((settings.num_candidates,)))
-        points = points if starts is None else torch.cat([points, starts.to(points)])
-        value = torch.cat([potential(part) for part in points.split(1000)])
-        if not bool((value > -math.inf).any()):
-            raise ValueError(
-                f"none of {len(points)} rules drawn from the prior has a posterior density above zero, so there "
-                f"is nowhere to start sampling; ask for less, or widen the prior."
-            )
-        weight = torch.softmax(torch.where(torch.isnan(value), -math.inf, value).double(), dim=0)
-        start = points[torch.multinomial(weight, chains, replacement=True)]
-        sampler = MCMCPosterior(
-            Potential(prior, x_o=torch.zeros(1, 1)),
-            proposal=_Start(start),
-            theta_transform=mcmc_transform(prior),
-            method="slice_np_vectorized",
-            num_chains=chains,
-            warmup_steps=settings.warmup_steps,
-            thin=settings.thin,
-            init_strategy="proposal",
+        start = _starting_points(potential, prior, s)
+        dim = start.shape[-1]
+        transform = mcmc_transform(prior)
+
+        def log_prob(u: np.ndarray) -> np.ndarray:
+            free = torch.as_tensor(u, dtype=torch.float32)
+            theta = transform.inv(free)
+            value = (potential(theta) - transform.log_abs_det_jacobian(theta, free)).double()
+            # far out on the unconstrained scale theta rounds to the edge of the support
+            return torch.where(torch.isfinite(value), value, -math.inf).numpy()
+
+        moves = [(emcee.moves.DEMove(), 0.7), (emcee.moves.DESnookerMove(), 0.1), (emcee.moves.StretchMove(), 0.2)]
+        samplers = [
+            emcee.EnsembleSampler(start.shape[1], dim, log_prob, vectorize=True, moves=moves) for _ in start
+        ]
+        state: list[Any] = [transform(points).double().numpy() for points in start]
+        steps = s.num_steps
+        with tqdm(total=2 * steps * len(samplers), desc="sample", unit="step", disable=not progress) as bar:
+            state = [_advance(a, b, steps, bar) for a, b in zip(samplers, state, strict=True)]
+            for doubling in range(s.max_doublings + 1):
+                for sampler in samplers:
+                    sampler.reset()
+                state = [_advance(a, b, steps, bar) for a, b in zip(samplers, state, strict=True)]
+                walks = np.stack([sampler.get_chain() for sampler in samplers])  # (ensembles, steps, walkers, D)
+                r_hat, ess = _agreement(walks)
+                if not r_hat > s.r_hat or doubling == s.max_doublings:
+                    break
+                steps *= 2
+                bar.total += steps * len(samplers)
+        per_ensemble = math.ceil(num_samples / len(samplers))
+        flat = walks.reshape(len(samplers), -1, dim)
+        picked = flat[:, np.linspace(0, flat.shape[1] - 1, per_ensemble).round().astype(int)]
+        draws = transform.inv(torch.as_tensor(picked, dtype=torch.float32))
+    if r_hat > max(1.1, s.r_hat):
+        warnings.warn(
+            f"the sampler's ensembles disagree (R-hat {r_hat:.2f} after {steps} steps): do not trust these draws; "
+            f"raise num_steps, or check whether the posterior has separate modes."
         )
-        flat = sampler.sample((chains * per_chain,), x=torch.zeros(1, 1), show_progress_bars=progress)
-    draws = flat.reshape(chains, per_chain, -1)
-    return Chains(draws, *_agreement(draws))
+    return Chains(draws, r_hat, ess)
 
 
-def _agreement(draws: Tensor) -> tuple[float, float]:
+def _advance(sampler: Any, state: Any, steps: int, bar: Any) -> Any:
+    for state in sampler.sample(state, iterations=steps):  # noqa: B007 - the last state is the result
+        bar.update()
+    return state
+
+
+def _starting_points(potential: Potential, prior: Distribution, s: SamplerSettings) -> Tensor:
+    """Distinct starting points `(ensembles, walkers, D)`: draws of the prior, those of higher density first."""
+    points, values = [], []
+    for _ in range(20):
+        theta = prior.sample(Size((s.num_candidates,))).float()
+        value = torch.cat([potential(part) for part in theta.split(2000)]).double()
+        keep = torch.isfinite(value)
+        points.append(theta[keep])
+        values.append(value[keep])
+        walkers = max(s.num_walkers, 4 * theta.shape[1])
+        walkers += walkers % 2
+        count = sum(len(p) for p in points)
+        if count >= 2 * walkers:
+            break
+    if count < 2 * walkers:
+        raise ValueError(
+            f"only {count} of {20 * s.num_candidates} rules drawn from the prior have a posterior density above zero, "
+            f"too few to start {walkers} walkers from; ask for less, or change the prior."
+        )
+    pool, value = torch.cat(points), torch.cat(values)
+    temperature = 1.0
+    while True:
+        # flattened until the weight lies on enough points for distinct walkers
+        weight = torch.softmax(value / temperature, dim=0)
+        if 1.0 / float((weight**2).sum()) >= walkers or temperature > 1e6:
+            break
+        temperature *= 1.5
+    index = [torch.multinomial(weight + 1e-12, walkers, replacement=False) for _ in range(s.num_ensembles)]
+    return torch.stack([pool[i] for i in index])
+
+
+def _agreement(walks: np.ndarray) -> tuple[float, float]:
+    """R-hat over ensembles and effective sample size over walkers, of the worst coefficient."""
     import arviz
 
-    if draws.shape[0] < 2 or draws.shape[1] < 4:
-        return math.nan, math.nan
-    data = arviz.convert_to_dataset({"theta": draws.double().numpy()})
-    return float(arviz.rhat(data)["theta"].max()), float(arviz.ess(data)["theta"].min())
+    ensembles, steps, walkers, dim = walks.shape
+    by_walker = walks.transpose(0, 2, 1, 3).reshape(ensembles * walkers, steps, dim)
+    ess = float(arviz.ess({"u": by_walker})["u"].min())
+    if ensembles < 2:
+        return math.nan, ess
+    return float(arviz.rhat({"u": walks.reshape(ensembles, steps * walkers, dim)})["u"].max()), ess

@@ -108,6 +108,11 @@ class SimulationStore:
             f"{other.get(key)!r}; use another folder, or set it back to go on."
         )
 
+    @property
+    def simulator_hash(self) -> str:
+        """Tells stores of one simulator from others, whatever their rules, seeds and lengths."""
+        return config_hash(self.manifest["config"]["simulator"])
+
     # Shards ---------------------------------------------------------------------------------------
 
     def shard_path(self, shard: int) -> Path:

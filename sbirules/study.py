@@ -15,8 +15,8 @@ from typing import Any
 from torch.distributions import Distribution
 
 from sbirules import _check, tasks
-from sbirules.classifier import ClassifierSettings
 from sbirules.constraints import Constraints
+from sbirules.ensemble import EnsembleSettings
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.polynomial import PolynomialRule
 from sbirules.rules import RuleFamily
@@ -164,7 +164,7 @@ class Study:
                 raise ValueError("[check] networks_per_rule is the number of learners in a study with [data]; leave it out.")
         elif "all_of_networks" in fit and "reliability" in fit:
             raise ValueError("[fit] takes all_of_networks or reliability, not both.")
-        self.settings("classifier", ClassifierSettings)
+        self.settings("classifier", EnsembleSettings)
         self.settings("likelihood", LikelihoodSettings)
         self.settings("sampler", SamplerSettings)
 

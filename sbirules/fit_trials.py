@@ -1,0 +1,163 @@
+"""The posterior given observed trials: many learners, one rule, each with its own session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules import _check
+from sbirules.classifier import fit_event_probability
+from sbirules.ensemble import EnsembleSettings
+from sbirules.features import Standardiser
+from sbirules.likelihood import LearnerLikelihood, LikelihoodSettings, fit_likelihood
+from sbirules.potentials import TrialsPotential
+from sbirules.ratio import LearnerRatio, fit_ratio
+from sbirules.streams import generator
+from sbirules.summaries import (
+    Summary,
+    SummaryLike,
+    learning_curve,
+    resolve,
+    summarise,
+    summary_names,
+    volatility,
+    with_length,
+)
+from sbirules.trajectory import Status, Trajectory
+from sbirules.trials import Trials
+
+__all__ = ["ESTIMATORS", "default_summaries", "trials_potential"]
+
+ESTIMATORS = ("ratio", "likelihood")
+
+
+def default_summaries(table: Trials) -> tuple[Summary, ...]:
+    """What the columns of a table allow: learning curves and volatility of the error, or the share correct."""
+    available = table.trajectory.available
+    if "error" in available:
+        return learning_curve(6), volatility(3)
+    return (learning_curve(6, of="correct"),)
+
+
+def trials_potential(
+    theta: Tensor,
+    runs: Trajectory,
+    standardiser: Standardiser,
+    table: Trials,
+    *,
+    summaries: Sequence[SummaryLike] | None = None,
+    estimator: str = "ratio",
+    settings: EnsembleSettings | LikelihoodSettings | None = None,
+    classifier: EnsembleSettings | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[TrialsPotential, dict[str, Any]]:
+    """The learned log-likelihood of the table's learners, and the facts of the fit.
+
+    Arguments:
+        theta: Simulated rules, `(n, D)`.
+        runs: Their learning runs.
+        standardiser: Of theta.
+        table: The learners.
+        summaries: What of a learner enters its likelihood; None for the default.
+        estimator: `"ratio"` or `"likelihood"`.
+        settings: Of the estimator.
+        classifier: Settings of the classifier of failures.
+        seed: Makes the fit repeatable.
+        progress: Whether to show a progress bar.
+    """
+    _check.known("estimator", estimator, ESTIMATORS)
+    wanted = EnsembleSettings if estimator == "ratio" else LikelihoodSettings
+    if settings is not None and not isinstance(settings, wanted):
+        raise ValueError(f"the settings of estimator={estimator!r} must be {wanted.__name__}, got {settings!r}.")
+    chosen = default_summaries(table) if summaries is None else tuple(resolve(s) for s in summaries)
+    columns = summary_names(chosen, table.trajectory.type_names)
+    x_o = summarise(table.trajectory, chosen).float()
+    if torch.isnan(x_o).any():
+        row, column = (int(i) for i in torch.isnan(x_o).nonzero()[0])
+        raise ValueError(
+            f"{columns[column]} is undefined for learner {table.learners[row]} with "
+            f"{int(table.num_trials[row])} trials; use fewer bins (summaries=...) or leave that learner out."
+        )
+    rows, runs, length = _cut_like_learners(runs, table, seed)
+    theta = theta[rows]
+    x = summarise(runs, chosen)
+    ok = (runs.status == Status.OK) & ~torch.isnan(x).any(dim=1)
+    valid = fit_event_probability(theta, ok, standardiser, settings=classifier, seed=seed)
+    model: LearnerRatio | LearnerLikelihood
+    if isinstance(settings, LikelihoodSettings) or estimator == "likelihood":
+        for at, summary in zip(_spans(chosen, table.trajectory.type_names), chosen, strict=True):
+            if summary.atoms:
+                x[:, at], x_o[:, at] = _spread(x[:, at], x_o[:, at], ok, seed)
+        flows = settings if isinstance(settings, LikelihoodSettings) else None
+        model = fit_likelihood(
+            theta[ok], x[ok], length[ok], valid, standardiser, settings=flows, seed=seed, progress=progress
+        )
+    else:
+        model = fit_ratio(theta[ok], x[ok], length[ok], valid, standardiser, settings=settings, seed=seed)
+    facts = {
+        "kind": "trials",
+        "learners": len(table),
+        "trials": int(table.num_trials.sum()),
+        "estimator": estimator,
+        "summaries": list(columns),
+        "simulations": len(rows),
+        "valid": int(ok.sum()),
+    }
+    return TrialsPotential(model, x_o, table.num_trials).eval(), facts
+
+
+def _spans(summaries: Sequence[Summary], type_names: Sequence[str]) -> list[slice]:
+    """Columns of x of each summary."""
+    spans, at = [], 0
+    for s in summaries:
+        width = len(s.columns(type_names))
+        spans.append(slice(at, at + width))
+        at += width
+    return spans
+
+
+def _spread(x: Tensor, x_o: Tensor, ok: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Adds uniform noise as wide as the spacing of values: summaries with atoms have no density without it."""
+    values = torch.unique(x[ok])
+    gap = float((values[1:] - values[:-1]).min()) if len(values) > 1 else 1.0
+    stream = generator(seed, 2)
+    noise = [gap * (torch.rand(t.shape, generator=stream) - 0.5) for t in (x, x_o)]
+    return x + noise[0], x_o + noise[1]
+
+
+def _cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tensor, Trajectory, Tensor]:
+    """Each simulated run cut to the length of a random learner whose sequence of trial types it began with.
+
+    Returns:
+        The runs that began like a learner (their indices), what is left of them, and their lengths.
+
+    Raises:
+        ValueError: If a learner's sequence was not simulated.
+    """
+    n = runs.trial_types.shape[1]
+    lengths = table.num_trials
+    if int(lengths.max()) > n:
+        raise ValueError(
+            f"learner {table.learners[int(lengths.argmax())]} has {int(lengths.max())} trials, but only {n} were "
+            f"simulated; simulate with trial_types=trials.trial_types."
+        )
+    wanted = torch.full((len(table), n), -1)
+    wanted[:, : table.trial_types.shape[1]] = table.trial_types[:, :n]
+    sequences, of_run = torch.unique(runs.trial_types, dim=0, return_inverse=True)
+    # (sequences, learners): the learner's trials are the first ones of the sequence
+    suits = torch.stack([((wanted == s) | (wanted < 0)).all(dim=1) for s in sequences]).float()
+    lacking = suits.sum(dim=0) == 0
+    if lacking.any():
+        raise ValueError(
+            f"no simulated network had the sequence of trial types of learner "
+            f"{table.learners[int(lacking.nonzero()[0])]}; simulate with trial_types=trials.trial_types."
+        )
+    rows = (suits.sum(dim=1) > 0)[of_run].nonzero()[:, 0]
+    # each run takes one of the learners it could stand for, all with the same probability
+    learner = torch.multinomial(suits[of_run[rows]], 1, generator=generator(seed, 3))[:, 0]
+    length = lengths[learner]
+    return rows, with_length(runs.rows(rows), length), length

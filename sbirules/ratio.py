@@ -1,0 +1,117 @@
+r"""The likelihood ratio of one learner's trials, learned from single-network simulations.
+
+Learners that share a rule but not a network are independent, so their likelihoods multiply:
+
+    p(theta | x_1 ... x_n)  ~  p(theta) prod_i p(valid | theta) p(x_i | theta, valid)
+
+x_i are a learner's named summaries and the length of its session. An ensemble learns
+
+    log p(x | theta, valid) = f(x) . g(theta) + g_0(theta) + c(x)
+
+with networks f and g, by telling the rule that made x from the other rules of a batch (InfoNCE; van den
+Oord et al. 2018, the contrastive ratio estimation of Durkan et al. 2020). c(x) plays no part in a
+posterior. The statistics of many learners add up, so their number costs nothing when sampling. A
+classifier gives p(valid | theta), since only learners that did not fail can be observed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sbirules.classifier import EventProbability
+from sbirules.ensemble import EnsembleSettings, Stack, train_folds
+from sbirules.features import Standardiser, with_squares
+from sbirules.streams import seeded
+
+__all__ = ["LearnerRatio", "fit_ratio"]
+
+STATISTICS = 32  # components of f and g
+
+
+class LearnerRatio(nn.Module):
+    """log p(x | theta) of one learner up to c(x), failures included.
+
+    Arguments:
+        theta: Standardiser of theta.
+        x: Standardiser of summaries and length.
+        valid: Probability that a network does not fail.
+        settings: Of the ensemble.
+    """
+
+    def __init__(self, theta: Standardiser, x: Standardiser, valid: EventProbability, settings: EnsembleSettings) -> None:
+        super().__init__()
+        self.theta, self.x, self.valid, self.settings = theta, x, valid, settings
+        h = settings.hidden
+        self.g = Stack(settings.members, [2 * theta.dim, h, h, STATISTICS + 1])
+        self.f = Stack(settings.members, [x.dim, h, h, STATISTICS])
+        self.history: dict[str, Any] = {}
+
+    def log_prob(self, theta: Tensor, x: Tensor, length: Tensor) -> Tensor:
+        """Sum over learners of log p(x_i | theta) up to a constant, `(n,)`: the members' mean.
+
+        Arguments:
+            theta: Rules, `(n, D)`.
+            x: Summaries of the learners, `(L, S)`.
+            length: Their numbers of trials, `(L,)`.
+        """
+        total = self.f(self.x(_joined(x, length))).sum(dim=1, keepdim=True)  # (M, 1, K)
+        g = self.g(with_squares(self.theta(theta)))
+        each = (g[:, :, 1:] * total).sum(dim=2) / math.sqrt(STATISTICS) + len(x) * g[:, :, 0]
+        return each.mean(dim=0) + len(x) * self.valid.log_prob(theta)
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it, beside its tensors."""
+        return {
+            "theta": self.theta.config(),
+            "x": self.x.config(),
+            "valid": self.valid.config(),
+            "settings": vars(self.settings),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LearnerRatio:
+        """One of that shape, to load tensors into."""
+        return cls(
+            Standardiser.from_config(config["theta"]),
+            Standardiser.from_config(config["x"]),
+            EventProbability.from_config(config["valid"]),
+            EnsembleSettings(**config["settings"]),
+        )
+
+
+def _joined(x: Tensor, length: Tensor) -> Tensor:
+    return torch.cat([x, length[:, None].to(x.dtype)], dim=1)
+
+
+def fit_ratio(
+    theta: Tensor,
+    x: Tensor,
+    length: Tensor,
+    valid: EventProbability,
+    standardiser: Standardiser,
+    *,
+    settings: EnsembleSettings | None = None,
+    seed: int = 0,
+) -> LearnerRatio:
+    """Trains the ensemble on rows that did not fail: theta `(n, D)`, x `(n, S)`, length `(n,)`."""
+    rows = _joined(x, length)
+    seen = Standardiser.of(rows, [False] * x.shape[1] + [True])
+    with seeded(seed):
+        model = LearnerRatio(standardiser, seen, valid, settings or EnsembleSettings())
+        z, y = with_squares(standardiser(theta)).detach(), seen(rows).detach()
+
+        def loss(batch: Tensor) -> Tensor:
+            g, f = model.g(z[batch]), model.f(y[batch])
+            logits = torch.bmm(f, g[:, :, 1:].mT) / math.sqrt(STATISTICS) + g[:, :, 0][:, None]
+            right = torch.log_softmax(logits, dim=2).diagonal(dim1=1, dim2=2).mean(dim=1)
+            return -right - math.log(batch.shape[1])  # 0 for a guess
+
+        networks = nn.ModuleList([model.g, model.f])
+        _, curve = train_folds(networks, loss, len(theta), model.settings)
+    model.history = {"held_out_loss": curve}
+    return model.requires_grad_(False).eval()

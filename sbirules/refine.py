@@ -1,0 +1,74 @@
+"""Simulating where the posterior is, so that it is right where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.distributions import Distribution
+
+from sbirules import _check
+from sbirules.fit import fit
+from sbirules.posterior import Posterior
+from sbirules.simulate import simulate
+from sbirules.simulator import Simulator
+from sbirules.store import SimulationStore
+
+__all__ = ["refine"]
+
+ROUND_SEED = 10_007  # added to the seed for each round, so that rounds share no network
+
+
+def refine(
+    posterior: Posterior,
+    simulator: Simulator,
+    stores: SimulationStore | Sequence[SimulationStore],
+    prior: Distribution,
+    *,
+    rounds: int = 2,
+    num_simulations: int = 2048,
+    folder: str | Path | None = None,
+    trial_types: Any = None,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> tuple[Posterior, list[SimulationStore]]:
+    """Rounds of simulating rules from the current posterior and fitting to all simulations so far.
+
+    Sampling seeks out a learned likelihood's overestimates, and many learners or networks multiply them.
+    Each round simulates fresh networks just there. No correction for the proposal is needed: what is
+    learned is a probability given the rule.
+
+    Arguments:
+        posterior: The first posterior, from simulations of the prior.
+        simulator: The simulator.
+        stores: The simulations it was fitted to.
+        prior: The prior.
+        rounds: How often.
+        num_simulations: Simulations in each round.
+        folder: Where their stores go, `round-1` and so on; None for temporary ones.
+        trial_types: Sequences of trial types, as for `simulate`.
+        seed: Of the rounds.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+        options: As for `fit`.
+
+    Returns:
+        The last posterior, and all stores.
+    """
+    _check.whole("rounds", rounds, 0)
+    _check.whole("num_simulations", num_simulations, 1)
+    every = [stores] if isinstance(stores, SimulationStore) else list(stores)
+    for k in range(1, rounds + 1):
+        theta = posterior.sample((num_simulations,), seed=seed + k * ROUND_SEED, progress=progress)
+        place = None if folder is None else Path(folder) / f"round-{k}"
+        every.append(
+            simulate(
+                simulator, theta, store=place, seed=seed + k * ROUND_SEED, trial_types=trial_types,
+                num_workers=num_workers, progress=progress, label=f"round {k}",
+            )
+        )  # fmt: skip
+        posterior = fit(every, prior, seed=seed + k, progress=progress, **options)
+    return posterior, every
