@@ -93,7 +93,7 @@ class IndependentPrior(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        supports = [c.support for c in self.components.values()]
+        supports: list[Any] = [c.support for c in self.components.values()]
         if all(isinstance(s, constraints.interval) for s in supports):
             low = torch.stack([torch.as_tensor(s.lower_bound, dtype=torch.float32) for s in supports])
             high = torch.stack([torch.as_tensor(s.upper_bound, dtype=torch.float32) for s in supports])
@@ -119,7 +119,8 @@ class IndependentPrior(Distribution):
         parts = []
         for component, column in zip(self.components.values(), value.unbind(dim=-1), strict=True):
             # torch distributions raise or extrapolate outside their support, depending on a global switch
-            inside = component.support.check(column)
+            support: Any = component.support
+            inside = support.check(column)
             safe = torch.where(inside, column, torch.as_tensor(component.mean).to(column))
             parts.append(torch.where(inside, component.log_prob(safe), -math.inf))
         return torch.stack(parts).sum(dim=0)
@@ -179,11 +180,13 @@ def _build(family: RuleFamily, default: Distribution | None, special: Mapping[st
             given = Uniform(*_ordered(p.name, *given), validate_args=False)
         if not isinstance(given, Distribution):
             raise ValueError(f"{p.name}: a prior must be (low, high) or a univariate torch distribution.")
-        support = given.support
+        support: Any = given.support
         low = float(getattr(support, "lower_bound", -math.inf))
         high = float(getattr(support, "upper_bound", math.inf))
         # a linear coefficient is in natural units here, of which only the sign is known
-        legal = (p.low, p.high) if not p.linear else (0.0 if p.low >= 0 else -math.inf, 0.0 if p.high <= 0 else math.inf)
+        legal = (
+            (p.low, p.high) if not p.linear else (0.0 if p.low >= 0 else -math.inf, 0.0 if p.high <= 0 else math.inf)
+        )
         if low < legal[0] or high > legal[1]:
             raise ValueError(
                 f"{p.name} must lie in [{legal[0]:g}, {legal[1]:g}], but its prior covers [{low:g}, {high:g}]."

@@ -8,13 +8,14 @@ sbi, zuko, ArviZ and pyro are imported when they are used.
 """
 
 from sbirules import summaries, tasks
-from sbirules.check import CurveBand, ConstraintCheck, TrialsCheck, check
+from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
 from sbirules.fit import fit
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.polynomial import PolynomialRule
 from sbirules.posterior import Posterior
+from sbirules.refine import refine
 from sbirules.report import report
 from sbirules.rules import Coefficient, RuleFamily
 from sbirules.sampling import SamplerSettings
@@ -30,11 +31,11 @@ from sbirules.trials import Trials
 __version__ = "0.1.0"
 
 __all__ = [
-    "EnsembleSettings",
     "Coefficient",
     "ConstraintCheck",
     "Constraints",
     "CurveBand",
+    "EnsembleSettings",
     "LikelihoodSettings",
     "PolynomialRule",
     "Posterior",
@@ -48,11 +49,12 @@ __all__ = [
     "Summary",
     "Task",
     "Trajectory",
+    "TrialTensors",
     "Trials",
     "TrialsCheck",
-    "TrialTensors",
     "check",
     "fit",
+    "refine",
     "report",
     "simulate",
     "summaries",

@@ -106,6 +106,6 @@ def _calibrate(model: EventProbability, logits: Tensor, y: Tensor) -> None:
         loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)
     model.scale.copy_(scale.detach().clamp(min=0.05))
     model.offset.copy_(offset.detach())

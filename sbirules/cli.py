@@ -29,9 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a study file: simulate, fit, check, report; resumes where it stopped")
     run.add_argument("study", metavar="STUDY.toml", type=Path, help="the study file")
     run.add_argument("--dry-run", action="store_true", help="print the resolved study and stop")
-    run.add_argument(
-        "--trust", action="store_true", help='let names of the form "module:Class" import your own code'
-    )
+    run.add_argument("--trust", action="store_true", help='let names of the form "module:Class" import your own code')
     for command, default in ((demo, "runs/demo"), (run, "runs/<name of the study file>")):
         command.add_argument("--out", metavar="DIR", type=Path, help=f"where results go (default: {default})")
         command.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
@@ -79,7 +77,9 @@ def _run(args: argparse.Namespace) -> int:
             return 0
     out = args.out or Path("runs") / study.name
     torch.set_num_threads(1)
-    result = run_study(study, out, num_workers=args.workers, progress=not args.quiet, say=lambda line: print(line, flush=True))
+    result = run_study(
+        study, out, num_workers=args.workers, progress=not args.quiet, say=lambda line: print(line, flush=True)
+    )
     _print_findings(study, result)
     print(f"Results are in {out}: open {out / 'report.html'}")
     return 0
@@ -104,11 +104,11 @@ def _catalogue(what: str) -> list[tuple[str, str]]:
 
     if what == "summaries":
         return [(name, s.help) for name, s in CATALOGUE.items()]
-    makers: dict[str, Any] = {
+    catalogues: dict[str, dict[str, Any]] = {
         "families": study.FAMILIES, "tasks": study.TASKS, "simulators": study.SIMULATORS, "priors": study.PRIORS
-    }[what]  # fmt: skip
+    }  # fmt: skip
     out = []
-    for name, maker in makers.items():
+    for name, maker in catalogues[what].items():
         maker = study._load(maker) if isinstance(maker, str) else maker
         out.append((name, (maker.__doc__ or "").strip().splitlines()[0]))
     if what == "priors":

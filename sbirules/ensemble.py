@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class Stack(nn.Module):
     def __init__(self, members: int, sizes: Sequence[int]) -> None:
         super().__init__()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in pairwise(sizes):
             self.weights.append(nn.Parameter(torch.randn(members, a, b) / math.sqrt(a)))
             self.biases.append(nn.Parameter(torch.zeros(members, 1, b)))
 
@@ -92,9 +93,7 @@ def train_folds(
     # folds may differ by one row; members move in step, so each gives up what others lack
     held = torch.stack([(fold == m).nonzero()[:, 0][: n // members] for m in range(members)])
     kept = torch.stack([(fold != m).nonzero()[:, 0][: n - -(-n // members)] for m in range(members)])
-    optimiser = torch.optim.AdamW(
-        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimiser = torch.optim.AdamW(module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     best = torch.full((members,), math.inf)
     since = torch.zeros(members, dtype=torch.long)
     stored = [p.detach().clone() for p in module.parameters()]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck
+    from sbirules.check import ConstraintCheck, CurveBand
     from sbirules.posterior import Posterior
 
 __all__ = ["correlation_figure", "curve_figure", "marginal_figure", "most_informed", "pair_figure", "success_figure"]
@@ -98,7 +98,9 @@ def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, trut
                 ax.set_xlabel(names[j])
             if j == 0 and i > 0:
                 ax.set_ylabel(names[i])
-    handles = [_patch(BLUE, "posterior"), _patch(GREY, "prior")] + ([_patch(ORANGE, "truth")] if marks is not None else [])
+    handles = [_patch(BLUE, "posterior"), _patch(GREY, "prior")] + (
+        [_patch(ORANGE, "truth")] if marks is not None else []
+    )
     fig.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
     fig.suptitle("Coefficients in natural units", x=0.01, ha="left", fontsize=10)
     return fig
@@ -215,7 +217,7 @@ def success_figure(checked: ConstraintCheck) -> Figure:
         "prior": (checked.prior_success, GREY),
         "zero rule": (checked.zero_rule_success, ORANGE),
     }
-    for i, (name, (rate, colour)) in enumerate(rates.items()):
+    for i, (rate, colour) in enumerate(rates.values()):
         left.bar(i, rate.value, yerr=rate.se, color=colour, capsize=3, width=0.65)
         left.text(i, rate.value + rate.se + 0.02, f"{rate.value:.2f}", ha="center", fontsize=9)
         left.set_xticks(range(len(rates)), rates)

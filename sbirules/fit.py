@@ -18,7 +18,7 @@ from sbirules.features import Standardiser
 from sbirules.fit_trials import trials_potential
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.posterior import Posterior
-from sbirules.potentials import SuccessPotential
+from sbirules.potentials import SuccessPotential, TrialsPotential
 from sbirules.sampling import SamplerSettings
 from sbirules.store import SimulationStore
 from sbirules.summaries import SummaryLike
@@ -75,19 +75,19 @@ def fit(
     """
     if (constraints is None) == (trials is None):
         raise ValueError("fit needs exactly one of constraints and trials.")
+    potential: SuccessPotential | TrialsPotential
     stores = [store] if isinstance(store, SimulationStore) else list(store)
     _check_stores(stores, prior)
     first = stores[0]
     theta = torch.cat([s.theta for s in stores])
     standardiser = Standardiser.of(first.theta, getattr(prior, "log_scale", None))
-    if constraints is not None:
+    if trials is None:
         if summaries is not None or settings is not None or estimator != "ratio":
             raise ValueError("summaries, estimator and settings belong to trials, not to constraints; leave them out.")
-        x = torch.cat([s.x for s in stores])
+        x, asked = torch.cat([s.x for s in stores]), Constraints.of(constraints or {})
         potential, facts = _success(
-            theta, x, first.summary_names, standardiser, Constraints.of(constraints), all_of_networks, reliability,
-            classifier, seed,
-        )  # fmt: skip
+            theta, x, first.summary_names, standardiser, asked, all_of_networks, reliability, classifier, seed
+        )
     else:
         if all_of_networks is not None or reliability is not None:
             raise ValueError("all_of_networks and reliability belong to constraints, not to trials; leave them out.")
@@ -163,7 +163,6 @@ def _success(
 def _nearest(x: Tensor, names: Sequence[str], constraints: Constraints) -> str:
     """How often each constraint holds alone: tells which one is the obstacle."""
     alone = {
-        name: int(Constraints({name: pair}).satisfied(x, names).sum())
-        for name, pair in constraints.intervals.items()
+        name: int(Constraints({name: pair}).satisfied(x, names).sum()) for name, pair in constraints.intervals.items()
     }
     return "alone: " + ", ".join(f"{name} in {n}" for name, n in alone.items())

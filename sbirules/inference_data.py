@@ -57,9 +57,7 @@ def inference_data(
             groups["observed_data"] = {"learning_curve": checked.curve.observed.double().numpy()}
     if trials is not None:
         have = [n for n in ("error", "correct") if n in trials.trajectory.available]
-        groups.setdefault("observed_data", {}).update(
-            {n: getattr(trials.trajectory, n).double().numpy() for n in have}
-        )
+        groups.setdefault("observed_data", {}).update({n: getattr(trials.trajectory, n).double().numpy() for n in have})
         groups["observed_data"]["trial_type"] = trials.trial_types.numpy()
     data = arviz.from_dict(**groups)
     raw = posterior.raw_per_unit if posterior.raw_per_unit is not None else torch.ones(len(posterior.names))

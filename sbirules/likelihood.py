@@ -55,7 +55,15 @@ class LikelihoodSettings:
     max_epochs: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("members", "num_transforms", "hidden_features", "num_bins", "batch_size", "patience", "max_epochs"):
+        for name in (
+            "members",
+            "num_transforms",
+            "hidden_features",
+            "num_bins",
+            "batch_size",
+            "patience",
+            "max_epochs",
+        ):
             _check.whole(name, getattr(self, name), 1)
         _check.above("learning_rate", self.learning_rate, 0.0)
         if not 0 < self.validation_fraction < 1:
@@ -77,7 +85,8 @@ class LearnerLikelihood(nn.Module):
     ) -> None:
         super().__init__()
         self.flows = nn.ModuleList(flows)
-        self.valid, self.standardiser, self.design = valid, standardiser, design
+        self.valid, self.standardiser = valid, standardiser
+        self.design: Standardiser | None = design
         self.history: dict[str, Any] = {}
 
     def context(self, theta: Tensor, length: Tensor) -> Tensor:
@@ -96,17 +105,18 @@ class LearnerLikelihood(nn.Module):
             length: Their numbers of trials, `(L,)`.
         """
         rules, learners = len(theta), len(x)
+        densities: list[Any] = [flow.log_prob for flow in self.flows]
         if self.design is None:
             context = self.context(theta, length)
             condition = context
             rows = x[:, None].expand(learners, rules, -1)
             # flows broadcast x over one batch of conditions
-            parts = [flow.log_prob(rows, condition) for flow in self.flows]
+            parts = [log_prob(rows, condition) for log_prob in densities]
         else:
             every = theta.repeat(learners, 1)
             condition = self.context(every, length.repeat_interleave(rules))
             rows = x.repeat_interleave(rules, dim=0)[None]
-            parts = [flow.log_prob(rows, condition).reshape(learners, rules) for flow in self.flows]
+            parts = [log_prob(rows, condition).reshape(learners, rules) for log_prob in densities]
         each = torch.logsumexp(torch.stack(parts), dim=0) - math.log(len(self.flows))
         return each.sum(dim=0) + learners * self.valid.log_prob(theta)
 
@@ -235,9 +245,7 @@ def _train(context: Tensor, x: Tensor, settings: LikelihoodSettings) -> tuple[nn
                 _Batches(tensors, rows[:held], training_batch_size, shuffle=False),
             )
 
-    trainer = ResidentNLE(
-        prior=None, density_estimator=_builder(settings), tracker=_Silent(), show_progress_bars=False
-    )
+    trainer = ResidentNLE(prior=None, density_estimator=_builder(settings), tracker=_Silent(), show_progress_bars=False)
     trainer.append_simulations(context, x, exclude_invalid_x=False)
     flow = trainer.train(
         training_batch_size=settings.batch_size,

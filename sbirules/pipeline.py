@@ -17,6 +17,7 @@ from sbirules.fit import fit
 from sbirules.inference_data import inference_data
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.posterior import Posterior
+from sbirules.refine import refine
 from sbirules.report import make_figures, report
 from sbirules.results import summary
 from sbirules.sampling import SamplerSettings
@@ -55,7 +56,7 @@ def run_study(
     text = tomli_w.dumps(plain_toml(study.resolved()))
     write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
     say("fit: the posterior over rules")
-    posterior = fit_stage(study, store, folder, progress)
+    posterior = fit_stage(study, store, folder, num_workers, progress)
     say("check: posterior rules on fresh networks")
     checked = check_stage(study, posterior, folder, num_workers, progress)
     say("report")
@@ -71,7 +72,7 @@ def plain_toml(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def fit_stage(study: Study, store: SimulationStore, folder: Path, progress: bool) -> Posterior:
+def fit_stage(study: Study, store: SimulationStore, folder: Path, num_workers: int | None, progress: bool) -> Posterior:
     """Fits and samples the posterior, unless the folder holds it already."""
     s = study.sections["fit"]
     asked = {
@@ -84,19 +85,26 @@ def fit_stage(study: Study, store: SimulationStore, folder: Path, progress: bool
     }
     key = hashlib.sha256(json.dumps(plain(asked), sort_keys=True).encode()).hexdigest()
     if (folder / "posterior" / "posterior.json").is_file():
-        try:
-            posterior = Posterior.load(folder / "posterior", study.prior)
-        except ValueError:
-            posterior = None
-        if posterior is not None and posterior.facts.get("study") == key and posterior.chains is not None:
-            return posterior
-    posterior = fit(
-        store, study.prior, constraints=study.constraints, trials=study.trials,
-        all_of_networks=s.get("all_of_networks"), reliability=s.get("reliability"), summaries=s.get("summaries"),
-        classifier=study.settings("classifier", EnsembleSettings),
-        likelihood=study.settings("likelihood", LikelihoodSettings),
-        sampler=study.settings("sampler", SamplerSettings),
-        seed=s["seed"], progress=progress,
+        kept = Posterior.load(folder / "posterior", study.prior)
+        if kept.facts.get("study") == key and kept.chains is not None:
+            return kept
+    options: dict[str, Any] = {
+        "constraints": study.constraints,
+        "trials": study.trials,
+        "all_of_networks": s.get("all_of_networks"),
+        "reliability": s.get("reliability"),
+        "classifier": study.settings("classifier", EnsembleSettings),
+        "sampler": study.settings("sampler", SamplerSettings),
+    }
+    if study.trials is not None:
+        kind = LikelihoodSettings if s["estimator"] == "likelihood" else EnsembleSettings
+        settings = study.settings(s["estimator"], kind)
+        options |= {"summaries": s.get("summaries"), "estimator": s["estimator"], "settings": settings}
+    posterior = fit(store, study.prior, seed=s["seed"], progress=progress, **options)
+    posterior, _ = refine(
+        posterior, study.simulator, store, study.prior, rounds=s["rounds"], num_simulations=s["round_simulations"],
+        folder=folder / "rounds" / key[:12], trial_types=study.trial_types, seed=s["seed"], num_workers=num_workers,
+        progress=progress, **options,
     )  # fmt: skip
     posterior.sample((s["num_samples"],), seed=s["seed"], progress=progress)
     posterior.facts["study"] = key

@@ -101,10 +101,7 @@ class PolynomialRule(RuleFamily):
         }
 
     def drive(self, theta: Mapping[str, Tensor], rate: Tensor, deviation: Tensor, weight: Tensor) -> Tensor:
-        terms = (
-            theta[name] * (rate**k * deviation**level * weight**m)
-            for name, (k, level, m) in self.powers.items()
-        )
+        terms = (theta[name] * (rate**k * deviation**level * weight**m) for name, (k, level, m) in self.powers.items())
         return sum(terms, torch.zeros_like(weight))
 
     def trace(

@@ -68,9 +68,7 @@ class Posterior:
 
     # Sampling and density -------------------------------------------------------------------------
 
-    def sample(
-        self, sample_shape: Sequence[int] | Size = (), *, seed: int = 0, progress: bool = False
-    ) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] | Size = (), *, seed: int = 0, progress: bool = False) -> Tensor:
         """Draws theta, `(*sample_shape, D)`, in natural units; all chains, shuffled.
 
         The chains themselves, with their R-hat, are then in `posterior.chains`.
@@ -145,26 +143,28 @@ class Posterior:
 
     def save(self, folder: str | Path) -> None:
         """Writes `posterior.json` and `posterior.safetensors`: no pickle, so a file cannot run code."""
-        if self.potential_net is None:
+        net: Any = self.potential_net
+        if net is None:
             raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in self.potential_net.state_dict().items()}
+        tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
         if self.chains is not None:
             tensors["draws"] = self.chains.draws.contiguous()
         if self.raw_per_unit is not None:
             tensors["raw_per_unit"] = self.raw_per_unit.contiguous()
         # a tensor that shares memory with another would be refused
         tensors = {k: v.clone() for k, v in tensors.items()}
-        has_config = hasattr(self.prior, "config") and hasattr(type(self.prior), "from_config")
+        prior: Any = self.prior
+        known = hasattr(prior, "config") and hasattr(type(prior), "from_config")
+        kind = f"{type(prior).__module__}:{type(prior).__qualname__}"
         content = {
             "schema": SCHEMA,
-            "kind": self.potential_net.kind,
+            "kind": net.kind,
             "names": self.names,
             "facts": self.facts,
-            "prior": {"class": f"{type(self.prior).__module__}:{type(self.prior).__qualname__}",
-                      "config": self.prior.config()} if has_config else None,
-            "potential": self.potential_net.config(),
+            "prior": {"class": kind, "config": prior.config()} if known else None,
+            "potential": net.config(),
             "sampler": vars(self.settings),
             "chains": None if self.chains is None else {"r_hat": self.chains.r_hat, "ess": self.chains.ess},
             "versions": {"torch": torch.__version__},

@@ -86,9 +86,11 @@ class TrialsPotential(nn.Module):
     def from_config(cls, config: Mapping[str, Any]) -> TrialsPotential:
         """One of that shape, to load tensors into."""
         learners, columns = config["shape"]
-        kind = {"ratio": LearnerRatio, "likelihood": LearnerLikelihood}[config["estimator"]]
-        likelihood = kind.from_config(config["likelihood"])
+        kinds: dict[str, Any] = {"ratio": LearnerRatio, "likelihood": LearnerLikelihood}
+        likelihood = kinds[config["estimator"]].from_config(config["likelihood"])
         return cls(likelihood, torch.zeros(learners, columns), torch.zeros(learners, dtype=torch.long))
 
 
-KINDS = {kind.kind: kind for kind in (SuccessPotential, TrialsPotential)}
+KINDS: dict[str, type[SuccessPotential] | type[TrialsPotential]] = {
+    kind.kind: kind for kind in (SuccessPotential, TrialsPotential)
+}

@@ -43,7 +43,9 @@ class LearnerRatio(nn.Module):
         settings: Of the ensemble.
     """
 
-    def __init__(self, theta: Standardiser, x: Standardiser, valid: EventProbability, settings: EnsembleSettings) -> None:
+    def __init__(
+        self, theta: Standardiser, x: Standardiser, valid: EventProbability, settings: EnsembleSettings
+    ) -> None:
         super().__init__()
         self.theta, self.x, self.valid, self.settings = theta, x, valid, settings
         h = settings.hidden

@@ -55,9 +55,7 @@ class Coefficient:
         if not self.name.isidentifier():
             raise ValueError(f"Coefficient name must be a Python identifier, got {self.name!r}.")
         if not self.low < self.high:
-            raise ValueError(
-                f"{self.name}: low must be less than high, got low={self.low:g}, high={self.high:g}."
-            )
+            raise ValueError(f"{self.name}: low must be less than high, got low={self.low:g}, high={self.high:g}.")
 
 
 TIME_CONSTANTS = {
@@ -93,9 +91,7 @@ class RuleFamily(ABC):
 
     coefficients: tuple[Coefficient, ...]
 
-    def __init__(
-        self, *, tau_e: float = math.inf, tau_w: float = math.inf, infer: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, *, tau_e: float = math.inf, tau_w: float = math.inf, infer: Sequence[str] = ()) -> None:
         if not getattr(self, "coefficients", ()):
             raise ValueError(f"{type(self).__name__}.coefficients must list at least one Coefficient.")
         for name in infer:
@@ -234,8 +230,8 @@ class RuleFamily(ABC):
 
     @staticmethod
     def _equation(growth: str, tau: Mapping[str, float], latex: bool, digits: int) -> str:
-        trace = ("" if math.isinf(tau["tau_e"]) else (r" - e_{ij}/\tau_e" if latex else " - e_ij / tau_e"))
-        weight = ("" if math.isinf(tau["tau_w"]) else (r" - w_{ij}/\tau_w" if latex else " - w_ij / tau_w"))
+        trace = "" if math.isinf(tau["tau_e"]) else (r" - e_{ij}/\tau_e" if latex else " - e_ij / tau_e")
+        weight = "" if math.isinf(tau["tau_w"]) else (r" - w_{ij}/\tau_w" if latex else " - w_ij / tau_w")
         units = {"tau_e": "ms", "tau_w": "trials"}
         known = [
             (rf"\{n[:3]}_{n[-1]} = {v:.{digits}g}\,\mathrm{{{units[n]}}}" if latex

@@ -109,9 +109,7 @@ def draw_chains(
             return torch.where(torch.isfinite(value), value, -math.inf).numpy()
 
         moves = [(emcee.moves.DEMove(), 0.7), (emcee.moves.DESnookerMove(), 0.1), (emcee.moves.StretchMove(), 0.2)]
-        samplers = [
-            emcee.EnsembleSampler(start.shape[1], dim, log_prob, vectorize=True, moves=moves) for _ in start
-        ]
+        samplers = [emcee.EnsembleSampler(start.shape[1], dim, log_prob, vectorize=True, moves=moves) for _ in start]
         state: list[Any] = [transform(points).double().numpy() for points in start]
         steps = s.num_steps
         with tqdm(total=2 * steps * len(samplers), desc="sample", unit="step", disable=not progress) as bar:
@@ -139,7 +137,8 @@ def draw_chains(
 
 
 def _advance(sampler: Any, state: Any, steps: int, bar: Any) -> Any:
-    for state in sampler.sample(state, iterations=steps):  # noqa: B007 - the last state is the result
+    for reached in sampler.sample(state, iterations=steps):
+        state = reached
         bar.update()
     return state
 

@@ -98,8 +98,9 @@ class SimulationStore:
     def _refuse_other(self, config: Mapping[str, Any], seed: int) -> None:
         if config_hash(config) == self.manifest["hash"] and seed == self.manifest["seed"]:
             return
-        mine, other = _flat(_hashed({**self.manifest["config"], "seed": self.manifest["seed"]})), _flat(
-            _hashed({**config, "seed": seed})
+        mine, other = (
+            _flat(_hashed({**self.manifest["config"], "seed": self.manifest["seed"]})),
+            _flat(_hashed({**config, "seed": seed})),
         )
         differing = [k for k in (*mine, *other) if mine.get(k) != other.get(k)]
         key = differing[0] if differing else "configuration"
@@ -136,9 +137,7 @@ class SimulationStore:
             tensors["trial_types"] = trajectory.trial_types.to(torch.int8)
             tensors["error"], tensors["output"] = trajectory.error, trajectory.output
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        write_atomically(
-            self.shard_path(shard), lambda temporary: safetensors.torch.save_file(tensors, str(temporary))
-        )
+        write_atomically(self.shard_path(shard), lambda temporary: safetensors.torch.save_file(tensors, str(temporary)))
 
     @cached_property
     def num_shards(self) -> int:

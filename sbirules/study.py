@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 from sbirules import _check, tasks
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
+from sbirules.fit_trials import ESTIMATORS
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.polynomial import PolynomialRule
 from sbirules.rules import RuleFamily
@@ -47,16 +48,19 @@ SECTIONS: dict[str, tuple[str, ...] | None] = {  # None: keys depend on the name
     "simulate": ("num_simulations", "seed", "shard_size"),
     "constraints": None,
     "data": ("trials",),
-    "fit": ("all_of_networks", "reliability", "num_samples", "seed", "summaries", "classifier", "likelihood", "sampler"),
+    "fit": (
+        "all_of_networks", "reliability", "rounds", "round_simulations", "num_samples", "seed", "summaries",
+        "estimator", "classifier", "ratio", "likelihood", "sampler",
+    ),
     "check": ("rules", "networks_per_rule", "seed"),
-}
+}  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
     "rule": {"family": "polynomial"},
     "task": {"name": "delayed_discrimination"},
     "simulator": {"name": "rate_rnn"},
     "prior": {"name": "uniform"},
     "simulate": {"num_simulations": 4096, "seed": 0},
-    "fit": {"num_samples": 2000, "seed": 0},
+    "fit": {"rounds": 0, "round_simulations": 2048, "num_samples": 4000, "seed": 0},
     "check": {"rules": 128, "seed": 0},
 }
 
@@ -124,6 +128,7 @@ class Study:
         constraints = Constraints.of(sections["constraints"]) if "constraints" in content else None
         trials = None
         if "data" in content:
+            sections["fit"] = {**sections["fit"], "rounds": 2, "estimator": "ratio", **content.get("fit", {})}
             if "trials" not in sections["data"]:
                 raise ValueError("[data] needs the key trials, the path of a CSV file.")
             table = (Path(folder) / str(sections["data"]["trials"])).resolve()
@@ -146,6 +151,8 @@ class Study:
         for section, values in (("simulate", simulate), ("fit", fit), ("check", check)):
             _check.whole(f"[{section}] seed", values["seed"], 0)
         _check.whole("[fit] num_samples", fit["num_samples"], 1)
+        _check.whole("[fit] rounds", fit["rounds"], 0)
+        _check.whole("[fit] round_simulations", fit["round_simulations"], 1)
         _check.whole("[check] rules", check["rules"], 2)
         for key, section, bound in (
             ("shard_size", "simulate", 1),
@@ -154,19 +161,27 @@ class Study:
         ):
             if key in self.sections[section]:
                 _check.whole(f"[{section}] {key}", self.sections[section][key], bound)
+        self.settings("classifier", EnsembleSettings)
+        self.settings("ratio", EnsembleSettings)
+        self.settings("likelihood", LikelihoodSettings)
+        self.settings("sampler", SamplerSettings)
         if "reliability" in fit:
             _check.share("[fit] reliability", fit["reliability"])
         if self.constraints is None:
             for key in ("all_of_networks", "reliability"):
                 if key in fit:
                     raise ValueError(f"[fit] {key} belongs to studies with [constraints], not with [data].")
+            _check.known("[fit] estimator", fit["estimator"], ESTIMATORS)
             if "networks_per_rule" in check and check["networks_per_rule"] != len(self.trials or ()):
-                raise ValueError("[check] networks_per_rule is the number of learners in a study with [data]; leave it out.")
-        elif "all_of_networks" in fit and "reliability" in fit:
+                raise ValueError(
+                    "[check] networks_per_rule is the number of learners in a study with [data]; leave it out."
+                )
+            return
+        for key in ("summaries", "estimator", "ratio", "likelihood"):
+            if key in fit:
+                raise ValueError(f"[fit] {key} belongs to studies with [data], not with [constraints].")
+        if "all_of_networks" in fit and "reliability" in fit:
             raise ValueError("[fit] takes all_of_networks or reliability, not both.")
-        self.settings("classifier", EnsembleSettings)
-        self.settings("likelihood", LikelihoodSettings)
-        self.settings("sampler", SamplerSettings)
 
     def settings(self, key: str, kind: type[Any]) -> Any:
         """Estimator settings from [fit.key], or None for the defaults."""
@@ -204,7 +219,12 @@ def _options(maker: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _build(
-    section: str, key: str, given: Mapping[str, Any], catalogue: Mapping[str, Callable[..., Any]], kind: type, trust: bool
+    section: str,
+    key: str,
+    given: Mapping[str, Any],
+    catalogue: Mapping[str, Callable[..., Any]],
+    kind: type,
+    trust: bool,
 ) -> Any:
     """An object of the catalogue, or of a user's "module:Class"."""
     name, options = given[key], {k: v for k, v in given.items() if k != key}

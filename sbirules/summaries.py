@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +18,21 @@ from torch import Tensor
 from sbirules import _check
 from sbirules.trajectory import Status, Trajectory
 
-__all__ = ["CATALOGUE", "Summary", "SummaryLike", "learning_curve", "resolve", "summarise", "summary", "summary_names", "volatility"]
+__all__ = [
+    "CATALOGUE",
+    "Summary",
+    "SummaryLike",
+    "learning_curve",
+    "resolve",
+    "summarise",
+    "summary",
+    "summary_names",
+    "volatility",
+]
 
 LAST = 50  # trials over which "final" and "learned" are judged
 LEARNED_SHARE = 0.9  # share of those that must be correct
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -298,7 +310,7 @@ def with_length(trajectory: Trajectory, length: Tensor) -> Trajectory:
     """The first `length` `(batch,)` trials of each session, the rest marked as past the end."""
     index = torch.arange(trajectory.trial_types.shape[1], device=length.device)
     keep = index < length[:, None]
-    cut = {n: torch.where(keep, getattr(trajectory, n), torch.nan) for n in Trajectory.PER_TRIAL}
+    cut: dict[str, Any] = {n: torch.where(keep, getattr(trajectory, n), torch.nan) for n in Trajectory.PER_TRIAL}
     # a network that diverged only later is a good one for this session
     whole = (torch.isfinite(trajectory.error) | ~keep | (trajectory.trial_types < 0)).all(dim=1)
     status = torch.where(whole & (trajectory.status == Status.DIVERGED), Status.OK, trajectory.status)

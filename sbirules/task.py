@@ -49,9 +49,7 @@ class TrialTensors:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> TrialTensors:
         """The same on another device and floating type."""
-        return TrialTensors(
-            self.inputs.to(device, dtype), self.targets.to(device, dtype), self.response.to(device)
-        )
+        return TrialTensors(self.inputs.to(device, dtype), self.targets.to(device, dtype), self.response.to(device))
 
 
 class Task(ABC):
@@ -103,7 +101,7 @@ class Task(ABC):
 
     def config(self) -> dict[str, object]:
         """What identifies the task in a manifest: class and settings."""
-        settings = asdict(self) if is_dataclass(self) else {}
+        settings: dict[str, object] = asdict(self) if is_dataclass(self) else {}
         return {"task": f"{type(self).__module__}:{type(self).__qualname__}", **settings}
 
 

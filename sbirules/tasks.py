@@ -127,7 +127,5 @@ class SelectiveIntegration(Task):
         mean = self.gain * self.bias * (2 * coin - 1)
         one_hot = torch.nn.functional.one_hot(irrelevant, 2).to(dtype)
         noise = torch.randn(*u.shape[:2], 2, generator=generator, device=device, dtype=dtype)
-        streams = u[:, :, :2] + on * (
-            (mean[:, None] * one_hot)[:, None, :] + self.gain * self.noise * noise
-        )
+        streams = u[:, :, :2] + on * ((mean[:, None] * one_hot)[:, None, :] + self.gain * self.noise * noise)
         return torch.cat([streams, u[:, :, 2:]], dim=2)

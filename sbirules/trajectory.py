@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,7 +96,7 @@ class Trajectory:
     def rows(self, index: Tensor) -> Trajectory:
         """Some of the networks, without recordings and weights."""
         names = ("status", "trial_types", *self.PER_TRIAL)
-        picked = {name: getattr(self, name)[index] for name in names}
+        picked: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
         activity = {name: value[index] for name, value in self.activity.items()}
         return replace(self, activity=activity, final_weights=None, recording=None, **picked)
 
@@ -104,7 +105,7 @@ class Trajectory:
         """Trajectories of several batches as one."""
         if len(parts) == 1:
             return parts[0]
-        joined = {
+        joined: dict[str, Any] = {
             f.name: torch.cat([getattr(p, f.name) for p in parts])
             for f in fields(Trajectory)
             if isinstance(getattr(parts[0], f.name), Tensor)

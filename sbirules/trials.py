@@ -60,9 +60,7 @@ class Trials:
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
     @staticmethod
-    def read(
-        source: str | Path | pd.DataFrame | Trials, type_names: Sequence[str], criterion: float = 0.5
-    ) -> Trials:
+    def read(source: str | Path | pd.DataFrame | Trials, type_names: Sequence[str], criterion: float = 0.5) -> Trials:
         """Trials from a CSV file or a DataFrame.
 
         Columns `learner`, `trial`, `trial_type` (a number, or a name of the task's types) and at least one
@@ -110,8 +108,8 @@ def _from_table(table: pd.DataFrame, where: str, type_names: tuple[str, ...], cr
         raise ValueError(f"{where} has no rows: at least one learner with one trial is needed.")
     if table["learner"].isna().any():
         raise ValueError(f"{where}: learner is empty in row {_first(table['learner'].isna())}.")
-    for learner, rows in table.groupby("learner", sort=False):
-        if rows[["trial", *have]].isna().all(axis=None):
+    for learner, part in table.groupby("learner", sort=False):
+        if part[["trial", *have]].isna().all(axis=None):
             raise ValueError(f"{where}: learner {learner} is empty; give it at least one trial or leave it out.")
     values = {c: _numbers(table[c], where) for c in have}
     order = _numbers(table["trial"], where)
@@ -129,7 +127,7 @@ def _from_table(table: pd.DataFrame, where: str, type_names: tuple[str, ...], cr
     groups = {str(name): np.asarray(rows) for name, rows in table.groupby("learner", sort=False).indices.items()}
     longest = max(len(rows) for rows in groups.values())
     shape = (len(groups), longest)
-    fields = {name: torch.full(shape, torch.nan) for name in Trajectory.PER_TRIAL}
+    fields: dict[str, Any] = {name: torch.full(shape, torch.nan) for name in Trajectory.PER_TRIAL}
     sequence = torch.full(shape, -1)
     for i, (learner, rows) in enumerate(groups.items()):
         rows = rows[np.argsort(order[rows], kind="stable")]

@@ -92,10 +92,8 @@ def run_trial(
     clamp = Clamp.of(dict(s.clamped), s.num_units, device, dtype)
     x, rate = episode(kernel, drive, clamp(x0), leak, NONLINEARITIES[s.nonlinearity], clamp)
     judged = rate[:, 1:][:, tensors.response]
-    if net.readout is None:
-        z = judged[:, :, int(s.readout)]  # type: ignore[arg-type]
-    else:
-        z = (judged * net.readout[:, None, :]).sum(dim=2)
+    unit = s.readout if isinstance(s.readout, int) else None
+    z = judged[:, :, unit] if net.readout is None else (judged * net.readout[:, None, :]).sum(dim=2)
     error = (z - tensors.targets[types][:, None]).abs().mean(dim=1)
     return Trial(x, rate, error, z.mean(dim=1))
 

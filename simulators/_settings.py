@@ -85,9 +85,7 @@ class Settings:
         n = self.num_units
         if isinstance(self.readout, Tensor):
             if tuple(self.readout.shape) != (n,) or not torch.isfinite(self.readout).all():
-                raise ValueError(
-                    f"readout weights must be finite of shape ({n},), got {tuple(self.readout.shape)}."
-                )
+                raise ValueError(f"readout weights must be finite of shape ({n},), got {tuple(self.readout.shape)}.")
         elif isinstance(self.readout, str):
             _check.known("readout", self.readout, ("random",))
         elif not 0 <= _check.whole("readout", self.readout, 0) < n:

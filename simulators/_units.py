@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sbirules.streams import generator
-
 from ._episode import deviation_from_mean
 from ._learning import run_trial
 from ._network import Connectivity
@@ -31,7 +29,7 @@ def measure_raw_per_unit(simulator: RateRNN) -> Tensor:
     tensors = task.tensors(s.dt).to(device, dtype)
     linear = [c.name for c in family.coefficients if c.linear]
     squares = torch.zeros(len(linear), dtype=torch.float64)
-    synapses = 0.0
+    synapses = torch.zeros(len(linear), dtype=torch.float64)
     for block in range(NUM_NETWORKS // BLOCK):
         net, noise = simulator._draw([SEED, block], BLOCK, {})
         kernel = net.weights.mT.contiguous()
@@ -48,11 +46,13 @@ def measure_raw_per_unit(simulator: RateRNN) -> Tensor:
                     for p in family.coefficients
                 }
                 trace = family.trace(theta, rate, deviation, kernel.mT, s.dt, None) * mask
-                squares[i] += float((trace.double() ** 2).sum())
-            synapses += float(mask.sum())
+                size = (trace.double() ** 2).sum(dim=(1, 2))
+                fine = torch.isfinite(size)  # a network whose activity blows up has no say
+                squares[i] += float(size[fine].sum())
+                synapses[i] += float(mask[fine].sum())
     target = CHANGE * Connectivity(s.num_units, s.gain, s.mask, s.dale, s.excitatory).initial_sd
-    size = torch.sqrt(squares / synapses)
-    raw = dict(zip(linear, (target / size).tolist(), strict=True))
+    change = torch.sqrt(squares / synapses)
+    raw = dict(zip(linear, (target / change).tolist(), strict=True))
     dead = [name for name, value in raw.items() if not 0 < value < float("inf")]
     if dead:
         raise ValueError(

@@ -238,8 +238,9 @@ class RateRNN(Simulator):
         if isinstance(s.readout, Tensor):
             readout = s.readout.to(device, dtype)[None]
         elif isinstance(s.readout, str):
-            shape = (batch, s.num_units)
-            readout = torch.randn(shape, generator=stream, device=device, dtype=dtype) / math.sqrt(s.num_units)
+            readout = torch.randn(batch, s.num_units, generator=stream, device=device, dtype=dtype) / math.sqrt(
+                s.num_units
+            )
         expectation = given.get("expectation")
         if expectation is None:
             start = math.nan if s.initial_expectation is None else s.initial_expectation
@@ -255,7 +256,7 @@ class RateRNN(Simulator):
     def with_settings(self, **changes: Any) -> RateRNN:
         """A simulator that differs in the given settings, e.g. `with_settings(num_trials=600)`."""
         options = {**self.settings.__dict__, **changes}
-        kept = {"summaries": self.summaries, "device": self.device, "dtype": self.dtype}
+        kept: dict[str, Any] = {"summaries": self.summaries, "device": self.device, "dtype": self.dtype}
         kept.update({name: options.pop(name) for name in tuple(kept) if name in options})
         other = RateRNN(self.family, self.task, **kept, **options)
         same = replace(other.settings, num_trials=self.num_trials).config() == self.settings.config()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from reference.stepwise import learn
-
-from sbirules import PolynomialRule
 from sbirules.simulators import RateRNN
 from sbirules.simulators._network import Connectivity
+
+from sbirules import PolynomialRule
 from sbirules.tasks import DelayedDiscrimination
 
 TRIALS, UNITS = 22, 12
@@ -50,9 +50,7 @@ def test_weights_agree_with_plain_loops(case):
                 return type(t)(t.inputs, t.targets.abs() * torch.tensor([0.2, 0.8]), t.response)
 
         task = Positive(stimulus=40.0, delay=20.0, response=40.0)
-    simulator = RateRNN(
-        family, task, num_units=UNITS, num_trials=TRIALS, warm_up=2, dtype=torch.float64, **options
-    )
+    simulator = RateRNN(family, task, num_units=UNITS, num_trials=TRIALS, warm_up=2, dtype=torch.float64, **options)
     batch = 2
     network = Connectivity(UNITS, 1.5, None, options.get("dale", False))
     signs = network.signs(torch.device("cpu"), torch.float64)
@@ -66,9 +64,7 @@ def test_weights_agree_with_plain_loops(case):
     steps = len(tensors.response)
     input_weights = rng.uniform(-1, 1, (batch, UNITS, 2))
     states = rng.uniform(-0.1, 0.1, (batch, TRIALS, UNITS))
-    kicks = rng.uniform(-1, 1, (batch, TRIALS, steps, UNITS)) * (
-        rng.random((batch, TRIALS, steps, UNITS)) < 0.05
-    )
+    kicks = rng.uniform(-1, 1, (batch, TRIALS, steps, UNITS)) * (rng.random((batch, TRIALS, steps, UNITS)) < 0.05)
     types = np.arange(TRIALS) % 2
     raw = torch.tensor(rng.uniform(-1, 1, (batch, family.dim))) * simulator.raw_per_unit * 2.0
     inputs = tensors.inputs.numpy()[types]

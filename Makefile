@@ -1,0 +1,40 @@
+# make demo    sets everything up and runs the bundled study
+# make test    sets everything up and runs the tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint bench wheel clean
+
+demo: $(VENV)/.ready
+	$(BIN)/sbirules demo
+
+test: $(VENV)/.ready
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.ready
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.ready
+	$(BIN)/python benchmarks/engine.py
+
+wheel: $(VENV)/.ready
+	$(BIN)/python -m build --wheel
+	$(BIN)/python -m zipfile -l dist/sbirules-*.whl
+
+# constraints.txt pins the versions that were tested; pyproject.toml only states floors
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "sbirules needs Python 3.11 or newer"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
