@@ -83,6 +83,16 @@ class Posterior:
     def _draw(self, n: int, seed: int, progress: bool) -> Chains:
         return draw_chains(self.potential, self.prior, n, self.settings, seed=seed, progress=progress)
 
+    def sample_tempered(self, num_samples: int, power: float, *, seed: int = 0, progress: bool = False) -> Tensor:
+        """Draws `(num_samples, D)` from prior x likelihood^power: wider than the posterior for a power below 1."""
+
+        def potential(theta: Tensor) -> Tensor:
+            prior = self.prior.log_prob(theta)
+            return prior + power * (self.potential(theta) - prior)
+
+        chains = draw_chains(potential, self.prior, num_samples, self.settings, seed=seed, progress=progress)
+        return chains.draws.reshape(-1, len(self.names))[:num_samples]
+
     def potential(self, theta: Any) -> Tensor:
         """Unnormalised log-density `(n,)` of theta `(n, D)`: log prior + log-likelihood; -inf outside the prior."""
         theta = _check.theta_matrix(theta, self.names).float()

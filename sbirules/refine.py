@@ -38,8 +38,9 @@ def refine(
     """Rounds of simulating rules from the current posterior and fitting to all simulations so far.
 
     Sampling seeks out a learned likelihood's overestimates, and many learners or networks multiply them.
-    Each round simulates fresh networks just there. No correction for the proposal is needed: what is
-    learned is a probability given the rule.
+    Each round simulates fresh networks just there. The first rounds draw from a flattened posterior, prior x
+    likelihood^(k / rounds), since an early posterior is often narrow in the wrong place. No correction for
+    the proposal is needed: what is learned is a probability given the rule.
 
     Arguments:
         posterior: The first posterior, from simulations of the prior.
@@ -62,7 +63,9 @@ def refine(
     _check.whole("num_simulations", num_simulations, 1)
     every = [stores] if isinstance(stores, SimulationStore) else list(stores)
     for k in range(1, rounds + 1):
-        theta = posterior.sample((num_simulations,), seed=seed + k * ROUND_SEED, progress=progress)
+        theta = posterior.sample_tempered(
+            num_simulations, k / rounds, seed=seed + k * ROUND_SEED, progress=progress
+        )
         place = None if folder is None else Path(folder) / f"round-{k}"
         every.append(
             simulate(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,8 +113,8 @@ def simulate(
         job = _Job(simulator, table if table is not None else prior, seed, shard_size, sequences, folder)
         _run(job, todo, target, num_workers, progress, label, done=(len(shards) - len(todo)) * shard_size)
     done = SimulationStore(folder, count)
-    if store is None:
-        done.temporary = _Temporary(folder)  # type: ignore[attr-defined]
+    if store is None:  # remove a temporary store with the object that shows it
+        weakref.finalize(done, shutil.rmtree, folder, ignore_errors=True)
     return done
 
 
@@ -132,18 +134,6 @@ def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[
 
 def _digest(tensor: Tensor) -> str:
     return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
-
-
-class _Temporary:
-    """Removes a temporary store with the object that shows it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __del__(self) -> None:
-        import shutil
-
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class _Job:

@@ -164,7 +164,7 @@ def _numbers(column: pd.Series, where: str) -> np.ndarray:
     values = np.array(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
     wrong = ~np.isfinite(values)
     if wrong.any():
-        given = column.to_numpy()[np.flatnonzero(wrong)[0]]
+        given = column.tolist()[np.flatnonzero(wrong)[0]]
         raise ValueError(f"{where}: {column.name} must be a finite number, got {given!r} in row {_first(wrong)}.")
     return values
 
@@ -178,7 +178,7 @@ def _types(column: pd.Series, where: str, type_names: tuple[str, ...]) -> np.nda
         row = np.flatnonzero(out < 0)[0]
         known = _check.listed(f"{i} ({name})" for i, name in enumerate(type_names))
         raise ValueError(
-            f"{where}: trial_type {column.to_numpy()[row]!r} in row {_first(out < 0)} is unknown to the task; "
+            f"{where}: trial_type {column.tolist()[row]!r} in row {_first(out < 0)} is unknown to the task; "
             f"it knows {known}."
         )
     return out

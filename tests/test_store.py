@@ -1,0 +1,160 @@
+"""The store: nothing lost, nothing mixed up, the same bytes whatever happened on the way."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from sbirules import PolynomialRule, SimulationStore, simulate
+from sbirules.priors import uniform
+from sbirules.simulators import RateRNN
+from sbirules.tasks import DelayedDiscrimination
+
+FAMILY = PolynomialRule(degree=1)
+PRIOR = uniform(FAMILY, -1, 1)
+
+
+def simulator(**options):
+    return RateRNN(FAMILY, DelayedDiscrimination(), **{"num_units": 16, "num_trials": 24, **options})
+
+
+def run(folder, n=40, **options):
+    keep = {"shard_size": 8, "num_workers": 1, "progress": False, **options}
+    return simulate(simulator(), PRIOR, n, store=folder, **keep)
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(Path(folder).glob("shard-*"))}
+
+
+def test_rows_shapes_and_names(tmp_path):
+    store = run(tmp_path / "s", 20)
+    assert len(store) == 20
+    assert store.theta.shape == (20, 4)
+    assert store.x.shape == (20, len(store.summary_names))
+    assert store.names == FAMILY.names
+    assert sum(store.status_counts().values()) == 20
+    assert store.trajectory.error.shape == (20, 24)
+    assert store.seconds > 0
+    assert len(SimulationStore(tmp_path / "s")) == 24, "on disk there are whole shards"
+
+
+def test_rules_follow_the_prior_and_networks_are_fresh(tmp_path):
+    store = run(tmp_path / "s", 400, shard_size=100)
+    assert store.theta.mean(dim=0).abs().max() < 4 * 0.577 / 20
+    assert len(torch.unique(store.theta, dim=0)) == 400
+    assert len(torch.unique(store.trajectory.error[:, 0])) == 400
+
+
+def test_bytes_do_not_depend_on_workers_or_interruptions(tmp_path):
+    run(tmp_path / "one")
+    run(tmp_path / "two", num_workers=2)
+    partial = tmp_path / "partial"
+    run(partial, 16)
+    (partial / "shard-000000.safetensors").unlink()
+    (partial / ".shard-000003.safetensors.99.tmp").write_bytes(b"half a shard")
+    run(partial)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two") == digests(partial)
+    assert len(digests(partial)) == 5
+
+
+def test_a_rerun_simulates_nothing_and_more_are_appended(tmp_path):
+    store = run(tmp_path / "s", 16)
+    times = {p.name: p.stat().st_mtime_ns for p in store.path.glob("shard-*")}
+    run(tmp_path / "s", 16)
+    assert {p.name: p.stat().st_mtime_ns for p in store.path.glob("shard-*")} == times
+    more = run(tmp_path / "s", 40)
+    torch.testing.assert_close(more.theta[:16], store.theta)
+    assert len(more) == 40
+
+
+def test_kill_loses_no_completed_shard(tmp_path):
+    script = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_store import run
+run({str(tmp_path / "killed")!r}, 4000)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 120
+    while len(digests(tmp_path / "killed")) < 2:
+        assert time.monotonic() < deadline, "the run never wrote a shard"
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = digests(tmp_path / "killed")
+    count = 8 * (max(int(name[6:12]) for name in done) + 2)
+    run(tmp_path / "killed", count)
+    run(tmp_path / "whole", count)
+    after = digests(tmp_path / "killed")
+    assert after == digests(tmp_path / "whole")
+    assert {name: after[name] for name in done} == done
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(seed=1), "seed was 0 and is now 1"),
+        (dict(shard_size=9), "shard_size"),
+        (dict(keep_trials=False), "keep_trials"),
+        (dict(prior=uniform(FAMILY, -1, 2)), "proposal.prior.theta_00.high was 1.0 and is now 2.0"),
+        (dict(simulator=simulator(num_trials=25)), "num_trials was 24 and is now 25"),
+        (dict(simulator=simulator(summaries=["learned"])), "summaries"),
+        (dict(trial_types=torch.zeros(24, dtype=torch.long)), "trial_types"),
+    ],
+)
+def test_another_configuration_is_refused_with_the_field_named(tmp_path, change, words):
+    run(tmp_path / "s", 8)
+    before = digests(tmp_path / "s")
+    change = dict(change)
+    sim, prior = change.pop("simulator", simulator()), change.pop("prior", PRIOR)
+    with pytest.raises(ValueError, match=words):
+        simulate(sim, prior, 8, store=tmp_path / "s", num_workers=1, progress=False, **{"shard_size": 8, **change})
+    assert digests(tmp_path / "s") == before
+
+
+def test_a_table_of_rules_and_sequences_in_turn(tmp_path):
+    theta = torch.linspace(-1, 1, 40).reshape(10, 4)
+    sequences = torch.zeros(3, 24, dtype=torch.long)
+    sequences[1] = 1
+    sequences[2, 20:] = -1
+    store = simulate(
+        simulator(), theta, store=tmp_path / "s", trial_types=sequences, shard_size=4, num_workers=1, progress=False
+    )
+    torch.testing.assert_close(store.theta, theta)
+    assert torch.equal(store.trajectory.trial_types, sequences[torch.arange(10) % 3])
+    assert len(SimulationStore(tmp_path / "s")) == 10
+
+
+def test_any_torch_distribution_is_a_prior_and_a_temporary_store_goes_away():
+    prior = Independent(Normal(torch.zeros(4), torch.ones(4)), 1)
+    store = simulate(simulator(), prior, 8, progress=False)
+    path = store.path
+    assert store.theta.shape == (8, 4)
+    del store
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda p: simulate(simulator(), PRIOR, 0, store=p), "num_simulations"),
+        (lambda p: simulate(simulator(), PRIOR, store=p), "num_simulations is needed"),
+        (lambda p: simulate(simulator(), PRIOR, 8, store=p, seed=-1), "seed"),
+        (lambda p: simulate(simulator(), PRIOR, 8, store=p, num_workers=0), "num_workers"),
+        (lambda p: simulate(simulator(), uniform(PolynomialRule(degree=2)), 8, store=p), "the prior is over"),
+        (lambda p: simulate(simulator(), torch.zeros(3, 5), store=p), r"\(batch, 4\)"),
+        (lambda p: simulate(simulator(), "uniform", 8, store=p), "prior must be"),
+        (lambda p: SimulationStore(p), "no manifest"),
+    ],
+)
+def test_bad_input_is_refused_in_words_and_nothing_is_written(tmp_path, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(tmp_path / "s")
+    assert not list(tmp_path.rglob("shard-*"))
