@@ -23,7 +23,7 @@ from sbirules.summaries import learning_curve, summarise, summary_names
 from sbirules.trajectory import Trajectory
 from sbirules.trials import Trials
 
-__all__ = ["ConstraintCheck", "CurveBand", "TrialsCheck", "check", "zero_rule"]
+__all__ = ["ConstraintCheck", "CurveBand", "Rate", "TrialsCheck", "check", "zero_rule"]
 
 CURVE = learning_curve(10)
 RELIABLE = 0.9  # a rule is reliable when it satisfies the constraints in at least this share of networks
@@ -38,6 +38,9 @@ class Rate:
 
     value: float
     se: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {self.se:.3f}"
 
 
 @dataclass(frozen=True)

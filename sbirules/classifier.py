@@ -77,7 +77,7 @@ def fit_event_probability(
         if y.mean() in (0.0, 1.0):
             # nothing to learn; the rule of succession keeps log P finite
             model.rate.fill_((float(y.sum()) + 1) / (len(y) + 2))
-            return model
+            return model.requires_grad_(False).eval()
         z = with_squares(standardiser(theta)).detach()
 
         def loss(rows: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, trut
                 ax.set_yticks([])
             else:
                 ax.hist2d(
-                    draws[:, j].numpy(), draws[:, i].numpy(), bins=32, cmap="Blues",
+                    draws[:, j].numpy(), draws[:, i].numpy(), bins=24, cmap="Blues",
                     range=[[low[j], high[j]], [low[i], high[i]]],
                 )  # fmt: skip
                 ax.axhline(0, color=GREY, lw=0.6)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules import _check
@@ -14,6 +16,7 @@ from sbirules.posterior import Posterior
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
 from sbirules.store import SimulationStore
+from sbirules.streams import generator
 
 __all__ = ["refine"]
 
@@ -39,8 +42,10 @@ def refine(
 
     Sampling seeks out a learned likelihood's overestimates, and many learners or networks multiply them.
     Each round simulates fresh networks just there. The first rounds draw from a flattened posterior, prior x
-    likelihood^(k / rounds), since an early posterior is often narrow in the wrong place. No correction for
-    the proposal is needed: what is learned is a probability given the rule.
+    likelihood^(k / rounds), since an early posterior is often narrow in the wrong place. In half of the rules
+    a random subset of the terms is set to zero: with many terms, a prior and a posterior hardly ever draw
+    the sparse rules that people have in mind, and the fit should be right there too. No correction for the
+    proposal is needed: what is learned is a probability given the rule.
 
     Arguments:
         posterior: The first posterior, from simulations of the prior.
@@ -63,15 +68,26 @@ def refine(
     _check.whole("num_simulations", num_simulations, 1)
     every = [stores] if isinstance(stores, SimulationStore) else list(stores)
     for k in range(1, rounds + 1):
-        theta = posterior.sample_tempered(
-            num_simulations, k / rounds, seed=seed + k * ROUND_SEED, progress=progress
-        )
+        key = seed + k * ROUND_SEED
+        theta = posterior.sample_tempered(num_simulations, k / rounds, seed=key, progress=progress)
+        theta = _thin_out_half(theta, simulator, prior, key)
         place = None if folder is None else Path(folder) / f"round-{k}"
         every.append(
             simulate(
-                simulator, theta, store=place, seed=seed + k * ROUND_SEED, trial_types=trial_types,
+                simulator, theta, store=place, seed=key, trial_types=trial_types,
                 num_workers=num_workers, progress=progress, label=f"round {k}",
             )
         )  # fmt: skip
         posterior = fit(every, prior, seed=seed + k, progress=progress, **options)
     return posterior, every
+
+
+def _thin_out_half(theta: Tensor, simulator: Simulator, prior: Distribution, seed: int) -> Tensor:
+    """Every other rule with each linear coefficient set to zero with a probability of its own."""
+    stream = generator(seed, 1)
+    linear = torch.tensor([p.linear for p in simulator.family.parameters])
+    chance = torch.rand(len(theta), 1, generator=stream)
+    drop = (torch.rand(theta.shape, generator=stream) < chance) & linear
+    drop[::2] = False
+    sparse = torch.where(drop, 0.0, theta)
+    return torch.where(torch.isfinite(prior.log_prob(sparse))[:, None], sparse, theta)
