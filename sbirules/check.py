@@ -28,7 +28,6 @@ __all__ = ["ConstraintCheck", "CurveBand", "Rate", "TrialsCheck", "check", "zero
 CURVE = learning_curve(10)
 RELIABLE = 0.9  # a rule is reliable when it satisfies the constraints in at least this share of networks
 ZERO_NETWORKS = 512
-BAND = (0.025, 0.975)
 FRESH = 1_000_003  # added to the seed, so that checks never reuse the networks of the fit
 
 
@@ -45,13 +44,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class CurveBand:
-    """Learning curves: 95 % band and median, each `(bins,)`, over rules or networks.
+    """Learning curves: a central band and the median, each `(bins,)`, over rules or networks.
 
     Arguments:
         names: Names of the bins.
         low: Lower end.
         median: Median.
         high: Upper end.
+        mass: Share of the rules or networks inside the band.
         observed: The observed mean curve, if there is one.
     """
 
@@ -59,6 +59,7 @@ class CurveBand:
     low: Tensor
     median: Tensor
     high: Tensor
+    mass: float
     observed: Tensor | None = None
 
     @property
@@ -215,7 +216,8 @@ def _check_constraints(
         store = _fresh(rows, n, simulator, folder, name.replace(" ", "-"), seed + offset, keep)
         happened = constraints.satisfied(store.x, store.summary_names)
         shares[name] = happened.float().reshape(len(rows), n).mean(dim=1)
-        curves[name] = _band(store.trajectory)
+        # single networks mostly answer right or wrong: their 95 % band would span all errors
+        curves[name] = _band(store.trajectory.type_names, summarise(store.trajectory, [CURVE]), mass=0.5)
         if name == "posterior":
             failures = {k: v for k, v in store.status_counts().items() if k != "OK"}
     reliable = shares["posterior"] >= RELIABLE - 1e-6
@@ -249,10 +251,11 @@ def _binomial_se(p: float, n: int) -> float:
     return math.sqrt(q * (1 - q) / n)
 
 
-def _band(runs: Trajectory, observed: Tensor | None = None, values: Tensor | None = None) -> CurveBand:
-    values = summarise(runs, [CURVE]) if values is None else values
-    low, median, high = (torch.nanquantile(values, q, dim=0) for q in (BAND[0], 0.5, BAND[1]))
-    return CurveBand(summary_names([CURVE], runs.type_names), low, median, high, observed)
+def _band(type_names: tuple[str, ...], values: Tensor, mass: float, observed: Tensor | None = None) -> CurveBand:
+    """Central band of curves `(n, bins)`, failed networks left out."""
+    ends = ((1 - mass) / 2, 0.5, (1 + mass) / 2)
+    low, median, high = (torch.nanquantile(values, q, dim=0) for q in ends)
+    return CurveBand(summary_names([CURVE], type_names), low, median, high, mass, observed)
 
 
 def _check_trials(
@@ -268,6 +271,6 @@ def _check_trials(
     runs = store.trajectory
     means = summarise(runs, [curve]).reshape(len(theta), learners, -1).nanmean(dim=1)
     observed = summarise(table.trajectory, [curve]).nanmean(dim=0)
-    band = _band(runs, observed, means)
+    band = _band(runs.type_names, means, mass=0.95, observed=observed)
     failures = {k: v for k, v in store.status_counts().items() if k != "OK"}
     return TrialsCheck(len(theta), learners, band, means, theta, failures)

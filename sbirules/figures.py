@@ -194,7 +194,7 @@ def curve_figure(
         for name, band in bands.items():
             colour = colours.get(name, GREEN)
             ax.fill_between(centre, band.low[span], band.high[span], color=colour, alpha=0.22, lw=0)
-            ax.plot(centre, band.median[span], color=colour, lw=1.8, label=f"{name}: median, 95 %")
+            ax.plot(centre, band.median[span], color=colour, lw=1.8, label=f"{name}: median, {band.mass:.0%}")
             if band.observed is not None:
                 ax.plot(centre, band.observed[span], "ko", ms=4.5, label="observed, mean over learners")
         ax.set_title(f"trial type {label}", fontsize=10)

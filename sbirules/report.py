@@ -35,7 +35,7 @@ def make_figures(posterior: Posterior, simulator: Simulator, checked: Check | No
         )
         out["learning_curves"] = (
             figures.curve_figure(checked.curves, "Learning curves of fresh networks", trials=simulator.num_trials),
-            "Error over a session: median and 95 % band over fresh networks under posterior rules, prior rules, and "
+            "Error over a session: median and middle half of fresh networks under posterior rules, prior rules, and "
             "without plasticity.",
         )
     if isinstance(checked, TrialsCheck):

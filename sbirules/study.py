@@ -60,7 +60,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "simulator": {"name": "rate_rnn"},
     "prior": {"name": "uniform"},
     "simulate": {"num_simulations": 4096, "seed": 0},
-    "fit": {"rounds": 0, "round_simulations": 2048, "num_samples": 4000, "seed": 0},
+    "fit": {"rounds": 0, "round_simulations": 3072, "num_samples": 4000, "seed": 0},
     "check": {"rules": 128, "seed": 0},
 }
 
@@ -128,7 +128,7 @@ class Study:
         constraints = Constraints.of(sections["constraints"]) if "constraints" in content else None
         trials = None
         if "data" in content:
-            sections["fit"] = {**sections["fit"], "rounds": 2, "estimator": "ratio", **content.get("fit", {})}
+            sections["fit"] = {**sections["fit"], "rounds": 3, "estimator": "ratio", **content.get("fit", {})}
             if "trials" not in sections["data"]:
                 raise ValueError("[data] needs the key trials, the path of a CSV file.")
             table = (Path(folder) / str(sections["data"]["trials"])).resolve()
@@ -136,6 +136,7 @@ class Study:
             trials = Trials.read(table, task.type_names, criterion)
             sections["data"]["trials"] = str(table)
             sections["simulator"].setdefault("num_trials", int(trials.num_trials.max()))
+            sections["simulate"] = {**sections["simulate"], "num_simulations": 8192, **content.get("simulate", {})}
         simulator = _simulator(sections["simulator"], family, task, constraints, trust)
         prior = _prior(sections["prior"], family)
         study = Study(name, sections, simulator, prior, constraints, trials)

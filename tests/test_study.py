@@ -40,7 +40,16 @@ seed = 3
 num_steps = 100
 """
 
-CONSTRAINTS = "[constraints]\nweight_change = [0, 0.01]\n[fit]\nall_of_networks = 16\nnum_samples = 400\n[check]\nrules = 24\nnetworks_per_rule = 4\n"
+CONSTRAINTS = """
+[constraints]
+weight_change = [0, 0.01]
+[fit]
+all_of_networks = 16
+num_samples = 400
+[check]
+rules = 24
+networks_per_rule = 4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +144,16 @@ def test_a_data_study_from_table_to_report(tmp_path):
         if types[i, t] >= 0
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "learners.csv", index=False)
-    data = '[data]\ntrials = "learners.csv"\n[fit]\nrounds = 1\nround_simulations = 150\nnum_samples = 400\n[check]\nrules = 12\n'
+    data = """
+[data]
+trials = "learners.csv"
+[fit]
+rounds = 1
+round_simulations = 150
+num_samples = 400
+[check]
+rules = 12
+"""
     (tmp_path / "data.toml").write_text(data + SMALL.format(n=500).replace("num_trials = 60\n", ""))
     command = [sys.executable, "-m", "sbirules.cli", "run", "data.toml", "--quiet"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -177,7 +195,7 @@ def bad(text, words):
         bad("[constraints]\nlearned=[1,1]\n[simulator]\nnum_unit=3", "did you mean 'num_units'"),
         bad("[constraints]\nlearned=[1,1]\n[simulator]\nnum_units=-3", "num_units"),
         bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer=["tau_e"]', "tau_e"),
-        bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer=["tau_e"]\n[prior.tau_e]\nname="log_uniform"\nlow=5', "lacks high"),
+        bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer=["tau_e"]\n[prior.tau_e]\nlow=5', "lacks high"),
         bad('[constraints]\nlearned=[1,1]\n[task]\nname="mine:Task"', "--trust"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=2", "reliability"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=0.9\nall_of_networks=3", "not both"),
