@@ -20,7 +20,6 @@ from sbirules.simulator import Simulator
 from sbirules.store import SimulationStore
 from sbirules.streams import seeded
 from sbirules.summaries import learning_curve, summarise, summary_names
-from sbirules.trajectory import Trajectory
 from sbirules.trials import Trials
 
 __all__ = ["ConstraintCheck", "CurveBand", "Rate", "TrialsCheck", "check", "zero_rule"]

@@ -208,7 +208,7 @@ def test_a_saved_posterior_gives_the_same_densities_in_a_new_process(event, tmp_
     (tmp_path / "p" / "posterior.safetensors").write_bytes(b"\x80\x04garbage")
     with pytest.raises(ValueError, match="does not hold this posterior"):
         Posterior.load(tmp_path / "p")
-    with pytest.raises(ValueError, match="posterior.json is missing"):
+    with pytest.raises(ValueError, match=r"posterior\.json is missing"):
         Posterior.load(tmp_path)
 
 
