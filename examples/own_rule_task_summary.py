@@ -6,10 +6,10 @@ Run it with `python examples/own_rule_task_summary.py`.
 from dataclasses import dataclass
 
 import torch
-from sbirules.priors import uniform
-from sbirules.simulators import RateRNN
 
 import sbirules as sr
+from sbirules.priors import uniform
+from sbirules.simulators import RateRNN
 
 
 class DecayingHebb(sr.RuleFamily):

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from sbirules.priors import IndependentPrior, log_uniform
 from scipy import stats
 from torch import nn
 
@@ -17,6 +16,7 @@ from sbirules.features import Standardiser
 from sbirules.fit_trials import _cut_like_learners
 from sbirules.likelihood import fit_likelihood
 from sbirules.potentials import SuccessPotential, TrialsPotential
+from sbirules.priors import IndependentPrior, log_uniform
 from sbirules.ratio import fit_ratio
 
 FAST = SamplerSettings(num_walkers=40, num_steps=300)

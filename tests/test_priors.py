@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from sbirules.priors import IndependentPrior, log_uniform, normal, uniform
 from scipy import stats
 from torch.distributions import Beta, Normal
 
 from sbirules import PolynomialRule
+from sbirules.priors import IndependentPrior, log_uniform, normal, uniform
 
 FAMILY = PolynomialRule(degree=1, terms=["theta_11"], infer=["tau_e", "tau_w"])
 

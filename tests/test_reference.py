@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from reference.stepwise import learn
-from sbirules.simulators import RateRNN
-from sbirules.simulators._network import Connectivity
 
 from sbirules import PolynomialRule
+from sbirules.simulators import RateRNN
+from sbirules.simulators._network import Connectivity
 from sbirules.tasks import DelayedDiscrimination
 
 TRIALS, UNITS = 22, 12

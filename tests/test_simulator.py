@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from sbirules.simulators import MICONI_THETA_33, RateRNN, miconi2017
-from sbirules.simulators._network import Connectivity, draw_kicks
-from sbirules.simulators.rate_rnn import BLOCK
 from scipy import stats
 
 from sbirules import Coefficient, PolynomialRule, RuleFamily, Status
+from sbirules.simulators import MICONI_THETA_33, RateRNN, miconi2017
+from sbirules.simulators._network import Connectivity, draw_kicks
+from sbirules.simulators.rate_rnn import BLOCK
 from sbirules.summaries import summarise
 from sbirules.tasks import DelayedDiscrimination, DelayedNonMatchToSample
 
@@ -248,6 +248,7 @@ def test_runs_in_plain_sbi():
     """The simulator and prior drop into sbi's own NPE, failures and all."""
     from sbi.inference import NPE
     from sbi.utils.user_input_checks import process_prior
+
     from sbirules.priors import uniform
 
     simulator = RateRNN(CUBIC, TASK, num_trials=60, num_units=20, summaries=["final_error", "weight_change"])

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from sbirules.priors import uniform
-from sbirules.simulators import RateRNN
 from torch.distributions import Independent, Normal
 
 from sbirules import PolynomialRule, SimulationStore, simulate
+from sbirules.priors import uniform
+from sbirules.simulators import RateRNN
 from sbirules.tasks import DelayedDiscrimination
 
 FAMILY = PolynomialRule(degree=1)

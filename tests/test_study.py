@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sbirules.simulators import RateRNN
 
 from sbirules import PolynomialRule, Study
 from sbirules.cli import main
+from sbirules.simulators import RateRNN
 from sbirules.tasks import DelayedDiscrimination
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
