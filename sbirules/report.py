@@ -125,7 +125,7 @@ def report(
     page = template.render(
         title=title,
         lead=_lead(posterior, checked),
-        facts={k: v for k, v in posterior.facts.items() if v is not None and k != "summaries"},
+        facts={k.replace("_", " "): _readable(v) for k, v in posterior.facts.items() if v is not None and k != "study"},
         equation=simulator.family.describe(mean.tolist()),
         rows=rows,
         pairs=_pairs(posterior),
@@ -139,6 +139,15 @@ def report(
     )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+def _readable(value: Any) -> str:
+    """A fact as text: intervals and lists without Python's brackets."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} in [{low:g}, {high:g}]" for name, (low, high) in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(v) for v in value)
+    return str(value)
 
 
 def _pairs(posterior: Posterior, most: int = 8) -> list[dict[str, Any]]:
