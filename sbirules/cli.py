@@ -23,19 +23,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser(
-        "demo", help="run the bundled study: which rules of degree 3 learn delayed discrimination?"
-    )
-    run = commands.add_parser("run", help="run a study file: simulate, fit, check, report; resumes where it stopped")
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    demo = command("demo", "Run the bundled study: which rules of degree 3 learn delayed discrimination?")
+    run = command("run", "Run a study file: simulate, fit, check, report. Picks up where it stopped.")
     run.add_argument("study", metavar="STUDY.toml", type=Path, help="the study file")
     run.add_argument("--dry-run", action="store_true", help="print the resolved study and stop")
     run.add_argument("--trust", action="store_true", help='let names of the form "module:Class" import your own code')
-    for command, default in ((demo, "runs/demo"), (run, "runs/<name of the study file>")):
-        command.add_argument("--out", metavar="DIR", type=Path, help=f"where results go (default: {default})")
-        command.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
-        command.add_argument("--quiet", action="store_true", help="no progress bars")
+    for parsed, default in ((demo, "runs/demo"), (run, "runs/<name of the study file>")):
+        parsed.add_argument("--out", metavar="DIR", type=Path, help=f"where results go (default: {default})")
+        parsed.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
+        parsed.add_argument("--quiet", action="store_true", help="no progress bars")
 
-    show = commands.add_parser("list", help="list what studies can name")
+    show = command("list", "List what studies can name.")
     show.add_argument("what", choices=LISTS, help="which catalogue")
     return parser
 
