@@ -12,6 +12,7 @@ from torch.distributions import Distribution, Normal, Uniform, constraints
 
 from sbirules import _check
 from sbirules.rules import RuleFamily
+from sbirules.streams import seeded
 
 __all__ = ["IndependentPrior", "LogUniform", "log_uniform", "normal", "uniform"]
 
@@ -135,17 +136,21 @@ class IndependentPrior(Distribution):
         return cls({name: _rebuild(name, numbers) for name, numbers in config.items()})
 
 
+# components that a config() can bring back, and their arguments
+REBUILT = {LogUniform: ("low", "high"), Uniform: ("low", "high"), Normal: ("loc", "scale")}
+
+
 def _describe(component: Distribution) -> dict[str, Any]:
     """The class of a component and its numbers."""
-    out: dict[str, Any] = {"name": type(component).__name__}
-    for key, value in sorted(vars(component).items()):
-        if isinstance(value, Tensor) and value.ndim == 0:
-            out[key] = value.item()
-    return out
+    name = type(component).__name__
+    if type(component) in REBUILT:
+        return {"name": name, **{key: float(getattr(component, key)) for key in REBUILT[type(component)]}}
+    with seeded(0):  # tells any other distribution from one with other parameters
+        return {"name": name, "draws": component.sample(Size((8,))).tolist()}
 
 
 def _rebuild(name: str, config: Mapping[str, Any]) -> Distribution:
-    kinds = {"LogUniform": LogUniform, "Uniform": Uniform, "Normal": Normal}
+    kinds: dict[str, Any] = {kind.__name__: kind for kind in REBUILT}
     numbers = {k: float(v) for k, v in config.items() if k != "name"}
     _check.known(f"prior of {name}", config["name"], tuple(kinds))
     options = {} if config["name"] == "LogUniform" else {"validate_args": False}

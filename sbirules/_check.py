@@ -59,8 +59,8 @@ def whole(argument: str, value: Any, bound: int) -> int:
 
 def share(argument: str, value: float, *, zero: bool = False) -> float:
     """`value` as a share of one: in (0, 1], or in [0, 1] with `zero`."""
-    low_ok = value >= 0 if zero else value > 0
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (low_ok and value <= 1):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (0 <= value <= 1) or (value == 0 and not zero):
         bracket = "[" if zero else "("
         raise ValueError(f"{argument} must lie in {bracket}0, 1], got {value!r}.")
     return float(value)
@@ -68,12 +68,15 @@ def share(argument: str, value: float, *, zero: bool = False) -> float:
 
 def theta_matrix(theta: Any, names: Sequence[str], *, argument: str = "theta") -> Tensor:
     """`theta` as a finite floating tensor `(batch, D)`; a single row `(D,)` becomes `(1, D)`."""
-    theta = torch.as_tensor(theta)
+    try:
+        theta = torch.as_tensor(theta)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{argument} must be numbers of shape (batch, {len(names)}), got {theta!r:.80}.") from error
     if not theta.is_floating_point():
         theta = theta.to(torch.get_default_dtype())
     if theta.ndim == 1:
         theta = theta[None]
-    if theta.ndim != 2 or theta.shape[1] != len(names):
+    if theta.ndim != 2 or theta.shape[1] != len(names) or len(theta) == 0:
         raise ValueError(
             f"{argument} must have shape (batch, {len(names)}), one column per coefficient "
             f"({listed(names)}), got {tuple(theta.shape)}."

@@ -123,12 +123,12 @@ class TrialsCheck:
 
 
 def zero_rule(simulator: Simulator, prior: Distribution) -> Tensor:
-    """The rule that changes nothing, `(D,)`: linear coefficients zero, no decay of the weights."""
+    """The rule without terms, `(D,)`: linear coefficients zero where that is legal, no decay of the weights."""
     with seeded(0):
         middle = prior.sample(Size((1000,))).median(dim=0).values
     theta = middle.clone()
     for i, p in enumerate(simulator.family.parameters):
-        if p.linear:
+        if p.linear and p.low <= 0 <= p.high:
             theta[i] = 0.0
         elif p.name == "tau_w":
             theta[i] = 1e9
@@ -167,8 +167,8 @@ def check(
         constraints = posterior.facts.get("constraints")
     if (constraints is None) == (trials is None):
         raise ValueError("check needs exactly one of constraints and trials.")
-    if posterior.chains is None:
-        posterior.sample((2000,), seed=seed)
+    if posterior.chains is None or len(posterior.draws) < rules:
+        posterior.sample((max(2000, rules),), seed=seed)
     theta = _spread_out(posterior.draws, rules)
     keep = {"num_workers": num_workers, "progress": progress}
     if trials is not None:
@@ -212,7 +212,9 @@ def _check_constraints(
     sets = {"posterior": (theta, networks), "prior": (from_prior, networks), "zero rule": (zero, ZERO_NETWORKS)}
     shares, curves, failures = {}, {}, {}
     for offset, (name, (rows, n)) in enumerate(sets.items()):
-        store = _fresh(rows, n, simulator, folder, name.replace(" ", "-"), seed + offset, keep)
+        # weights may decay under a rule without terms, so the networks themselves are kept from changing
+        runner = simulator.without_plasticity() if name == "zero rule" else simulator
+        store = _fresh(rows, n, runner, folder, name.replace(" ", "-"), seed + offset, keep)
         happened = constraints.satisfied(store.x, store.summary_names)
         shares[name] = happened.float().reshape(len(rows), n).mean(dim=1)
         # single networks mostly answer right or wrong: their 95 % band would span all errors

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{name:<28} {text}".rstrip())
             return 0
         return _run(args)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"sbirules: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -21,22 +21,23 @@ class Constraints:
 
     Arguments:
         intervals: `(low, high)` by name of a column of x; None or infinity for an open end.
+
+    Raises:
+        ValueError: If there is none, or an interval is not two numbers in order.
     """
 
     intervals: Mapping[str, tuple[float, float]]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.intervals, Mapping) or not self.intervals:
+            raise ValueError('constraints must name at least one summary, e.g. {"learned": (1, 1)}.')
+        checked = {str(name): _interval(str(name), pair) for name, pair in self.intervals.items()}
+        object.__setattr__(self, "intervals", checked)
+
     @staticmethod
     def of(value: Mapping[str, Any] | Constraints) -> Constraints:
-        """Constraints from a mapping of names to `(low, high)`, checked.
-
-        Raises:
-            ValueError: If there is none, or an interval is not two numbers in order.
-        """
-        if isinstance(value, Constraints):
-            return value
-        if not isinstance(value, Mapping) or not value:
-            raise ValueError('constraints must name at least one summary, e.g. {"learned": (1, 1)}.')
-        return Constraints({str(name): _interval(str(name), pair) for name, pair in value.items()})
+        """Constraints from a mapping of names to `(low, high)`, or the given ones."""
+        return value if isinstance(value, Constraints) else Constraints(value)
 
     def check(self, names: Sequence[str]) -> None:
         """Raises ValueError if a name is not a column of x."""
@@ -44,7 +45,7 @@ class Constraints:
             _check.known("constraints", name, tuple(names))
 
     def satisfied(self, x: Tensor, names: Sequence[str]) -> Tensor:
-        """Which rows of x `(n, S)` satisfy all constraints; a failed network (NaN) satisfies none."""
+        """Which rows of x `(n, S)` satisfy all constraints; a failed network, NaN throughout, satisfies none."""
         self.check(names)
         inside = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for name, (low, high) in self.intervals.items():
@@ -52,7 +53,7 @@ class Constraints:
             # float32 columns of x against bounds in float64: 0.9 must contain 0.9
             low32, high32 = (torch.tensor(v, dtype=x.dtype) for v in (low, high))
             inside &= (column >= low32) & (column <= high32)
-        return inside & ~torch.isnan(x).any(dim=1)
+        return inside  # a comparison with NaN is false
 
     def config(self) -> dict[str, list[float]]:
         """Plain types for files."""
@@ -60,7 +61,7 @@ class Constraints:
 
 
 def _interval(name: str, pair: Any) -> tuple[float, float]:
-    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise ValueError(f"constraint {name} must be (low, high), got {pair!r}.")
     ends = []
     for end, value, default in (("low", pair[0], -math.inf), ("high", pair[1], math.inf)):

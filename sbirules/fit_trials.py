@@ -73,6 +73,11 @@ def trials_potential(
     wanted = EnsembleSettings if estimator == "ratio" else LikelihoodSettings
     if settings is not None and not isinstance(settings, wanted):
         raise ValueError(f"the settings of estimator={estimator!r} must be {wanted.__name__}, got {settings!r}.")
+    if table.trajectory.type_names != runs.type_names:
+        raise ValueError(
+            f"the trials have the types {_check.listed(table.trajectory.type_names)}, but the simulations "
+            f"{_check.listed(runs.type_names)}."
+        )
     chosen = default_summaries(table) if summaries is None else tuple(resolve(s) for s in summaries)
     columns = summary_names(chosen, table.trajectory.type_names)
     x_o = summarise(table.trajectory, chosen).float()
@@ -122,8 +127,8 @@ def _spans(summaries: Sequence[Summary], type_names: Sequence[str]) -> list[slic
 
 def _spread(x: Tensor, x_o: Tensor, ok: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Adds uniform noise as wide as the spacing of values: summaries with atoms have no density without it."""
-    values = torch.unique(x[ok])
-    gap = float((values[1:] - values[:-1]).min()) if len(values) > 1 else 1.0
+    gaps = [torch.unique(column).diff() for column in x[ok].T]
+    gap = torch.stack([d.min() if len(d) else torch.ones(()) for d in gaps])
     stream = generator(seed, 2)
     noise = [gap * (torch.rand(t.shape, generator=stream) - 0.5) for t in (x, x_o)]
     return x + noise[0], x_o + noise[1]

@@ -66,8 +66,8 @@ class LikelihoodSettings:
         ):
             _check.whole(name, getattr(self, name), 1)
         _check.above("learning_rate", self.learning_rate, 0.0)
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must lie in (0, 1), got {self.validation_fraction!r}.")
+        if _check.share("validation_fraction", self.validation_fraction) == 1:
+            raise ValueError("validation_fraction must leave rows to train on; it must be below 1.")
 
 
 class LearnerLikelihood(nn.Module):

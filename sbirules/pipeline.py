@@ -54,7 +54,6 @@ def run_study(
         num_workers=num_workers, progress=progress,
     )  # fmt: skip
     text = tomli_w.dumps(plain_toml(study.resolved()))
-    write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
     say("fit: the posterior over rules")
     posterior = fit_stage(study, store, folder, num_workers, progress)
     say("check: posterior rules on fresh networks")
@@ -115,9 +114,10 @@ def fit_stage(study: Study, store: SimulationStore, folder: Path, num_workers: i
 def check_stage(
     study: Study, posterior: Posterior, folder: Path, num_workers: int | None, progress: bool
 ) -> ConstraintCheck | TrialsCheck:
-    """Re-simulates posterior rules into the folder's `check/`, a folder of its own for each posterior."""
+    """Re-simulates posterior rules into `check/`, in a folder of its own for each posterior and set of settings."""
     s = study.sections["check"]
-    place = folder / "check" / posterior.facts["study"][:12]
+    key = hashlib.sha256(json.dumps([posterior.facts["study"], plain(s)], sort_keys=True).encode()).hexdigest()
+    place = folder / "check" / key[:12]
     return check(
         posterior, study.simulator, constraints=study.constraints, trials=study.trials, rules=s["rules"],
         networks_per_rule=s.get("networks_per_rule"), folder=place, seed=s["seed"], num_workers=num_workers,
@@ -133,7 +133,8 @@ def report_stage(
     folder: Path,
     text: str,
 ) -> dict[str, Any]:
-    """Writes posterior.nc, summary.json, figures/ and report.html."""
+    """Writes study.toml, posterior.nc, summary.json, figures/ and report.html."""
+    write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
     data = inference_data(posterior, checked=checked, trials=study.trials)
     write_atomically(folder / "posterior.nc", lambda path: data.to_netcdf(str(path), engine="h5netcdf"))
     made = make_figures(posterior, study.simulator, checked)

@@ -80,7 +80,7 @@ class PolynomialRule(RuleFamily):
             for level in range(degree + 1)
         }
         if terms is not None:
-            if isinstance(terms, str) or not terms:
+            if isinstance(terms, str) or not isinstance(terms, Sequence) or not terms:
                 raise ValueError(f"terms must be a list of at least one term name, got {terms!r}.")
             for name in terms:
                 _check.known("terms", name, tuple(powers))

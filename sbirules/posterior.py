@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
 from sbirules import _check
-from sbirules.files import read_json, write_atomically, write_json
+from sbirules.files import plain, read_json, write_atomically, write_json
 from sbirules.sampling import Chains, SamplerSettings, draw_chains
 from sbirules.streams import seeded
 
@@ -71,6 +74,7 @@ class Posterior:
     def sample(self, sample_shape: Sequence[int] | Size = (), *, seed: int = 0, progress: bool = False) -> Tensor:
         """Draws theta, `(*sample_shape, D)`, in natural units; all chains, shuffled.
 
+        The same seed gives the same draws, whatever torch's global seed.
         The chains themselves, with their R-hat, are then in `posterior.chains`.
         """
         n = Size(sample_shape).numel()
@@ -96,7 +100,7 @@ class Posterior:
     def potential(self, theta: Any) -> Tensor:
         """Unnormalised log-density `(n,)` of theta `(n, D)`: log prior + log-likelihood; -inf outside the prior."""
         theta = _check.theta_matrix(theta, self.names).float()
-        value = self.prior.log_prob(theta)
+        value = self.prior.log_prob(theta).float()
         if self.potential_net is not None:
             value = torch.where(torch.isfinite(value), value + self.potential_net(theta), value)
         return value
@@ -166,7 +170,10 @@ class Posterior:
         # a tensor that shares memory with another would be refused
         tensors = {k: v.clone() for k, v in tensors.items()}
         prior: Any = self.prior
-        known = hasattr(prior, "config") and hasattr(type(prior), "from_config")
+        try:  # only a prior that its config brings back is worth writing down
+            known = type(prior).from_config(prior.config()) is not None
+        except (AttributeError, ValueError):
+            known = False
         kind = f"{type(prior).__module__}:{type(prior).__qualname__}"
         content = {
             "schema": SCHEMA,
@@ -179,7 +186,9 @@ class Posterior:
             "chains": None if self.chains is None else {"r_hat": self.chains.r_hat, "ess": self.chains.ess},
             "versions": {"torch": torch.__version__},
         }  # fmt: skip
-        write_atomically(folder / "posterior.safetensors", lambda p: safetensors.torch.save_file(tensors, str(p)))
+        # the tensors name their JSON file, so that a crash between the two cannot pair them wrongly
+        of = {"content": _digest(content)}
+        write_atomically(folder / "posterior.safetensors", lambda p: safetensors.torch.save_file(tensors, str(p), of))
         write_json(folder / "posterior.json", content)
 
     @staticmethod
@@ -205,7 +214,10 @@ class Posterior:
         if prior is None:
             prior = _prior_of(content["prior"], folder)
         try:
-            tensors = safetensors.torch.load_file(str(folder / "posterior.safetensors"))
+            with safetensors.safe_open(str(folder / "posterior.safetensors"), framework="pt") as handle:
+                if (handle.metadata() or {}).get("content") != _digest(content):
+                    raise ValueError("it was saved with another posterior.json.")
+                tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - no container
             net = KINDS[content["kind"]].from_config(content["potential"])
             net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
         except Exception as error:
@@ -216,6 +228,10 @@ class Posterior:
             chains = {k: float("nan") if v is None else float(v) for k, v in content["chains"].items()}
             out.chains = Chains(tensors["draws"], **chains)
         return out
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
 
 
 def _prior_of(content: Any, folder: Path) -> Distribution:

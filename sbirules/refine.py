@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules import _check
+from sbirules.files import write_atomically
 from sbirules.fit import fit
 from sbirules.posterior import Posterior
 from sbirules.simulate import simulate
@@ -21,6 +24,7 @@ from sbirules.streams import generator
 __all__ = ["refine"]
 
 ROUND_SEED = 10_007  # added to the seed for each round, so that rounds share no network
+RULES = "rules.safetensors"  # the rules of a round, kept so that a resumed round simulates the same ones
 
 
 def refine(
@@ -66,12 +70,22 @@ def refine(
     """
     _check.whole("rounds", rounds, 0)
     _check.whole("num_simulations", num_simulations, 1)
+    for name in options:
+        _check.known("refine's argument", name, tuple(inspect.signature(fit).parameters))
+    if (options.get("constraints") is None) == (options.get("trials") is None):
+        raise ValueError("refine needs exactly one of constraints and trials, the same as the first fit.")
     every = [stores] if isinstance(stores, SimulationStore) else list(stores)
     for k in range(1, rounds + 1):
-        key = seed + k * ROUND_SEED
-        theta = posterior.sample_tempered(num_simulations, k / rounds, seed=key, progress=progress)
-        theta = _thin_out_half(theta, simulator, prior, key)
+        key = seed + len(every) * ROUND_SEED
         place = None if folder is None else Path(folder) / f"round-{k}"
+        theta = None if place is None else _drawn_before(place, num_simulations)
+        if theta is None:
+            theta = posterior.sample_tempered(num_simulations, k / rounds, seed=key, progress=progress)
+            theta = _thin_out_half(theta, simulator, prior, key)
+            if place is not None:
+                place.mkdir(parents=True, exist_ok=True)
+                rules = {"theta": theta.contiguous()}
+                write_atomically(place / RULES, lambda path, t=rules: safetensors.torch.save_file(t, str(path)))  # type: ignore[misc]
         every.append(
             simulate(
                 simulator, theta, store=place, seed=key, trial_types=trial_types,
@@ -82,12 +96,22 @@ def refine(
     return posterior, every
 
 
+def _drawn_before(place: Path, n: int) -> Tensor | None:
+    """Rules that an interrupted round has drawn already."""
+    if not (place / RULES).is_file():
+        return None
+    theta = safetensors.torch.load_file(str(place / RULES))["theta"]
+    return theta if len(theta) == n else None
+
+
 def _thin_out_half(theta: Tensor, simulator: Simulator, prior: Distribution, seed: int) -> Tensor:
-    """Every other rule with each linear coefficient set to zero with a probability of its own."""
+    """Shuffled rules, half of them with each linear coefficient set to zero with a probability of the rule's own."""
     stream = generator(seed, 1)
+    # shuffled, so that sequences of trials, which rows get in turn, do not go with sparse rules
+    theta = theta[torch.randperm(len(theta), generator=stream)]
     linear = torch.tensor([p.linear for p in simulator.family.parameters])
     chance = torch.rand(len(theta), 1, generator=stream)
-    drop = (torch.rand(theta.shape, generator=stream) < chance) & linear
-    drop[::2] = False
+    chosen = torch.rand(len(theta), 1, generator=stream) < 0.5
+    drop = chosen & (torch.rand(theta.shape, generator=stream) < chance) & linear
     sparse = torch.where(drop, 0.0, theta)
     return torch.where(torch.isfinite(prior.log_prob(sparse))[:, None], sparse, theta)

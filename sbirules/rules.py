@@ -94,6 +94,8 @@ class RuleFamily(ABC):
     def __init__(self, *, tau_e: float = math.inf, tau_w: float = math.inf, infer: Sequence[str] = ()) -> None:
         if not getattr(self, "coefficients", ()):
             raise ValueError(f"{type(self).__name__}.coefficients must list at least one Coefficient.")
+        if isinstance(infer, str) or not isinstance(infer, Sequence):
+            raise ValueError(f'infer must be a list such as ["tau_e"], got {infer!r}.')
         for name in infer:
             _check.known("infer", name, tuple(TIME_CONSTANTS))
         self.tau_e = _check.above("tau_e", tau_e, 0.0, infinite=True)

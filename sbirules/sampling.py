@@ -103,13 +103,15 @@ def draw_chains(
 
         def log_prob(u: np.ndarray) -> np.ndarray:
             free = torch.as_tensor(u, dtype=torch.float32)
-            theta = transform.inv(free)
+            theta = transform.inv(free).float()
             value = (potential(theta) - transform.log_abs_det_jacobian(theta, free)).double()
             # far out on the unconstrained scale theta rounds to the edge of the support
             return torch.where(torch.isfinite(value), value, -math.inf).numpy()
 
         moves = [(emcee.moves.DEMove(), 0.7), (emcee.moves.DESnookerMove(), 0.1), (emcee.moves.StretchMove(), 0.2)]
         samplers = [emcee.EnsembleSampler(start.shape[1], dim, log_prob, vectorize=True, moves=moves) for _ in start]
+        for sampler in samplers:  # else all would copy numpy's global state, and move alike
+            sampler.random_state = np.random.RandomState(np.random.randint(2**31)).get_state()
         state: list[Any] = [transform(points).double().numpy() for points in start]
         steps = s.num_steps
         with tqdm(total=2 * steps * len(samplers), desc="sample", unit="step", disable=not progress) as bar:

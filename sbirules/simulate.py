@@ -76,6 +76,12 @@ def simulate(
         num_simulations = len(table)
     if num_simulations is None:
         raise ValueError("num_simulations is needed with a prior.")
+    if table is None and isinstance(prior, Distribution) and (prior.batch_shape or len(prior.event_shape) != 1):
+        raise ValueError(
+            f"prior must be one distribution over vectors of {len(simulator.names)} coefficients, got batch shape "
+            f"{tuple(prior.batch_shape)} and event shape {tuple(prior.event_shape)}; "
+            f"wrap univariate ones in torch.distributions.Independent(prior, 1)."
+        )
     count = _check.whole("num_simulations", num_simulations, 1)
     names = getattr(prior, "names", simulator.names) if table is None else simulator.names
     if tuple(names) != simulator.names:

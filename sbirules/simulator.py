@@ -38,6 +38,10 @@ class Simulator(ABC):
         for argument, value, wanted in (("family", family, RuleFamily), ("task", task, Task)):
             if not isinstance(value, wanted):
                 raise ValueError(f"{argument} must be a {wanted.__name__}, got {type(value).__name__}.")
+        if not getattr(task, "type_names", ()):
+            raise ValueError(f"{type(task).__name__}.type_names must name at least one trial type.")
+        if isinstance(summaries, (str, Summary)) or not isinstance(summaries, Sequence):
+            raise ValueError(f"summaries must be a list of names or Summary objects, got {summaries!r}.")
         self.family, self.task = family, task
         self.summaries = tuple(resolve(s) for s in summaries)
         names = self.summary_names
@@ -82,6 +86,10 @@ class Simulator(ABC):
         theta = torch.as_tensor(theta)
         x = summarise(self.run(theta, seed=global_seed()), self.summaries)
         return x[0] if theta.ndim == 1 else x
+
+    def without_plasticity(self) -> Simulator:
+        """The same networks without plasticity, for the zero rule; override where zero coefficients do not suffice."""
+        return self
 
     def to_raw(self, theta: Any) -> Tensor:
         """Natural units to raw coefficients, `(..., D)`."""

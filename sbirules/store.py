@@ -42,7 +42,10 @@ def _hashed(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, dict):
         return {k: _hashed(v) for k, v in value.items() if k not in UNHASHED}
-    return value
+    if isinstance(value, list):
+        return [_hashed(v) for v in value]
+    # 40 and 40.0 are the same setting
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _flat(value: Any, stem: str = "") -> dict[str, Any]:
@@ -98,15 +101,14 @@ class SimulationStore:
     def _refuse_other(self, config: Mapping[str, Any], seed: int) -> None:
         if config_hash(config) == self.manifest["hash"] and seed == self.manifest["seed"]:
             return
-        mine, other = (
-            _flat(_hashed({**self.manifest["config"], "seed": self.manifest["seed"]})),
-            _flat(_hashed({**config, "seed": seed})),
-        )
-        differing = [k for k in (*mine, *other) if mine.get(k) != other.get(k)]
-        key = differing[0] if differing else "configuration"
+        then = plain({**self.manifest["config"], "seed": self.manifest["seed"]})
+        now = plain({**config, "seed": seed})
+        mine, other = _flat(_hashed(then)), _flat(_hashed(now))
+        key = next((k for k in (*mine, *other) if mine.get(k) != other.get(k)), "")
+        was, given = _flat(then).get(key), _flat(now).get(key)
         raise ValueError(
-            f"{self.path} holds simulations of another configuration: {key} was {mine.get(key)!r} and is now "
-            f"{other.get(key)!r}; use another folder, or set it back to go on."
+            f"{self.path} holds simulations of another configuration: {key} was {was!r} and is now {given!r}; "
+            f"use another folder, or set it back to go on."
         )
 
     @property
@@ -134,7 +136,7 @@ class SimulationStore:
         tensors = {"theta": theta, "x": x, "status": trajectory.status}
         tensors |= {f"activity.{name}": value for name, value in trajectory.activity.items()}
         if self.manifest["config"].get("keep_trials", True):
-            tensors["trial_types"] = trajectory.trial_types.to(torch.int8)
+            tensors["trial_types"] = trajectory.trial_types.to(torch.int16)
             tensors["error"], tensors["output"] = trajectory.error, trajectory.output
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         write_atomically(self.shard_path(shard), lambda temporary: safetensors.torch.save_file(tensors, str(temporary)))

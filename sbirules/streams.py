@@ -18,10 +18,11 @@ Key = int | Sequence[int]
 
 
 def _state(key: Key, *more: int) -> int:
-    entropy = [key] if isinstance(key, int) else list(key)
-    if any(part < 0 for part in (*entropy, *more)):
+    parts = (*(key if isinstance(key, Sequence) else (key,)), *more)
+    if any(not hasattr(part, "__index__") or part < 0 for part in parts):
         raise ValueError(f"seed must be a whole number of at least 0, got {key!r}.")
-    return int(np.random.SeedSequence([*entropy, *more]).generate_state(1, np.uint64)[0] >> 1)
+    # the length is part of the name, since SeedSequence takes (0, 3) and (0, 3, 0) for the same
+    return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def generator(key: Key, *more: int, device: torch.device | str = "cpu") -> torch.Generator:

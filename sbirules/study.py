@@ -23,7 +23,7 @@ from sbirules.polynomial import PolynomialRule
 from sbirules.rules import RuleFamily
 from sbirules.sampling import SamplerSettings
 from sbirules.simulator import Simulator
-from sbirules.summaries import CATALOGUE
+from sbirules.summaries import CATALOGUE, resolve, summarise
 from sbirules.task import Task
 from sbirules.trials import Trials
 
@@ -132,7 +132,8 @@ class Study:
             if "trials" not in sections["data"]:
                 raise ValueError("[data] needs the key trials, the path of a CSV file.")
             table = (Path(folder) / str(sections["data"]["trials"])).resolve()
-            criterion = sections["simulator"].get("criterion", 0.5)
+            draft = _simulator(sections["simulator"], family, task, None, trust)
+            criterion = getattr(getattr(draft, "settings", None), "criterion", 0.5)
             trials = Trials.read(table, task.type_names, criterion)
             sections["data"]["trials"] = str(table)
             sections["simulator"].setdefault("num_trials", int(trials.num_trials.max()))
@@ -173,6 +174,7 @@ class Study:
                 if key in fit:
                     raise ValueError(f"[fit] {key} belongs to studies with [constraints], not with [data].")
             _check.known("[fit] estimator", fit["estimator"], ESTIMATORS)
+            self._check_summaries(fit.get("summaries"))
             if "networks_per_rule" in check and check["networks_per_rule"] != len(self.trials or ()):
                 raise ValueError(
                     "[check] networks_per_rule is the number of learners in a study with [data]; leave it out."
@@ -184,11 +186,21 @@ class Study:
         if "all_of_networks" in fit and "reliability" in fit:
             raise ValueError("[fit] takes all_of_networks or reliability, not both.")
 
+    def _check_summaries(self, chosen: Any) -> None:
+        """Raises ValueError unless the table's columns allow the chosen summaries."""
+        if chosen is None or self.trials is None:
+            return
+        if not isinstance(chosen, list):
+            raise ValueError(f"[fit] summaries must be a list of names, got {chosen!r}.")
+        summarise(self.trials.trajectory, [resolve(name) for name in chosen])
+
     def settings(self, key: str, kind: type[Any]) -> Any:
         """Estimator settings from [fit.key], or None for the defaults."""
         given = self.sections["fit"].get(key)
         if given is None:
             return None
+        if not isinstance(given, Mapping):
+            raise ValueError(f"[fit.{key}] must be a table of settings, got {given!r}.")
         known = {f.name: f for f in fields(kind)}
         for name in given:
             _key(f"key in [fit.{key}]", name, tuple(known))
@@ -255,8 +267,9 @@ def _call(where: str, maker: Callable[..., Any], *args: Any, **options: Any) -> 
     """Calls a maker; its complaints name the section."""
     try:
         return maker(*args, **options)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: {error}") from error
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:
+        shown = ", ".join(f"{k} = {v!r}" for k, v in options.items())
+        raise ValueError(f"{where} with {shown or 'defaults'}: {str(error).splitlines()[0]}") from error
 
 
 def _simulator(
@@ -273,8 +286,8 @@ def _simulator(
         maker = _load(SIMULATORS[name])
         for key in options:
             _key("key in [simulator]", key, ("name", "summaries", *(f.name for f in fields(Settings))))
-    if "clamped" in options:
-        options["clamped"] = {int(k): float(v) for k, v in options["clamped"].items()}
+    if isinstance(options.get("clamped"), Mapping):  # TOML's keys are text
+        options["clamped"] = {int(k) if str(k).isdecimal() else k: v for k, v in options["clamped"].items()}
     if constraints is not None and "summaries" not in options:
         stems = [n.split("[")[0] for n in constraints.intervals]
         for stem in stems:

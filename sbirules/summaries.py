@@ -194,6 +194,7 @@ def learning_curve(bins: int = 10, *, of: str = "error", by_type: bool = True) -
         (of,),
         partial(_curve, bins=bins, of=of, by_type=by_type),
         labels,
+        atoms=of == "correct",
         help=f"mean {of} in {bins} equal parts of the session" + (", per trial type" if by_type else ""),
         settings=(("bins", bins), ("of", of), ("by_type", by_type)),
     )

@@ -13,8 +13,16 @@ from sbirules.task import Task, TrialTensors, steps_of
 __all__ = ["DelayedDiscrimination", "DelayedNonMatchToSample", "SelectiveIntegration"]
 
 
+class _Timed(Task):
+    """A task whose settings are all finite numbers."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            _check.finite(name, value)
+
+
 @dataclass(frozen=True)
-class DelayedDiscrimination(Task):
+class DelayedDiscrimination(_Timed):
     """Tell two stimuli apart after a delay.
 
     Type c shows a stimulus on channel c; the target is `-target` for type 0 and `+target` for type 1.
@@ -45,7 +53,7 @@ class DelayedDiscrimination(Task):
 
 
 @dataclass(frozen=True)
-class DelayedNonMatchToSample(Task):
+class DelayedNonMatchToSample(_Timed):
     """Say whether the second of two stimuli differs from the first (Miconi 2017, sequential XOR).
 
     Types AA, AB, BA, BB in turn; the target is `+target` where the stimuli differ.
@@ -81,7 +89,7 @@ class DelayedNonMatchToSample(Task):
 
 
 @dataclass(frozen=True)
-class SelectiveIntegration(Task):
+class SelectiveIntegration(_Timed):
     """Integrate one of two noisy streams, as a context line tells (Mante et al. 2013, as in Miconi 2017).
 
     Channels 0 and 1 carry `gain * (N(0, 1) +- bias)` at each step, channels 2 and 3 the context (which

@@ -100,11 +100,21 @@ class Trajectory:
         activity = {name: value[index] for name, value in self.activity.items()}
         return replace(self, activity=activity, final_weights=None, recording=None, **picked)
 
+    def _padded(self, trials: int) -> Trajectory:
+        """The same with empty trials at the end, up to `trials`."""
+        more = trials - self.trial_types.shape[1]
+        if more == 0:
+            return self
+        pad = torch.nn.functional.pad
+        longer: dict[str, Any] = {n: pad(getattr(self, n), (0, more), value=torch.nan) for n in self.PER_TRIAL}
+        return replace(self, trial_types=pad(self.trial_types, (0, more), value=-1), **longer)
+
     @staticmethod
     def cat(parts: list[Trajectory]) -> Trajectory:
         """Trajectories of several batches as one."""
         if len(parts) == 1:
             return parts[0]
+        parts = [p._padded(max(q.trial_types.shape[1] for q in parts)) for p in parts]
         joined: dict[str, Any] = {
             f.name: torch.cat([getattr(p, f.name) for p in parts])
             for f in fields(Trajectory)

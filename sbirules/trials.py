@@ -83,6 +83,8 @@ class Trials:
         if isinstance(source, pd.DataFrame):
             table, where = source, "the table"
         else:
+            if not isinstance(source, (str, Path)):
+                raise ValueError(f"trials must be a path, a DataFrame or Trials, got {type(source).__name__}.")
             path = Path(source)
             if not path.is_file():
                 raise ValueError(f"trials: there is no file {path}.")
@@ -95,6 +97,9 @@ class Trials:
 
 
 def _from_table(table: pd.DataFrame, where: str, type_names: tuple[str, ...], criterion: float) -> Trials:
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise ValueError(f"{where} has the column {twice[0]!r} more than once.")
     missing = [c for c in ("learner", "trial", "trial_type") if c not in table.columns]
     if missing:
         raise ValueError(
@@ -124,6 +129,18 @@ def _from_table(table: pd.DataFrame, where: str, type_names: tuple[str, ...], cr
         raise ValueError(
             f"{where}: error must be at least 0, got {values['error'][wrong][0]:g} in row {_first(wrong)}."
         )
+    if "error" not in values and "reward" in values and (values["reward"] > 0).any():
+        wrong = values["reward"] > 0
+        raise ValueError(
+            f"{where}: without a column error, reward must be minus the error and so at most 0, got "
+            f"{values['reward'][wrong][0]:g} in row {_first(wrong)}; "
+            f"for right and wrong answers use the column correct."
+        )
+    labels = table["learner"].unique()
+    if len({str(label) for label in labels}) < len(labels):
+        raise ValueError(
+            f"{where}: learners must have different names as text, got {_check.listed(map(repr, labels))}."
+        )
     groups = {str(name): np.asarray(rows) for name, rows in table.groupby("learner", sort=False).indices.items()}
     longest = max(len(rows) for rows in groups.values())
     shape = (len(groups), longest)
@@ -131,6 +148,11 @@ def _from_table(table: pd.DataFrame, where: str, type_names: tuple[str, ...], cr
     sequence = torch.full(shape, -1)
     for i, (learner, rows) in enumerate(groups.items()):
         rows = rows[np.argsort(order[rows], kind="stable")]
+        if order[rows][0] not in (0, 1):
+            raise ValueError(
+                f"{where}: trials of learner {learner} must be numbered from 0 or 1, "
+                f"got {order[rows][0]:g} as the first."
+            )
         gaps = np.diff(order[rows]) != 1
         if gaps.any():
             a, b = order[rows][:-1][gaps][0], order[rows][1:][gaps][0]
@@ -171,8 +193,10 @@ def _numbers(column: pd.Series, where: str) -> np.ndarray:
 
 def _types(column: pd.Series, where: str, type_names: tuple[str, ...]) -> np.ndarray:
     names = {name: i for i, name in enumerate(type_names)}
-    numbers = {str(i): i for i in range(len(type_names))} | {f"{i}.0": i for i in range(len(type_names))}
-    given = [names.get(str(v).strip(), numbers.get(str(v).strip(), -1)) for v in column]
+    numbers = {str(i): i for i in range(len(type_names))}
+    # numbers that pandas read as floats are still numbers
+    text = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip() for v in column.tolist()]
+    given = [names.get(v, numbers.get(v, -1)) for v in text]
     out = np.array(given)
     if (out < 0).any():
         row = np.flatnonzero(out < 0)[0]

@@ -166,7 +166,7 @@ def learn(
                 kernel = (kernel * signs[:, None]).clamp(min=0.0) * signs[:, None]
             size = torch.linalg.vector_norm(kernel.detach(), ord=math.inf, dim=(1, 2))
             dead = dead | ~(size <= limit)
-        dead = dead | ~torch.isfinite(trial.error.detach())
+        dead = dead | (live & ~torch.isfinite(trial.error.detach()))
         # a GPU replaces always rather than wait to be asked whether it must
         if k >= s.warm_up and (device.type != "cpu" or bool(dead.any())):
             kernel = torch.where(dead[:, None, None], 0.0, kernel)

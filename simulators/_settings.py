@@ -65,16 +65,23 @@ class Settings:
         _check.known("nonlinearity", self.nonlinearity, tuple(NONLINEARITIES))
         if self.dt > self.tau:
             raise ValueError(f"dt must not exceed tau = {self.tau:g} ms, got {self.dt:g} ms.")
-        if self.kick_rate * self.dt > 1000.0:
+        for name in ("reset_xbar", "error_factor", "dale", "input_to_readout"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
+        if self.kick_rate * self.dt >= 1000.0:
             raise ValueError(
-                f"kick_rate times dt must be at most one kick per step, got {self.kick_rate:g} Hz at {self.dt:g} ms."
+                f"kick_rate times dt must be below one kick per step, got {self.kick_rate:g} Hz at {self.dt:g} ms."
             )
         if self.initial_expectation is not None:
             _check.finite("initial_expectation", self.initial_expectation)
+        if hasattr(self.readout, "__index__") and not isinstance(self.readout, Tensor):
+            object.__setattr__(self, "readout", int(self.readout))  # numpy's integers too
         self._check_units()
         self._check_mask()
 
     def _check_units(self) -> None:
+        if not isinstance(self.clamped, Mapping) or not all(isinstance(unit, int) for unit in self.clamped):
+            raise ValueError(f"clamped must map units to values of x, e.g. {{1: 1.0}}, got {self.clamped!r}.")
         for unit, x in self.clamped.items():
             if not 0 <= unit < self.num_units:
                 raise ValueError(
@@ -106,8 +113,16 @@ class Settings:
         elif self.mask is not None:
             _check.share("mask (a density)", self.mask)
 
-    def check_task(self, tensors: TrialTensors) -> None:
-        """Raises ValueError if the read-out cannot reach the task's targets."""
+    def check_task(self, tensors: TrialTensors, num_types: int) -> None:
+        """Raises ValueError if the tensors are not of all types, or the read-out cannot reach the targets."""
+        if len(tensors.targets) != num_types:
+            raise ValueError(
+                f"the task names {num_types} trial types, but its tensors have {len(tensors.targets)}; they must agree."
+            )
+        if self.trace_start >= len(tensors.response):
+            raise ValueError(
+                f"trace_start must be a step of the trial's {len(tensors.response)}, got {self.trace_start}."
+            )
         bounded_below = self.nonlinearity in ("threshold_linear", "sigmoid")
         if bounded_below and isinstance(self.readout, int) and bool((tensors.targets < 0).any()):
             raise ValueError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sbirules import _check
+from sbirules.probe import family_probe, summary_probe, task_probe
 from sbirules.rules import RuleFamily
 from sbirules.simulator import Simulator
 from sbirules.streams import Key, generator, global_seed
@@ -95,8 +96,8 @@ class RateRNN(Simulator):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
         super().__init__(family, task, summaries)
         self.settings = Settings(**settings)
-        self.device, self.dtype = torch.device(device), dtype
-        self.settings.check_task(task.tensors(self.settings.dt))
+        self.device, self.dtype = _usable(device), dtype
+        self.settings.check_task(task.tensors(self.settings.dt), task.num_types)
         self._raw_per_unit: Tensor | None = None
 
     @property
@@ -113,7 +114,8 @@ class RateRNN(Simulator):
         and time constants, keep unit 1.
         """
         if self._raw_per_unit is None:
-            self._raw_per_unit = measure_raw_per_unit(self)
+            # always with the CPU's draws, so that a unit is the same on every device
+            self._raw_per_unit = measure_raw_per_unit(self.with_settings(device="cpu"))
         return self._raw_per_unit
 
     def config(self) -> dict[str, Any]:
@@ -123,6 +125,11 @@ class RateRNN(Simulator):
             "task": self.task.config(),
             "settings": self.settings.config(),
             "summaries": [s.config() for s in self.summaries],
+            "probes": {
+                "family": family_probe(self.family),
+                "task": task_probe(self.task, self.settings.dt),
+                **{s.name: summary_probe(s, tuple(self.task.type_names)) for s in self.summaries},
+            },
             "dtype": str(self.dtype).removeprefix("torch."),
             "raw_per_unit": dict(zip(self.names, self.raw_per_unit.tolist(), strict=True)),
         }
@@ -191,7 +198,8 @@ class RateRNN(Simulator):
             "inputs": self._given("inputs", inputs, batch, (trials, steps, channels)),
             "expectation": self._given("expectation", expectation, batch, (self.task.num_types,)),
         }
-        key = [global_seed() if seed is None else seed] if seed is None or isinstance(seed, int) else list(seed)
+        seed = global_seed() if seed is None else seed
+        key = list(seed) if isinstance(seed, Sequence) else [seed]
         size = BLOCK.get(self.device.type, BLOCK["cuda"])
         parts = []
         for block, first in enumerate(range(0, batch, size)):
@@ -253,6 +261,10 @@ class RateRNN(Simulator):
         )
         return Networks(weights, input_weights, readout, mask, expectation), noise
 
+    def without_plasticity(self) -> RateRNN:
+        """The same networks, whose weights never change."""
+        return self.with_settings(warm_up=10**9)
+
     def with_settings(self, **changes: Any) -> RateRNN:
         """A simulator that differs in the given settings, e.g. `with_settings(num_trials=600)`."""
         options = {**self.settings.__dict__, **changes}
@@ -263,6 +275,13 @@ class RateRNN(Simulator):
         if same and other.dtype == self.dtype:  # natural units do not depend on what changed
             other._raw_per_unit = self._raw_per_unit
         return other
+
+
+def _usable(device: torch.device | str) -> torch.device:
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
 RUN_OPTIONS = (

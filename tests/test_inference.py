@@ -10,7 +10,15 @@ import torch
 from scipy import stats
 from torch import nn
 
-from sbirules import Constraints, LikelihoodSettings, Posterior, SamplerSettings, Trajectory, Trials
+from sbirules import (
+    Constraints,
+    LikelihoodSettings,
+    PolynomialRule,
+    Posterior,
+    SamplerSettings,
+    Trajectory,
+    Trials,
+)
 from sbirules.classifier import fit_event_probability
 from sbirules.features import Standardiser
 from sbirules.fit_trials import _cut_like_learners
@@ -18,6 +26,9 @@ from sbirules.likelihood import fit_likelihood
 from sbirules.potentials import SuccessPotential, TrialsPotential
 from sbirules.priors import IndependentPrior, log_uniform
 from sbirules.ratio import fit_ratio
+from sbirules.refine import _thin_out_half
+from sbirules.simulators import RateRNN
+from sbirules.tasks import DelayedDiscrimination
 
 FAST = SamplerSettings(num_walkers=40, num_steps=300)
 
@@ -150,6 +161,23 @@ def test_many_learners_against_the_closed_form(estimator):
     assert np.all((draws.std(0) / sd > 0.75) & (draws.std(0) / sd < 1.35))
 
 
+def test_ensembles_walk_on_their_own():
+    posterior = Posterior(box("a", "b"), ["a", "b"], Gaussian(), settings=FAST)
+    draws = posterior._draw(4000, 0, False).draws
+    assert torch.corrcoef(draws[:, :, 0])[0, 1:].abs().max() < 0.2
+
+
+def test_sparse_rules_do_not_go_with_a_sequence_of_trials():
+    family = PolynomialRule(degree=2)
+    simulator = RateRNN(family, DelayedDiscrimination())
+    prior = box(*family.names)
+    theta = _thin_out_half(prior.sample((4000,)), simulator, prior, 0)
+    sparse = (theta == 0).any(dim=1)
+    assert 0.35 < sparse[::2].float().mean() < 0.6
+    assert 0.35 < sparse[1::2].float().mean() < 0.6
+    assert (theta[sparse] == 0).float().mean(dim=1).std() > 0.15, "from one term dropped to all"
+
+
 def test_failures_weigh_on_the_likelihood_once_per_learner():
     theta, x = gaussian_learners(3000, 1)
     fails = torch.sigmoid(6 * theta[:, 1])  # rules of high theta_1 often fail
@@ -244,6 +272,8 @@ def test_constraints_are_closed_and_failures_violate_them():
     x = torch.tensor([[0.9, 1.0], [0.8999, 1.0], [0.95, math.nan], [0.95, 0.0]])
     c = Constraints.of({"accuracy": (0.9, None), "rate": (0.0, 1.0)})
     assert c.satisfied(x, ["accuracy", "rate"]).tolist() == [True, False, False, True]
+    only = Constraints.of({"accuracy": (0.9, None)})
+    assert only.satisfied(x, ["accuracy", "rate"]).tolist() == [True, False, True, True], "an undefined bystander"
     for bad, words in [
         ({}, "at least one"),
         ({"a": (1, 0)}, "swap"),

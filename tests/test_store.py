@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, LogNormal, Normal, Uniform
 
-from sbirules import PolynomialRule, SimulationStore, simulate
+from sbirules import Coefficient, PolynomialRule, RuleFamily, SimulationStore, Task, TrialTensors, simulate
 from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
 from sbirules.tasks import DelayedDiscrimination
@@ -119,6 +119,62 @@ def test_another_configuration_is_refused_with_the_field_named(tmp_path, change,
     assert digests(tmp_path / "s") == before
 
 
+class Power(RuleFamily):
+    coefficients = (Coefficient("a"),)
+
+    def __init__(self, power):
+        self.power = power
+        super().__init__()
+
+    def drive(self, theta, rate, deviation, weight):
+        return theta["a"] * rate * deviation**self.power
+
+
+class Cue(Task):
+    type_names = ("go",)
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def tensors(self, dt):
+        inputs = torch.zeros(1, 10, 1)
+        inputs[:, : self.steps] = 1.0
+        return TrialTensors(inputs, torch.tensor([0.5]), torch.arange(10) >= 5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "field"),
+    [
+        ((Power(1), Cue(3)), (Power(2), Cue(3)), "probes.family"),
+        ((Power(1), Cue(3)), (Power(1), Cue(4)), "probes.task"),
+    ],
+)
+def test_models_of_one_name_that_compute_something_else_are_told_apart(tmp_path, one, other, field):
+    for model, refused in ((one, False), (one, False), (other, True)):
+        sim = RateRNN(*model, num_units=14, num_trials=22, summaries=["final_error"])
+        arguments = (sim, uniform(model[0], -1, 1), 4)
+        if refused:
+            with pytest.raises(ValueError, match=field):
+                simulate(*arguments, store=tmp_path / "s", progress=False)
+        else:
+            simulate(*arguments, store=tmp_path / "s", progress=False)
+
+
+def test_components_of_one_kind_with_other_parameters_are_told_apart(tmp_path):
+    for scale, refused in ((1.0, False), (1.0, False), (2.0, True)):
+        prior = uniform(FAMILY, -1, 1, theta_11=LogNormal(0.0, scale))
+        if refused:
+            with pytest.raises(ValueError, match=r"theta_11\.draws"):
+                simulate(simulator(), prior, 4, store=tmp_path / "s", progress=False)
+        else:
+            simulate(simulator(), prior, 4, store=tmp_path / "s", progress=False)
+
+
+def test_forty_and_forty_point_zero_are_the_same_setting(tmp_path):
+    for tau in (40, 40.0):
+        simulate(simulator(tau=tau), PRIOR, 4, store=tmp_path / "s", progress=False)
+
+
 def test_a_table_of_rules_and_sequences_in_turn(tmp_path):
     theta = torch.linspace(-1, 1, 40).reshape(10, 4)
     sequences = torch.zeros(3, 24, dtype=torch.long)
@@ -151,6 +207,7 @@ def test_any_torch_distribution_is_a_prior_and_a_temporary_store_goes_away():
         (lambda p: simulate(simulator(), uniform(PolynomialRule(degree=2)), 8, store=p), "the prior is over"),
         (lambda p: simulate(simulator(), torch.zeros(3, 5), store=p), r"\(batch, 4\)"),
         (lambda p: simulate(simulator(), "uniform", 8, store=p), "prior must be"),
+        (lambda p: simulate(simulator(), Uniform(-torch.ones(4), torch.ones(4)), 8, store=p), "Independent"),
         (lambda p: SimulationStore(p), "no manifest"),
     ],
 )

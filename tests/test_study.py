@@ -122,6 +122,15 @@ def test_a_rerun_simulates_nothing_and_says_the_same(finished):
     assert (out / "summary.json").read_text() == before
 
 
+def test_other_checks_of_the_same_posterior_get_a_folder_of_their_own(finished):
+    changed = finished / "changed.toml"
+    changed.write_text((CONSTRAINTS + SMALL.format(n=600)).replace("rules = 24", "rules = 8"))
+    shards = list((finished / "out" / "check").rglob("shard-*"))
+    assert main(["run", str(changed), "--out", str(finished / "out"), "--quiet"]) == 0
+    assert json.loads((finished / "out" / "summary.json").read_text())["constraint"]["rules"] == 8
+    assert all(shard.is_file() for shard in shards)
+
+
 def test_another_study_in_the_same_folder_is_refused(finished, capsys):
     other = finished / "other.toml"
     other.write_text(CONSTRAINTS + SMALL.format(n=600).replace("seed = 3", "seed = 4"))
@@ -201,6 +210,13 @@ def bad(text, words):
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=0.9\nall_of_networks=3", "not both"),
         bad("[constraints]\nlearned=[1,1]\n[fit.sampler]\nnum_step=3", "did you mean 'num_steps'"),
         bad("[constraints]\nlearned=[1,1]\n[simulate]\nnum_simulations=0", "num_simulations"),
+        bad("[constraints.learned]\nlow=1\nhigh=1", "must be (low, high)"),
+        bad('[constraints]\nlearned=[1,1]\n[fit]\nreliability="0.9"', "reliability must lie in"),
+        bad("[constraints]\nlearned=[1,1]\n[fit]\nclassifier=3", "must be a table"),
+        bad('[constraints]\nlearned=[1,1]\n[task]\ntarget="a"', "[task] with target = 'a'"),
+        bad('[constraints]\nlearned=[1,1]\n[simulator]\nclamped={a=1.0}', "clamped must map units"),
+        bad('[constraints]\nlearned=[1,1]\n[simulator]\nsummaries="learned"', "must be a list"),
+        bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer="tau_e"', "infer must be a list"),
         bad('[data]\ntrials="nowhere.csv"', "no file"),
         bad("[data]\n", "needs the key trials"),
     ],
