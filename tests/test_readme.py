@@ -1,0 +1,63 @@
+"""What the README shows works as it stands, scaled down."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from sbirules import Study
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def scaled_down(code):
+    for old, new in {
+        "4096": "256",
+        "8192": "300",
+        "num_units=64": "num_units=20, num_trials=60",
+        '{"learned": (1, 1)}': '{"final_error": (0, 1)}',
+        "all_of_networks=32": "all_of_networks=2",
+        "(5000,)": "(400,)",
+        "rules=128, networks_per_rule=32": "rules=8, networks_per_rule=2",
+        "rounds=3": "rounds=1, num_simulations=100",
+    }.items():
+        assert old in README, f"{old} is no longer in the README"
+        code = code.replace(old, new)
+    return code
+
+
+def test_both_scripts_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    script, with_data = blocks("python")
+    space = {"__name__": "__main__"}
+    exec(compile(scaled_down(script), "README", "exec"), space)
+    assert "de_ij/dt = " in capsys.readouterr().out
+    assert space["theta"].shape == (400, 16)
+    assert (tmp_path / "runs" / "dd" / "report.html").is_file()
+
+    run = space["simulator"].run(torch.zeros(4, 16), seed=1)
+    rows = [
+        {"learner": i, "trial": t, "trial_type": t % 2, "error": float(run.error[i, t])}
+        for i in range(4)
+        for t in range(60)
+    ]
+    pd.DataFrame(rows).to_csv("learners.csv", index=False)
+    exec(compile(scaled_down(with_data), "README", "exec"), space)
+    assert len(space["stores"]) == 2
+    assert space["posterior"].sample((100,)).shape == (100, 16)
+
+
+def test_the_study_file_is_valid(tmp_path):
+    (study,) = [tomllib.loads(text) for text in blocks("toml")]
+    pd.DataFrame({"learner": ["a"] * 50, "trial": range(50), "trial_type": [0, 1] * 25, "error": [0.5] * 50}).to_csv(
+        tmp_path / "learners.csv", index=False
+    )
+    resolved = Study.of(study, name="readme", folder=tmp_path)
+    assert resolved.simulator.names[-1] == "tau_e"
+    assert resolved.simulator.num_trials == 50
