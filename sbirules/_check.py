@@ -22,9 +22,9 @@ def known(argument: str, name: object, options: Sequence[str]) -> None:
     """Raises ValueError unless `name` is one of `options`; suggests the nearest."""
     if name in options:
         return
-    near = difflib.get_close_matches(str(name), options, n=1)
-    hint = f"did you mean {near[0]!r}? It" if near else "it"
-    raise ValueError(f"{argument} is {name!r}, which is not known; {hint} may be one of: {listed(options)}.")
+    near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.75)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"{argument}: {name!r} is not known. {hint}It may be one of: {listed(options)}.")
 
 
 def finite(argument: str, value: float) -> float:

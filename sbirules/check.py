@@ -26,6 +26,7 @@ __all__ = ["ConstraintCheck", "CurveBand", "Rate", "TrialsCheck", "check", "zero
 
 CURVE = learning_curve(10)
 RELIABLE = 0.9  # a rule is reliable when it satisfies the constraints in at least this share of networks
+NETWORKS = 32  # fresh networks per rule
 ZERO_NETWORKS = 512
 FRESH = 1_000_003  # added to the seed, so that checks never reuse the networks of the fit
 
@@ -175,7 +176,14 @@ def check(
         table = Trials.read(trials, simulator.task.type_names, _criterion(simulator))
         return _check_trials(theta, simulator, table, networks_per_rule, folder, seed, keep)
     return _check_constraints(
-        posterior, theta, simulator, Constraints.of(constraints or {}), networks_per_rule or 32, folder, seed, keep
+        posterior,
+        theta,
+        simulator,
+        Constraints.of(constraints or {}),
+        networks_per_rule or NETWORKS,
+        folder,
+        seed,
+        keep,
     )
 
 

@@ -55,9 +55,9 @@ class Constraints:
             inside &= (column >= low32) & (column <= high32)
         return inside  # a comparison with NaN is false
 
-    def config(self) -> dict[str, list[float]]:
-        """Plain types for files."""
-        return {name: list(pair) for name, pair in self.intervals.items()}
+    def config(self) -> dict[str, list[float | None]]:
+        """Plain types for files; None for an open end."""
+        return {name: [end if math.isfinite(end) else None for end in pair] for name, pair in self.intervals.items()}
 
 
 def _interval(name: str, pair: Any) -> tuple[float, float]:

@@ -59,14 +59,15 @@ def most_informed(posterior: Posterior, count: int = MAX_PAIR) -> list[int]:
 def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, truth: Any = None) -> Figure:
     """Marginals of the coefficients that were learned most about, prior in grey."""
     columns = most_informed(posterior) if columns is None else list(columns)
-    draws, prior = posterior.draws[:, columns], _prior_draws(posterior)[:, columns]
-    names = [axis_label(posterior.names[i]) for i in columns]
+    logs = [posterior.names[i] in TIME_CONSTANTS for i in columns]
+    draws, prior = (_logged(t[:, columns], logs) for t in (posterior.draws, _prior_draws(posterior)))
+    names = [("log10 " if log else "") + axis_label(posterior.names[i]) for i, log in zip(columns, logs, strict=True)]
     n = len(columns)
     fig = _new(1.5 * n + 1, 1.5 * n + 0.6)
     axes = fig.subplots(n, n, squeeze=False)
     low = torch.minimum(draws.min(0).values, prior.min(0).values).numpy()
     high = torch.maximum(draws.max(0).values, prior.max(0).values).numpy()
-    marks = None if truth is None else torch.as_tensor(truth).flatten()[columns].numpy()
+    marks = None if truth is None else _logged(torch.as_tensor(truth).flatten()[None, columns], logs)[0].numpy()
     for i in range(n):
         for j in range(n):
             ax = axes[i, j]
@@ -102,8 +103,13 @@ def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, trut
         [_patch(ORANGE, "truth")] if marks is not None else []
     )
     fig.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
-    fig.suptitle("Coefficients in natural units", x=0.01, ha="left", fontsize=10)
+    fig.suptitle("Posterior and prior, natural units", x=0.01, ha="left", fontsize=10)
     return fig
+
+
+def _logged(values: Tensor, logs: Sequence[bool]) -> Tensor:
+    """Columns of time constants as logarithms."""
+    return torch.where(torch.tensor(list(logs)), values.clamp(min=1e-12).log10(), values)
 
 
 def _patch(color: str, label: str) -> Any:
@@ -179,6 +185,11 @@ def _split(band: CurveBand) -> list[tuple[str, slice]]:
     return spans
 
 
+def _top(band: CurveBand) -> float:
+    tops = [band.high, band.median] + ([] if band.observed is None else [band.observed])
+    return max(float(t[torch.isfinite(t)].max()) for t in tops)
+
+
 def curve_figure(
     bands: Mapping[str, CurveBand], title: str, quantity: str = "mean error", trials: int | None = None
 ) -> Figure:
@@ -194,13 +205,13 @@ def curve_figure(
         for name, band in bands.items():
             colour = colours.get(name, GREEN)
             ax.fill_between(centre, band.low[span], band.high[span], color=colour, alpha=0.22, lw=0)
-            ax.plot(centre, band.median[span], color=colour, lw=1.8, label=f"{name}: median, {band.mass:.0%}")
+            ax.plot(centre, band.median[span], color=colour, lw=1.8, label=f"{name}: median, middle {band.mass:.0%}")
             if band.observed is not None:
                 ax.plot(centre, band.observed[span], "ko", ms=4.5, label="observed, mean over learners")
         ax.set_title(f"trial type {label}", fontsize=10)
         ax.set_xlabel("trial" if trials else "part of the session")
-        ax.set_ylim(bottom=0)
         _open(ax)
+    axes[0].set_ylim(0, 1.05 * max(_top(band) for band in bands.values()))
     axes[0].set_ylabel(quantity)
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)

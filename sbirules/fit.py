@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["fit"]
+
+FEW = 25  # networks that satisfy the constraints below which a fit comes with a warning
 
 
 def fit(
@@ -149,6 +152,13 @@ def _success(
     event = fit_event_probability(theta, happened, standardiser, settings=settings, seed=seed)
     if reliability is None and all_of_networks is None:
         all_of_networks = 1
+    cautions = []
+    if int(happened.sum()) < FEW:
+        cautions.append(
+            f"Only {int(happened.sum())} of {len(x)} simulated networks satisfy the constraints, "
+            f"too few to learn from: simulate more, or loosen the constraints."
+        )
+        warnings.warn(cautions[0])
     facts = {
         "kind": "constraints",
         "constraints": constraints.config(),
@@ -156,6 +166,7 @@ def _success(
         "reliability": reliability,
         "simulations": len(x),
         "satisfied": int(happened.sum()),
+        **({"cautions": cautions} if cautions else {}),
     }
     return SuccessPotential(event, all_of_networks, reliability).eval(), facts
 

@@ -52,6 +52,8 @@ class Posterior:
         settings: SamplerSettings | None = None,
     ) -> None:
         self.prior, self.names = prior, tuple(names)
+        if potential is not None:
+            potential.requires_grad_(False)
         self.potential_net, self.facts = potential, dict(facts or {})
         self.settings = settings or SamplerSettings()
         self.chains: Chains | None = None

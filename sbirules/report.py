@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sbirules import figures
+from sbirules import _check, figures
 from sbirules.check import ConstraintCheck, TrialsCheck
 from sbirules.files import write_atomically
 from sbirules.posterior import Posterior
@@ -21,6 +22,7 @@ from sbirules.store import SimulationStore
 
 __all__ = ["make_figures", "report"]
 
+HIDDEN = ("study", "cautions")  # facts that the page does not list
 Check = ConstraintCheck | TrialsCheck
 
 
@@ -69,7 +71,13 @@ def _lead(posterior: Posterior, checked: Check | None) -> list[str]:
         s, p, z, r = (
             checked.posterior_success, checked.prior_success, checked.zero_rule_success, checked.posterior_reliable
         )  # fmt: skip
+        cautions = list(posterior.facts.get("cautions", ()))
+        if s.value < p.value + 2 * math.hypot(s.se, p.se):
+            cautions.append(
+                "Posterior rules do not succeed clearly more often than prior rules: do not rely on this fit."
+            )
         return [
+            *cautions,
             f"On fresh networks, posterior rules satisfy the constraints in {s.value:.0%} ± {s.se:.1%} of networks, "
             f"prior rules in {p.value:.0%} ± {p.se:.1%}, and no plasticity at all in {z.value:.1%} ± {z.se:.1%}.",
             f"{r.value:.0%} ± {r.se:.1%} of posterior rules satisfy them in at least 90 % of networks. "
@@ -110,6 +118,11 @@ def report(
     """
     import jinja2
 
+    if posterior.names != simulator.names:
+        raise ValueError(
+            f"the posterior is over {_check.listed(posterior.names)}, but the simulator's rules have "
+            f"{_check.listed(simulator.names)}; pass the simulator of the fit."
+        )
     if posterior.chains is None:
         posterior.sample((2000,))
     made = make_figures(posterior, simulator, checked) if made is None else made
@@ -125,7 +138,9 @@ def report(
     page = template.render(
         title=title,
         lead=_lead(posterior, checked),
-        facts={k.replace("_", " "): _readable(v) for k, v in posterior.facts.items() if v is not None and k != "study"},
+        facts={
+            k.replace("_", " "): _readable(v) for k, v in posterior.facts.items() if v is not None and k not in HIDDEN
+        },
         equation=simulator.family.describe(mean.tolist()),
         rows=rows,
         pairs=_pairs(posterior),
@@ -144,7 +159,8 @@ def report(
 def _readable(value: Any) -> str:
     """A fact as text: intervals and lists without Python's brackets."""
     if isinstance(value, Mapping):
-        return "; ".join(f"{name} in [{low:g}, {high:g}]" for name, (low, high) in value.items())
+        ends = {name: [f"{e:g}" if e is not None else "any" for e in pair] for name, pair in value.items()}
+        return "; ".join(f"{name} from {low} to {high}" for name, (low, high) in ends.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(str(v) for v in value)
     return str(value)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import math
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.distributions import Distribution
 
 from sbirules import _check, tasks
+from sbirules.check import NETWORKS
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
 from sbirules.fit_trials import ESTIMATORS
@@ -132,13 +132,18 @@ class Study:
             if "trials" not in sections["data"]:
                 raise ValueError("[data] needs the key trials, the path of a CSV file.")
             table = (Path(folder) / str(sections["data"]["trials"])).resolve()
-            draft = _simulator(sections["simulator"], family, task, None, trust)
+            draft = _simulator(sections["simulator"], family, task, trust)
             criterion = getattr(getattr(draft, "settings", None), "criterion", 0.5)
             trials = Trials.read(table, task.type_names, criterion)
             sections["data"]["trials"] = str(table)
             sections["simulator"].setdefault("num_trials", int(trials.num_trials.max()))
             sections["simulate"] = {**sections["simulate"], "num_simulations": 8192, **content.get("simulate", {})}
-        simulator = _simulator(sections["simulator"], family, task, constraints, trust)
+            asked = sections["simulate"]["num_simulations"]
+            share = max(1, 3 * asked // 8) if isinstance(asked, int) else 1
+            sections["fit"] = {**sections["fit"], "round_simulations": share, **content.get("fit", {})}
+        if constraints is not None and "summaries" not in sections["simulator"]:
+            sections["simulator"]["summaries"] = _needed(constraints)
+        simulator = _simulator(sections["simulator"], family, task, trust)
         prior = _prior(sections["prior"], family)
         study = Study(name, sections, simulator, prior, constraints, trials)
         study.check_numbers()
@@ -214,14 +219,26 @@ class Study:
     def resolved(self) -> dict[str, Any]:
         """What `study.toml` holds: every setting, defaults included, in types that TOML knows."""
         out = {k: _toml(v) for k, v in self.sections.items() if v}
-        out["simulator"] = {**_toml(getattr(self.simulator, "settings", None)), **out["simulator"]}
+        family, task = self.simulator.family, self.simulator.task
+        out["rule"] |= {k: _toml(getattr(family, k)) for k in ("degree", "weight_degree", "tau_e", "tau_w", "infer")
+                        if hasattr(family, k)}  # fmt: skip
+        if isinstance(family, PolynomialRule):
+            out["rule"]["terms"] = list(family.powers)
+        out["task"] = _toml(task) | out["task"] if is_dataclass(task) else out["task"]
+        out["simulator"] = _toml(getattr(self.simulator, "settings", None)) | out["simulator"]
+        maker = inspect.signature(_load(PRIORS[out["prior"]["name"]])).parameters.values()
+        out["prior"] = {p.name: p.default for p in maker if isinstance(p.default, float)} | out["prior"]
+        if self.constraints is not None:
+            out["check"].setdefault("networks_per_rule", NETWORKS)
+            if not {"all_of_networks", "reliability"} & set(out["fit"]):
+                out["fit"]["all_of_networks"] = 1
         return out
 
 
 def _key(what: str, name: str, allowed: tuple[str, ...]) -> None:
     if name not in allowed:
         near = difflib.get_close_matches(name, allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"unknown {what}: {name!r}{hint} Allowed: {_check.listed(allowed)}.")
 
 
@@ -272,9 +289,16 @@ def _call(where: str, maker: Callable[..., Any], *args: Any, **options: Any) -> 
         raise ValueError(f"{where} with {shown or 'defaults'}: {str(error).splitlines()[0]}") from error
 
 
-def _simulator(
-    given: Mapping[str, Any], family: RuleFamily, task: Task, constraints: Constraints | None, trust: bool
-) -> Simulator:
+def _needed(constraints: Constraints) -> list[str]:
+    """The default summaries, and those that the constraints name."""
+    stems = [name.split("[")[0] for name in constraints.intervals]
+    for stem in stems:
+        _check.known("[constraints]", stem, tuple(CATALOGUE))
+    default = importlib.import_module("sbirules.simulators.rate_rnn").DEFAULT_SUMMARIES
+    return list(dict.fromkeys((*default, *stems)))
+
+
+def _simulator(given: Mapping[str, Any], family: RuleFamily, task: Task, trust: bool) -> Simulator:
     from sbirules.simulators._settings import Settings  # the only simulator settings a study can name
 
     options = {k: v for k, v in given.items() if k != "name"}
@@ -288,12 +312,6 @@ def _simulator(
             _key("key in [simulator]", key, ("name", "summaries", *(f.name for f in fields(Settings))))
     if isinstance(options.get("clamped"), Mapping):  # TOML's keys are text
         options["clamped"] = {int(k) if str(k).isdecimal() else k: v for k, v in options["clamped"].items()}
-    if constraints is not None and "summaries" not in options:
-        stems = [n.split("[")[0] for n in constraints.intervals]
-        for stem in stems:
-            _check.known("constraints", stem, tuple(CATALOGUE))
-        default = importlib.import_module("sbirules.simulators.rate_rnn").DEFAULT_SUMMARIES
-        options["summaries"] = list(dict.fromkeys((*default, *stems)))
     if name == "miconi2017":
         return _call("[simulator]", maker, task, family, **options)
     return _call("[simulator]", maker, family, task, **options)
@@ -334,7 +352,7 @@ def _toml(value: Any) -> Any:
     if value is None:
         return {}
     if hasattr(value, "__dataclass_fields__"):
-        value = {f.name: getattr(value, f.name) for f in fields(value) if _worth_writing(value, f)}
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(k): _toml(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):
@@ -342,9 +360,3 @@ def _toml(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return value
-
-
-def _worth_writing(value: Any, f: Any) -> bool:
-    """All settings but those that are None by default and left so."""
-    content = getattr(value, f.name)
-    return content is not None and not (f.default is not MISSING and content == f.default == math.inf)

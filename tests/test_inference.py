@@ -274,6 +274,7 @@ def test_constraints_are_closed_and_failures_violate_them():
     assert c.satisfied(x, ["accuracy", "rate"]).tolist() == [True, False, False, True]
     only = Constraints.of({"accuracy": (0.9, None)})
     assert only.satisfied(x, ["accuracy", "rate"]).tolist() == [True, False, True, True], "an undefined bystander"
+    assert Constraints.of(c.config()).intervals == c.intervals
     for bad, words in [
         ({}, "at least one"),
         ({"a": (1, 0)}, "swap"),

@@ -42,7 +42,7 @@ num_steps = 100
 
 CONSTRAINTS = """
 [constraints]
-weight_change = [0, 0.01]
+weight_change = [-inf, 0.01]
 [fit]
 all_of_networks = 16
 num_samples = 400
@@ -92,7 +92,7 @@ def test_posterior_nc_is_readable_inference_data(finished):
         PolynomialRule(degree=1), DelayedDiscrimination(stimulus=40, delay=20, response=40), num_units=16
     )
     assert theta.attrs["raw_per_unit"] == pytest.approx(simulator.raw_per_unit[3].item())
-    assert json.loads(data.posterior.attrs["constraints"]) == {"weight_change": [0.0, 0.01]}
+    assert json.loads(data.posterior.attrs["constraints"]) == {"weight_change": [None, 0.01]}
     assert float(abs(theta).max()) <= 1
 
 
@@ -102,6 +102,7 @@ def test_the_report_stands_alone(finished):
     assert "https://" not in page
     assert page.count("data:image/png;base64,") == page.count("<img ") == page.count("alt=")
     assert "On fresh networks" in page
+    assert "weight_change from any to 0.01" in page
 
 
 def test_the_resolved_study_gives_the_same_study(finished):
@@ -111,6 +112,8 @@ def test_the_resolved_study_gives_the_same_study(finished):
     assert again.simulator.config() == first.simulator.config()
     assert again.prior.config() == first.prior.config()
     assert resolved["simulator"]["gain"] == 1.5
+    assert resolved["rule"]["terms"] == list(first.simulator.names)
+    assert resolved["simulator"]["summaries"][-1] == "weight_change"
 
 
 def test_a_rerun_simulates_nothing_and_says_the_same(finished):
