@@ -100,17 +100,20 @@ def _print_findings(study: Study, result: dict[str, Any]) -> None:
 
 
 def _catalogue(what: str) -> list[tuple[str, str]]:
-    from sbirules import study
+    from sbirules import catalogue
     from sbirules.summaries import CATALOGUE
 
     if what == "summaries":
         return [(name, s.help) for name, s in CATALOGUE.items()]
     catalogues: dict[str, dict[str, Any]] = {
-        "families": study.FAMILIES, "tasks": study.TASKS, "simulators": study.SIMULATORS, "priors": study.PRIORS
-    }  # fmt: skip
+        "families": catalogue.FAMILIES,
+        "tasks": catalogue.TASKS,
+        "simulators": catalogue.SIMULATORS,
+        "priors": catalogue.PRIORS,
+    }
     out = []
     for name, maker in catalogues[what].items():
-        maker = study._load(maker) if isinstance(maker, str) else maker
+        maker = catalogue.load(maker) if isinstance(maker, str) else maker
         out.append((name, (maker.__doc__ or "").strip().splitlines()[0]))
     if what == "priors":
         out.append(("log_uniform", "Uniform in the logarithm: for time constants, as [prior.tau_e]."))

@@ -59,7 +59,11 @@ def inference_data(
         have = [n for n in ("error", "correct") if n in trials.trajectory.available]
         groups.setdefault("observed_data", {}).update({n: getattr(trials.trajectory, n).double().numpy() for n in have})
         groups["observed_data"]["trial_type"] = trials.trial_types.numpy()
-    data = arviz.from_dict(**groups)
+    dims = {"learning_curve": ["bin"], **{n: ["learner", "trial"] for n in ("error", "correct", "trial_type")}}
+    coords: dict[str, Any] = {} if trials is None else {"learner": list(trials.learners)}
+    if isinstance(checked, TrialsCheck):
+        coords["bin"] = list(checked.curve.names)
+    data = arviz.from_dict(**groups, dims=dims, coords=coords)
     raw = posterior.raw_per_unit if posterior.raw_per_unit is not None else torch.ones(len(posterior.names))
     for group in (data["posterior"], data["prior"]):
         for name, per_unit in zip(posterior.names, raw.tolist(), strict=True):

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.distributions import Distribution
 
-from sbirules import _check, tasks
+from sbirules import _check
+from sbirules.catalogue import (
+    FAMILIES,
+    PRIORS,
+    TASKS,
+    check_key,
+    load,
+    make,
+    make_prior,
+    make_simulator,
+    needed_summaries,
+)
 from sbirules.check import NETWORKS
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
@@ -23,22 +32,11 @@ from sbirules.polynomial import PolynomialRule
 from sbirules.rules import RuleFamily
 from sbirules.sampling import SamplerSettings
 from sbirules.simulator import Simulator
-from sbirules.summaries import CATALOGUE, resolve, summarise
+from sbirules.summaries import resolve, summarise
 from sbirules.task import Task
 from sbirules.trials import Trials
 
-__all__ = ["FAMILIES", "PRIORS", "SIMULATORS", "TASKS", "Study"]
-
-FAMILIES: dict[str, Callable[..., RuleFamily]] = {"polynomial": PolynomialRule}
-TASKS: dict[str, Callable[..., Task]] = {
-    "delayed_discrimination": tasks.DelayedDiscrimination,
-    "delayed_non_match_to_sample": tasks.DelayedNonMatchToSample,
-    "selective_integration": tasks.SelectiveIntegration,
-}
-# The catalogues beside the core, found by name so that the core does not import them
-SIMULATORS = {"rate_rnn": "sbirules.simulators:RateRNN", "miconi2017": "sbirules.simulators:miconi2017"}
-PRIORS = {"uniform": "sbirules.priors:uniform", "normal": "sbirules.priors:normal"}
-COMPONENTS = {"log_uniform": "sbirules.priors:log_uniform", "uniform": "", "normal": "torch.distributions:Normal"}
+__all__ = ["Study"]
 
 SECTIONS: dict[str, tuple[str, ...] | None] = {  # None: keys depend on the name that is chosen
     "rule": None,
@@ -63,11 +61,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "fit": {"rounds": 0, "round_simulations": 3072, "num_samples": 4000, "seed": 0},
     "check": {"rules": 128, "seed": 0},
 }
-
-
-def _load(reference: str) -> Any:
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)
@@ -114,17 +107,17 @@ class Study:
     def of(content: Mapping[str, Any], *, name: str, folder: str | Path = ".", trust: bool = False) -> Study:
         """A study from the content of a TOML file."""
         for key, section in content.items():
-            _key("section", key, tuple(SECTIONS))
+            check_key("section", key, tuple(SECTIONS))
             if not isinstance(section, Mapping):
                 raise ValueError(f"[{key}] must be a table of settings, got {section!r}.")
             allowed = SECTIONS[key]
             for inner in section if allowed is not None else ():
-                _key(f"key in [{key}]", inner, allowed or ())
+                check_key(f"key in [{key}]", inner, allowed or ())
         if ("constraints" in content) == ("data" in content):
             raise ValueError("a study needs exactly one of [constraints] and [data].")
         sections = {key: {**DEFAULTS.get(key, {}), **content.get(key, {})} for key in SECTIONS}
-        family = _build("rule", "family", sections["rule"], FAMILIES, RuleFamily, trust)
-        task = _build("task", "name", sections["task"], TASKS, Task, trust)
+        family = make("rule", "family", sections["rule"], FAMILIES, RuleFamily, trust)
+        task = make("task", "name", sections["task"], TASKS, Task, trust)
         constraints = Constraints.of(sections["constraints"]) if "constraints" in content else None
         trials = None
         if "data" in content:
@@ -132,7 +125,7 @@ class Study:
             if "trials" not in sections["data"]:
                 raise ValueError("[data] needs the key trials, the path of a CSV file.")
             table = (Path(folder) / str(sections["data"]["trials"])).resolve()
-            draft = _simulator(sections["simulator"], family, task, trust)
+            draft = make_simulator(sections["simulator"], family, task, trust)
             criterion = getattr(getattr(draft, "settings", None), "criterion", 0.5)
             trials = Trials.read(table, task.type_names, criterion)
             sections["data"]["trials"] = str(table)
@@ -142,9 +135,9 @@ class Study:
             share = max(1, 3 * asked // 8) if isinstance(asked, int) else 1
             sections["fit"] = {**sections["fit"], "round_simulations": share, **content.get("fit", {})}
         if constraints is not None and "summaries" not in sections["simulator"]:
-            sections["simulator"]["summaries"] = _needed(constraints)
-        simulator = _simulator(sections["simulator"], family, task, trust)
-        prior = _prior(sections["prior"], family)
+            sections["simulator"]["summaries"] = needed_summaries(constraints)
+        simulator = make_simulator(sections["simulator"], family, task, trust)
+        prior = make_prior(sections["prior"], family)
         study = Study(name, sections, simulator, prior, constraints, trials)
         study.check_numbers()
         if constraints is not None:
@@ -208,7 +201,7 @@ class Study:
             raise ValueError(f"[fit.{key}] must be a table of settings, got {given!r}.")
         known = {f.name: f for f in fields(kind)}
         for name in given:
-            _key(f"key in [fit.{key}]", name, tuple(known))
+            check_key(f"key in [fit.{key}]", name, tuple(known))
         return kind(**given)
 
     @property
@@ -226,125 +219,13 @@ class Study:
             out["rule"]["terms"] = list(family.powers)
         out["task"] = _toml(task) | out["task"] if is_dataclass(task) else out["task"]
         out["simulator"] = _toml(getattr(self.simulator, "settings", None)) | out["simulator"]
-        maker = inspect.signature(_load(PRIORS[out["prior"]["name"]])).parameters.values()
+        maker = inspect.signature(load(PRIORS[out["prior"]["name"]])).parameters.values()
         out["prior"] = {p.name: p.default for p in maker if isinstance(p.default, float)} | out["prior"]
         if self.constraints is not None:
             out["check"].setdefault("networks_per_rule", NETWORKS)
             if not {"all_of_networks", "reliability"} & set(out["fit"]):
                 out["fit"]["all_of_networks"] = 1
         return out
-
-
-def _key(what: str, name: str, allowed: tuple[str, ...]) -> None:
-    if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown {what}: {name!r}{hint} Allowed: {_check.listed(allowed)}.")
-
-
-def _options(maker: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of a maker's arguments, without those that a study fills in."""
-    taken = ("self", "family", "task", "args", "kwargs", "settings", "changes", "special")
-    return tuple(p for p in inspect.signature(maker).parameters if p not in taken)
-
-
-def _build(
-    section: str,
-    key: str,
-    given: Mapping[str, Any],
-    catalogue: Mapping[str, Callable[..., Any]],
-    kind: type,
-    trust: bool,
-) -> Any:
-    """An object of the catalogue, or of a user's "module:Class"."""
-    name, options = given[key], {k: v for k, v in given.items() if k != key}
-    maker = _own(f"[{section}] {key}", name, trust) if ":" in str(name) else None
-    if maker is None:
-        _check.known(f"[{section}] {key}", name, tuple(catalogue))
-        maker = catalogue[name]
-    allowed = _options(maker)
-    for option in options:
-        _key(f"key in [{section}]", option, (key, *allowed))
-    made = _call(f"[{section}]", maker, **options)
-    if not isinstance(made, kind):
-        raise ValueError(f"[{section}] {key} = {name!r} made a {type(made).__name__}, not a {kind.__name__}.")
-    return made
-
-
-def _own(where: str, reference: str, trust: bool) -> Callable[..., Any]:
-    if not trust:
-        raise ValueError(f"{where} = {reference!r} would run code of your own; pass --trust to allow it.")
-    try:
-        return _load(reference)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{where} = {reference!r} cannot be imported: {error}.") from error
-
-
-def _call(where: str, maker: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Calls a maker; its complaints name the section."""
-    try:
-        return maker(*args, **options)
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:
-        shown = ", ".join(f"{k} = {v!r}" for k, v in options.items())
-        raise ValueError(f"{where} with {shown or 'defaults'}: {str(error).splitlines()[0]}") from error
-
-
-def _needed(constraints: Constraints) -> list[str]:
-    """The default summaries, and those that the constraints name."""
-    stems = [name.split("[")[0] for name in constraints.intervals]
-    for stem in stems:
-        _check.known("[constraints]", stem, tuple(CATALOGUE))
-    default = importlib.import_module("sbirules.simulators.rate_rnn").DEFAULT_SUMMARIES
-    return list(dict.fromkeys((*default, *stems)))
-
-
-def _simulator(given: Mapping[str, Any], family: RuleFamily, task: Task, trust: bool) -> Simulator:
-    from sbirules.simulators._settings import Settings  # the only simulator settings a study can name
-
-    options = {k: v for k, v in given.items() if k != "name"}
-    name = given["name"]
-    if ":" in str(name):
-        maker = _own("[simulator] name", name, trust)
-    else:
-        _check.known("[simulator] name", name, tuple(SIMULATORS))
-        maker = _load(SIMULATORS[name])
-        for key in options:
-            _key("key in [simulator]", key, ("name", "summaries", *(f.name for f in fields(Settings))))
-    if isinstance(options.get("clamped"), Mapping):  # TOML's keys are text
-        options["clamped"] = {int(k) if str(k).isdecimal() else k: v for k, v in options["clamped"].items()}
-    if name == "miconi2017":
-        return _call("[simulator]", maker, task, family, **options)
-    return _call("[simulator]", maker, family, task, **options)
-
-
-def _prior(given: Mapping[str, Any], family: RuleFamily) -> Distribution:
-    _check.known("[prior] name", given["name"], tuple(PRIORS))
-    maker = _load(PRIORS[given["name"]])
-    options: dict[str, Any] = {}
-    allowed = _options(maker)
-    for key, value in given.items():
-        if key == "name":
-            continue
-        _key("key in [prior]", key, ("name", *allowed, *family.names))
-        options[key] = _component(key, value) if isinstance(value, Mapping) else value
-        if key in family.names and not isinstance(value, Mapping):
-            raise ValueError(f'[prior.{key}] must be a table such as name = "log_uniform", low = 50, high = 5000.')
-    return _call("[prior]", maker, family, **options)
-
-
-def _component(key: str, given: Mapping[str, Any]) -> Any:
-    name = given.get("name", "uniform")
-    _check.known(f"[prior.{key}] name", name, tuple(COMPONENTS))
-    allowed = {"normal": ("mean", "sd")}.get(name, ("low", "high"))
-    for inner in given:
-        _key(f"key in [prior.{key}]", inner, ("name", *allowed))
-    missing = [a for a in allowed if a not in given]
-    if missing:
-        raise ValueError(f"[prior.{key}] lacks {missing[0]}.")
-    numbers = [_check.finite(f"[prior.{key}] {a}", given[a]) for a in allowed]
-    if name == "uniform":
-        return (numbers[0], numbers[1])
-    return _call(f"[prior.{key}]", _load(COMPONENTS[name]), *numbers)
 
 
 def _toml(value: Any) -> Any:

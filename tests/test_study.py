@@ -177,6 +177,8 @@ rules = 12
     assert content["data"]["trials"] == 290
     inference = arviz.from_netcdf(out / "posterior.nc")
     assert {"prior", "posterior", "posterior_predictive", "observed_data"} <= set(inference.groups())
+    assert inference.observed_data["error"].dims == ("learner", "trial")
+    assert inference.posterior_predictive["learning_curve"]["bin"].values[0] == "learning_curve[A,0]"
     predicted = inference.posterior_predictive["learning_curve"].values[0]
     observed = inference.observed_data["learning_curve"].values
     low, high = np.quantile(predicted, [0.025, 0.975], axis=0)
