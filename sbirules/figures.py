@@ -159,6 +159,7 @@ def correlation_figure(posterior: Posterior) -> Figure:
     size = 2.2 + 0.3 * len(names)
     fig = _new(size + 0.6, size)
     ax = fig.subplots()
+    ax.set_facecolor("#dddddd")  # the diagonal
     image = ax.imshow(np.ma.masked_where(np.eye(len(names)) > 0, r), cmap="RdBu_r", vmin=-1, vmax=1)
     ax.set_xticks(range(len(names)), names, rotation=90)
     ax.set_yticks(range(len(names)), names)
@@ -166,7 +167,8 @@ def correlation_figure(posterior: Posterior) -> Figure:
     for i in range(len(names)):
         for j in range(len(names)):
             if i != j and abs(r[i, j]) >= 0.3:
-                ax.text(j, i, f"{r[i, j]:.1f}".replace("0.", "."), ha="center", va="center", fontsize=6)
+                ink = "white" if abs(r[i, j]) > 0.6 else "black"
+                ax.text(j, i, f"{r[i, j]:.1f}".replace("0.", "."), ha="center", va="center", fontsize=7, color=ink)
     fig.colorbar(image, ax=ax, label="posterior correlation", shrink=0.8)
     return fig
 
