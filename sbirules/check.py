@@ -173,7 +173,7 @@ def check(
     theta = _spread_out(posterior.draws, rules)
     keep = {"num_workers": num_workers, "progress": progress}
     if trials is not None:
-        table = Trials.read(trials, simulator.task.type_names, _criterion(simulator))
+        table = Trials.read(trials, simulator.task.type_names, simulator.criterion)
         return _check_trials(theta, simulator, table, networks_per_rule, folder, seed, keep)
     return _check_constraints(
         posterior,
@@ -185,10 +185,6 @@ def check(
         seed,
         keep,
     )
-
-
-def _criterion(simulator: Simulator) -> float:
-    return float(getattr(getattr(simulator, "settings", None), "criterion", 0.5))
 
 
 def _spread_out(draws: Tensor, n: int) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["plain", "read_json", "write_atomically", "write_json"]
+__all__ = ["digest", "plain", "read_json", "write_atomically", "write_json"]
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -36,6 +37,11 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     return str(value)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's plain types."""
+    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

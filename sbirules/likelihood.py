@@ -107,8 +107,7 @@ class LearnerLikelihood(nn.Module):
         rules, learners = len(theta), len(x)
         densities: list[Any] = [flow.log_prob for flow in self.flows]
         if self.design is None:
-            context = self.context(theta, length)
-            condition = context
+            condition = self.context(theta, length)
             rows = x[:, None].expand(learners, rules, -1)
             # flows broadcast x over one batch of conditions
             parts = [log_prob(rows, condition) for log_prob in densities]

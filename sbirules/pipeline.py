@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import tomli_w
 
 from sbirules.check import ConstraintCheck, TrialsCheck, check
 from sbirules.ensemble import EnsembleSettings
-from sbirules.files import plain, write_atomically, write_json
+from sbirules.files import digest, write_atomically, write_json
 from sbirules.fit import fit
 from sbirules.inference_data import inference_data
 from sbirules.likelihood import LikelihoodSettings
@@ -82,7 +80,7 @@ def fit_stage(study: Study, store: SimulationStore, folder: Path, num_workers: i
         "simulations": len(store),
         "seed": store.manifest["seed"],
     }
-    key = hashlib.sha256(json.dumps(plain(asked), sort_keys=True).encode()).hexdigest()
+    key = digest(asked)
     if (folder / "posterior" / "posterior.json").is_file():
         kept = Posterior.load(folder / "posterior", study.prior)
         if kept.facts.get("study") == key and kept.chains is not None:
@@ -116,8 +114,7 @@ def check_stage(
 ) -> ConstraintCheck | TrialsCheck:
     """Re-simulates posterior rules into `check/`, in a folder of its own for each posterior and set of settings."""
     s = study.sections["check"]
-    key = hashlib.sha256(json.dumps([posterior.facts["study"], plain(s)], sort_keys=True).encode()).hexdigest()
-    place = folder / "check" / key[:12]
+    place = folder / "check" / digest([posterior.facts["study"], s])[:12]
     return check(
         posterior, study.simulator, constraints=study.constraints, trials=study.trials, rules=s["rules"],
         networks_per_rule=s.get("networks_per_rule"), folder=place, seed=s["seed"], num_workers=num_workers,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
 from sbirules import _check
-from sbirules.files import plain, read_json, write_atomically, write_json
+from sbirules.files import digest, read_json, write_atomically, write_json
 from sbirules.sampling import Chains, SamplerSettings, draw_chains
 from sbirules.streams import seeded
 
@@ -189,7 +187,7 @@ class Posterior:
             "versions": {"torch": torch.__version__},
         }  # fmt: skip
         # the tensors name their JSON file, so that a crash between the two cannot pair them wrongly
-        of = {"content": _digest(content)}
+        of = {"content": digest(content)}
         write_atomically(folder / "posterior.safetensors", lambda p: safetensors.torch.save_file(tensors, str(p), of))
         write_json(folder / "posterior.json", content)
 
@@ -217,7 +215,7 @@ class Posterior:
             prior = _prior_of(content["prior"], folder)
         try:
             with safetensors.safe_open(str(folder / "posterior.safetensors"), framework="pt") as handle:
-                if (handle.metadata() or {}).get("content") != _digest(content):
+                if (handle.metadata() or {}).get("content") != digest(content):
                     raise ValueError("it was saved with another posterior.json.")
                 tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - no container
             net = KINDS[content["kind"]].from_config(content["potential"])
@@ -230,10 +228,6 @@ class Posterior:
             chains = {k: float("nan") if v is None else float(v) for k, v in content["chains"].items()}
             out.chains = Chains(tensors["draws"], **chains)
         return out
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
 
 
 def _prior_of(content: Any, folder: Path) -> Distribution:

@@ -109,7 +109,7 @@ def simulate(
         folder, config, seed,
         names=list(simulator.names), summary_names=list(simulator.summary_names),
         type_names=list(simulator.task.type_names),
-        criterion=getattr(getattr(simulator, "settings", None), "criterion", 0.5),
+        criterion=simulator.criterion,
         raw_per_unit=simulator.raw_per_unit.tolist(),
         rows=None if table is None else count,
     )  # fmt: skip

@@ -32,6 +32,7 @@ class Simulator(ABC):
     family: RuleFamily
     task: Task
     num_trials: int
+    criterion: float = 0.5  # error below which a trial is correct
     summaries: tuple[Summary, ...]
 
     def __init__(self, family: RuleFamily, task: Task, summaries: Sequence[SummaryLike]) -> None:

@@ -10,8 +10,6 @@ the same bytes as one that was not.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -24,7 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from sbirules.files import plain, read_json, write_atomically, write_json
+from sbirules.files import digest, plain, read_json, write_atomically, write_json
 from sbirules.trajectory import Status, Trajectory
 
 __all__ = ["SimulationStore", "config_hash"]
@@ -35,7 +33,7 @@ UNHASHED = ("raw_per_unit",)  # measured from the rest of the configuration, to 
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """SHA-256 of a configuration in plain types."""
-    return hashlib.sha256(json.dumps(_hashed(config), sort_keys=True).encode()).hexdigest()
+    return digest(_hashed(config))
 
 
 def _hashed(value: Any) -> Any:

@@ -121,19 +121,18 @@ class Study:
         constraints = Constraints.of(sections["constraints"]) if "constraints" in content else None
         trials = None
         if "data" in content:
-            sections["fit"] = {**sections["fit"], "rounds": 3, "estimator": "ratio", **content.get("fit", {})}
             if "trials" not in sections["data"]:
                 raise ValueError("[data] needs the key trials, the path of a CSV file.")
             table = (Path(folder) / str(sections["data"]["trials"])).resolve()
-            draft = make_simulator(sections["simulator"], family, task, trust)
-            criterion = getattr(getattr(draft, "settings", None), "criterion", 0.5)
+            criterion = make_simulator(sections["simulator"], family, task, trust).criterion
             trials = Trials.read(table, task.type_names, criterion)
             sections["data"]["trials"] = str(table)
             sections["simulator"].setdefault("num_trials", int(trials.num_trials.max()))
             sections["simulate"] = {**sections["simulate"], "num_simulations": 8192, **content.get("simulate", {})}
             asked = sections["simulate"]["num_simulations"]
             share = max(1, 3 * asked // 8) if isinstance(asked, int) else 1
-            sections["fit"] = {**sections["fit"], "round_simulations": share, **content.get("fit", {})}
+            defaults = {"rounds": 3, "round_simulations": share, "estimator": "ratio"}
+            sections["fit"] = {**sections["fit"], **defaults, **content.get("fit", {})}
         if constraints is not None and "summaries" not in sections["simulator"]:
             sections["simulator"]["summaries"] = needed_summaries(constraints)
         simulator = make_simulator(sections["simulator"], family, task, trust)

@@ -85,8 +85,7 @@ def deviation_from_mean(x: Tensor, mean: Tensor, factor: float) -> tuple[Tensor,
     """
     if factor == 0.0:
         deviation = x[:, :-1] - x[:, 1:]
-        if mean is not x:
-            deviation[:, 0] = mean - x[:, 1]
+        deviation[:, 0] = mean - x[:, 1]  # xbar may come from the trial before
         return deviation, x[:, -1]
     steps = []
     for t in range(1, x.shape[1]):

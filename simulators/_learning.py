@@ -15,7 +15,7 @@ from sbirules.trajectory import Recording, Status, Trajectory
 
 from ._activity import ActivityMeter
 from ._episode import NONLINEARITIES, Clamp, deviation_from_mean, episode
-from ._network import Connectivity, draw_kicks, initial_state
+from ._network import draw_kicks, initial_state
 from ._settings import Settings
 
 __all__ = ["LAST", "Networks", "Noise", "learn", "run_trial"]
@@ -116,7 +116,7 @@ def learn(
     theta, tau_e, tau_w = family.split(raw)
     decay = None if bool(torch.isinf(tau_e).all()) else torch.exp(-s.dt / tau_e)
     keep = None if bool(torch.isinf(tau_w).all()) else (1.0 - 1.0 / tau_w)[:, None, None]
-    network = Connectivity(s.num_units, s.gain, s.mask, s.dale, s.excitatory)
+    network = s.connectivity
     limit = s.divergence * network.initial_sd
     signs = network.signs(device, dtype)
     mask = None if net.mask is None else net.mask.mT.to(dtype)

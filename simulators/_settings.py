@@ -13,6 +13,7 @@ from sbirules import _check
 from sbirules.task import TrialTensors
 
 from ._episode import NONLINEARITIES
+from ._network import Connectivity
 
 __all__ = ["Settings"]
 
@@ -50,8 +51,7 @@ class Settings:
     divergence: float = 100.0
 
     def __post_init__(self) -> None:
-        _check.whole("num_units", self.num_units, 1)
-        for name in ("num_trials",):
+        for name in ("num_units", "num_trials"):
             _check.whole(name, getattr(self, name), 1)
         for name in ("warm_up", "kick_start", "trace_start"):
             _check.whole(name, getattr(self, name), 0)
@@ -141,6 +141,11 @@ class Settings:
                 value = {str(k): float(v) for k, v in sorted(value.items())}
             out[name] = value
         return out
+
+    @property
+    def connectivity(self) -> Connectivity:
+        """How initial weights are drawn."""
+        return Connectivity(self.num_units, self.gain, self.mask, self.dale, self.excitatory)
 
     @property
     def xbar_factor(self) -> float:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ._episode import deviation_from_mean
 from ._learning import run_trial
-from ._network import Connectivity
 
 if TYPE_CHECKING:
     from .rate_rnn import RateRNN
@@ -50,7 +49,7 @@ def measure_raw_per_unit(simulator: RateRNN) -> Tensor:
                 fine = torch.isfinite(size)  # a network whose activity blows up has no say
                 squares[i] += float(size[fine].sum())
                 synapses[i] += float(mask[fine].sum())
-    target = CHANGE * Connectivity(s.num_units, s.gain, s.mask, s.dale, s.excitatory).initial_sd
+    target = CHANGE * s.connectivity.initial_sd
     change = torch.sqrt(squares / synapses)
     raw = dict(zip(linear, (target / change).tolist(), strict=True))
     dead = [name for name, value in raw.items() if not 0 < value < float("inf")]

@@ -20,7 +20,6 @@ from sbirules.task import Task
 from sbirules.trajectory import Trajectory
 
 from ._learning import Networks, Noise, learn
-from ._network import Connectivity
 from ._settings import Settings
 from ._units import measure_raw_per_unit
 
@@ -96,13 +95,10 @@ class RateRNN(Simulator):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
         super().__init__(family, task, summaries)
         self.settings = Settings(**settings)
+        self.num_trials, self.criterion = self.settings.num_trials, self.settings.criterion
         self.device, self.dtype = _usable(device), dtype
         self.settings.check_task(task.tensors(self.settings.dt), task.num_types)
         self._raw_per_unit: Tensor | None = None
-
-    @property
-    def num_trials(self) -> int:  # type: ignore[override]
-        return self.settings.num_trials
 
     @property
     def raw_per_unit(self) -> Tensor:
@@ -229,7 +225,7 @@ class RateRNN(Simulator):
         """Networks and noise of one block; what was passed in replaces the draw."""
         s, device, dtype = self.settings, self.device, self.dtype
         stream = generator(key, NETWORK, device=device)
-        connectivity = Connectivity(s.num_units, s.gain, s.mask, s.dale, s.excitatory)
+        connectivity = s.connectivity
         mask = connectivity.draw_mask(batch, stream)
         weights = given.get("weights")
         if weights is None:
