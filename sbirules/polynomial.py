@@ -136,6 +136,23 @@ class PolynomialRule(RuleFamily):
             total = part if total is None else total + part
         return weight * 0 if total is None else total.mT
 
+    def panels(self, theta: Mapping[str, Tensor]) -> tuple[Tensor, list[int], list[int]]:
+        """The rules as one polynomial in r_j for each power of the deviation and the weight.
+
+        Arguments:
+            theta: Raw coefficients by name, each `(batch, 1, 1)`.
+
+        Returns:
+            Coefficients of `r^0 ... r^d`, `(batch, P, d + 1)`, and for each of the P polynomials the power of
+            the deviation and of the weight it comes with.
+        """
+        places = sorted({(m, level) for _, level, m in self.powers.values()})
+        first = next(iter(theta.values()))
+        out = first.new_zeros(len(first), len(places), 1 + max(k for k, _, _ in self.powers.values()))
+        for name, (k, level, m) in self.powers.items():
+            out[:, places.index((m, level)), k] = theta[name][:, 0, 0]
+        return out, [level for _, level in places], [m for m, _ in places]
+
     def _powers_of(self, base: Tensor, index: int) -> dict[int, Tensor]:
         """base^p for the powers p >= 1 in use, each from the one before."""
         out = {}

@@ -1,4 +1,4 @@
-"""Random draws of a rate network: initial weights, masks, initial states and kicks."""
+"""Random draws of a rate network: initial weights, masks and initial states."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Connectivity", "draw_kicks", "initial_state"]
+__all__ = ["Connectivity", "initial_state"]
 
 _HALF_NORMAL_MEAN = math.sqrt(2 / math.pi)
 INHIBITION = 4.0  # strength of an inhibitory synapse relative to an excitatory one
@@ -82,28 +82,3 @@ def initial_state(batch: int, num_units: int, generator: Generator, dtype: torch
     """x(0) ~ U(-0.1, 0.1), `(batch, N)`."""
     u = torch.rand(batch, num_units, generator=generator, device=generator.device, dtype=dtype)
     return 0.2 * u - 0.1
-
-
-def draw_kicks(
-    drive: Tensor, probability: float, amplitude: float, first: int, generator: Generator, host: Generator
-) -> None:
-    """Adds to `drive` `(batch, T, N)`, in place, a kick U(-amplitude, amplitude) with `probability` per entry.
-
-    About 1 % of the entries are hit, so hits are drawn instead of entries: a Poisson number of points with
-    mean -log(1 - p) per entry, thrown uniformly, leaves each entry hit independently with probability p,
-    exactly. An entry hit twice keeps one of its values. `host` is a CPU stream for the number of points.
-    """
-    batch, steps, num_units = drive.shape
-    cells = batch * (steps - first) * num_units
-    if probability <= 0 or amplitude == 0 or cells <= 0:
-        return
-    mean = torch.tensor(-math.log1p(-probability) * cells, dtype=torch.float64)
-    hits = int(torch.poisson(mean, generator=host))  # on the host, so that a GPU need not wait for it
-    device = drive.device
-    cell = torch.randint(cells, (hits,), generator=generator, device=device)
-    size = torch.rand(hits, generator=generator, device=device, dtype=drive.dtype)
-    per_network = (steps - first) * num_units
-    network = torch.div(cell, per_network, rounding_mode="floor")
-    place = cell + (network + 1) * first * num_units
-    flat = drive.view(-1)
-    flat.index_put_((place,), flat[place] + (2 * amplitude) * size - amplitude)

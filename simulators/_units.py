@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ._backends import TorchBackend
+from ._draws import draw
 from ._episode import deviation_from_mean
-from ._learning import run_trial
+from ._trial import Stage
 
 if TYPE_CHECKING:
     from .rate_rnn import RateRNN
@@ -25,17 +27,18 @@ def measure_raw_per_unit(simulator: RateRNN) -> Tensor:
     """Raw value of one natural unit for each column of theta, `(D,)`, float64 on the CPU."""
     s, family, task = simulator.settings, simulator.family, simulator.task
     device, dtype = simulator.device, simulator.dtype
-    tensors = task.tensors(s.dt).to(device, dtype)
+    stage = Stage.build(s, task, TorchBackend(), device, dtype)
+    channels = stage.tensors.inputs.shape[2]
     linear = [c.name for c in family.coefficients if c.linear]
     squares = torch.zeros(len(linear), dtype=torch.float64)
     synapses = torch.zeros(len(linear), dtype=torch.float64)
     for block in range(NUM_NETWORKS // BLOCK):
-        net, noise = simulator._draw([SEED, block], BLOCK, {})
+        net, noise = draw(s, channels, task.num_types, [SEED, block], slice(0, BLOCK), {}, device, dtype, block=BLOCK)
         kernel = net.weights.mT.contiguous()
         mask = torch.ones_like(net.weights) if net.mask is None else net.mask.to(dtype).expand_as(net.weights)
         for c in range(task.num_types):
             types = torch.full((BLOCK,), c, device=device)
-            trial = run_trial(s, task, tensors, net, kernel, types, 0, noise)
+            trial = stage.run(net, kernel, types, 0, noise)
             x0 = trial.x[:, 0]
             deviation, _ = deviation_from_mean(trial.x, x0, s.xbar_factor)
             rate, deviation = trial.rate[:, s.trace_start : -1], deviation[:, s.trace_start :]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,20 +13,19 @@ from sbirules import _check
 from sbirules.probe import family_probe, summary_probe, task_probe
 from sbirules.rules import RuleFamily
 from sbirules.simulator import Simulator
-from sbirules.streams import Key, generator, global_seed
+from sbirules.streams import Key, global_seed
 from sbirules.summaries import SummaryLike
 from sbirules.task import Task
 from sbirules.trajectory import Trajectory
 
-from ._learning import Networks, Noise, learn
+from ._backends import choose
+from ._draws import batch_rows, block_rows, draw
+from ._learning import learn
 from ._settings import Settings
+from ._trial import Stage
 from ._units import measure_raw_per_unit
 
 __all__ = ["RateRNN"]
-
-# Rows drawn from one set of streams, and run as one batch. Fixed, because draws are keyed by block.
-BLOCK = {"cpu": 128, "cuda": 8192}
-NETWORK, TRIALS, INPUTS, HOST = range(4)  # streams of a block
 
 DEFAULT_SUMMARIES = ("learned", "final_error", "error_change", "mean_rate", "learning_curve")
 
@@ -73,6 +71,9 @@ class RateRNN(Simulator):
         divergence: A network has diverged when |w| exceeds this many initial s.d.
         device: Any torch device.
         dtype: torch.float32 or torch.float64.
+        backend: `"torch"` (the reference; any device, differentiable), `"numba"` (fused, CPU), `"triton"` (fused,
+            CUDA), or `"auto"` for the fastest that can do the job. Backends differ in rounding.
+        max_batch: Networks simulated at once; None chooses from cache and device memory. Never changes results.
 
     Example:
         >>> simulator = RateRNN(PolynomialRule(degree=3), DelayedDiscrimination())
@@ -87,6 +88,8 @@ class RateRNN(Simulator):
         summaries: Sequence[SummaryLike] = DEFAULT_SUMMARIES,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        backend: str = "auto",
+        max_batch: int | None = None,
         **settings: Any,
     ) -> None:
         for name in settings:
@@ -97,6 +100,9 @@ class RateRNN(Simulator):
         self.settings = Settings(**settings)
         self.num_trials, self.criterion = self.settings.num_trials, self.settings.criterion
         self.device, self.dtype = _usable(device), dtype
+        choose(backend, self.device, dtype, differentiable=False)
+        self.backend = backend
+        self.max_batch = None if max_batch is None else _check.whole("max_batch", max_batch, 1)
         self.settings.check_task(task.tensors(self.settings.dt), task.num_types)
         self._raw_per_unit: Tensor | None = None
 
@@ -111,7 +117,7 @@ class RateRNN(Simulator):
         """
         if self._raw_per_unit is None:
             # always with the CPU's draws, so that a unit is the same on every device
-            self._raw_per_unit = measure_raw_per_unit(self.with_settings(device="cpu"))
+            self._raw_per_unit = measure_raw_per_unit(self.with_settings(device="cpu", backend="torch"))
         return self._raw_per_unit
 
     def config(self) -> dict[str, Any]:
@@ -186,7 +192,7 @@ class RateRNN(Simulator):
             raise ValueError(f"record must name trials from 0 to {trials - 1}, got {wrong[0]}.")
         tensors = self.task.tensors(self.settings.dt)
         _, steps, channels = tensors.inputs.shape
-        given = {
+        passed = {
             "weights": self._given("weights", weights, batch, (n, n)),
             "input_weights": self._given("input_weights", input_weights, batch, (n, channels)),
             "initial_states": self._given("initial_states", initial_states, batch, (trials, n)),
@@ -196,18 +202,26 @@ class RateRNN(Simulator):
         }
         seed = global_seed() if seed is None else seed
         key = list(seed) if isinstance(seed, Sequence) else [seed]
-        size = BLOCK.get(self.device.type, BLOCK["cuda"])
+        given = {name: value for name, value in passed.items() if value is not None}
+        learnable = torch.is_grad_enabled() and any(v.requires_grad for v in (raw, *given.values()))
+        backend = choose(self.backend, self.device, self.dtype, learnable)
+        stage = Stage.build(self.settings, self.task, backend, self.device, self.dtype)
+        size = block_rows(steps, n, self.device)
+        together = batch_rows(steps, n, self.device, self.max_batch)
         parts = []
-        for block, first in enumerate(range(0, batch, size)):
-            rows = slice(first, min(first + size, batch))
-            mine = {name: value[rows] for name, value in given.items() if value is not None}
-            net, noise = self._draw([*key, block], rows.stop - rows.start, mine)
-            parts.append(
-                learn(
-                    self.settings, self.family, self.task, net, raw[rows], types[rows], noise,
-                    record=sorted(set(record)), keep_weights=keep_weights,
+        with backend.working():
+            for start in range(0, batch, together):
+                rows = slice(start, min(start + together, batch))
+                mine = {name: value[rows] for name, value in given.items()}
+                net, noise = draw(
+                    self.settings, channels, self.task.num_types, key, rows, mine, self.device, self.dtype, size
                 )
-            )  # fmt: skip
+                parts.append(
+                    learn(
+                        stage, self.family, net, raw[rows], types[rows], noise,
+                        record=sorted(set(record)), keep_weights=keep_weights,
+                    )
+                )  # fmt: skip
         return Trajectory.cat(parts)
 
     def _given(self, name: str, value: Any, batch: int, shape: tuple[int, ...]) -> Tensor | None:
@@ -221,42 +235,6 @@ class RateRNN(Simulator):
             raise ValueError(f"{name} must be finite.")
         return value.expand(batch, *shape)
 
-    def _draw(self, key: list[int], batch: int, given: Mapping[str, Tensor]) -> tuple[Networks, Noise]:
-        """Networks and noise of one block; what was passed in replaces the draw."""
-        s, device, dtype = self.settings, self.device, self.dtype
-        stream = generator(key, NETWORK, device=device)
-        connectivity = s.connectivity
-        mask = connectivity.draw_mask(batch, stream)
-        weights = given.get("weights")
-        if weights is None:
-            weights = connectivity.draw(batch, mask, stream, dtype)
-        elif mask is not None:
-            weights = weights * mask
-        input_weights = given.get("input_weights")
-        if input_weights is None:
-            shape = (batch, s.num_units, self.task.tensors(s.dt).inputs.shape[2])
-            input_weights = 2 * torch.rand(shape, generator=stream, device=device, dtype=dtype) - 1
-            if not s.input_to_readout and isinstance(s.readout, int):
-                input_weights[:, s.readout] = 0.0
-        readout: Tensor | None = None
-        if isinstance(s.readout, Tensor):
-            readout = s.readout.to(device, dtype)[None]
-        elif isinstance(s.readout, str):
-            readout = torch.randn(batch, s.num_units, generator=stream, device=device, dtype=dtype) / math.sqrt(
-                s.num_units
-            )
-        expectation = given.get("expectation")
-        if expectation is None:
-            start = math.nan if s.initial_expectation is None else s.initial_expectation
-            expectation = torch.full((batch, self.task.num_types), start, device=device, dtype=dtype)
-        noise = Noise(
-            generator(key, TRIALS, device=device),
-            generator(key, INPUTS, device=device),
-            generator(key, HOST),
-            given,
-        )
-        return Networks(weights, input_weights, readout, mask, expectation), noise
-
     def without_plasticity(self) -> RateRNN:
         """The same networks, whose weights never change."""
         return self.with_settings(warm_up=10**9)
@@ -264,7 +242,8 @@ class RateRNN(Simulator):
     def with_settings(self, **changes: Any) -> RateRNN:
         """A simulator that differs in the given settings, e.g. `with_settings(num_trials=600)`."""
         options = {**self.settings.__dict__, **changes}
-        kept: dict[str, Any] = {"summaries": self.summaries, "device": self.device, "dtype": self.dtype}
+        own = ("summaries", "device", "dtype", "backend", "max_batch")
+        kept: dict[str, Any] = {name: getattr(self, name) for name in own}
         kept.update({name: options.pop(name) for name in tuple(kept) if name in options})
         other = RateRNN(self.family, self.task, **kept, **options)
         same = replace(other.settings, num_trials=self.num_trials).config() == self.settings.config()

@@ -8,13 +8,17 @@ from scipy import stats
 
 from sbirules import Coefficient, PolynomialRule, RuleFamily, Status
 from sbirules.simulators import MICONI_THETA_33, RateRNN, miconi2017
-from sbirules.simulators._network import Connectivity, draw_kicks
-from sbirules.simulators.rate_rnn import BLOCK
+from sbirules.simulators._draws import block_rows
+from sbirules.simulators._drive import draw_kicks
+from sbirules.simulators._network import Connectivity
 from sbirules.summaries import summarise
 from sbirules.tasks import DelayedDiscrimination, DelayedNonMatchToSample
 
 TASK = DelayedDiscrimination()
 CUBIC = PolynomialRule(degree=3, terms=["theta_33"])
+
+
+BLOCK = block_rows(50, 20, torch.device("cpu"))
 
 
 def small(family=None, **options):
@@ -53,15 +57,15 @@ def test_units_convert_both_ways():
 
 def test_same_seed_same_run_and_rows_do_not_depend_on_the_rest_of_the_batch():
     simulator = small()
-    theta = 0.1 * torch.randn(BLOCK["cpu"] + 10, 9)
+    theta = 0.1 * torch.randn(BLOCK + 10, 9)
     whole = simulator.run(theta, seed=7)
     again = simulator.run(theta, seed=7)
     assert torch.equal(whole.error, again.error)
     assert not torch.equal(whole.error, simulator.run(theta, seed=8).error)
     # the second block's streams are keyed by its place alone
     other = theta.clone()
-    other[: BLOCK["cpu"]] *= -1
-    assert torch.equal(simulator.run(other, seed=7).error[BLOCK["cpu"] :], whole.error[BLOCK["cpu"] :])
+    other[:BLOCK] *= -1
+    assert torch.equal(simulator.run(other, seed=7).error[BLOCK:], whole.error[BLOCK:])
 
 
 def test_call_follows_torchs_seed():
@@ -147,8 +151,7 @@ def test_mean_row_variance_is_g_squared_over_in_degree(mask, dale):
 
 
 def test_kicks_hit_each_entry_independently_with_the_right_probability_and_size():
-    drive = torch.zeros(400, 50, 64)
-    draw_kicks(drive, 0.015, 1.0, 4, torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+    drive = draw_kicks((400, 50, 64), 0.015, 1.0, 4, torch.Generator().manual_seed(0), torch.float32).dense(50, 64)
     assert (drive[:, :4] == 0).all()
     hit = drive[:, 4:] != 0
     n = hit.numel()

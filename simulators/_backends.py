@@ -1,0 +1,185 @@
+"""Who does the heavy work of a trial: the episode and the weight update. Plain torch is the reference.
+
+A backend has two operations. All of them keep weights as `(batch, pre, post)` and compute the trace as
+matrix products over time; they differ in rounding only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from sbirules import _check
+from sbirules.polynomial import PolynomialRule
+from sbirules.rules import RuleFamily
+
+from ._drive import Drive
+from ._episode import NONLINEARITIES, Clamp, deviation_from_mean, episode
+from ._settings import Settings
+
+__all__ = ["BACKENDS", "Backend", "Plasticity", "TorchBackend", "choose"]
+
+BACKENDS = ("auto", "torch", "numba", "triton")
+
+
+@dataclass(frozen=True)
+class Plasticity:
+    """What turns the activity of a trial into a weight change (Eq. 4 and 5), for a batch of rules.
+
+    Arguments:
+        settings: The network's settings.
+        family: The rule family.
+        theta: Raw coefficients by name, each `(batch, 1, 1)`.
+        decay: exp(-dt / tau_e), `(batch,)`; None where no trace decays.
+        keep: 1 - 1 / tau_w, `(batch,)`; None where no weight decays.
+        mask: Existing synapses as 0 and 1, `(batch or 1, pre, post)`; None for all.
+        signs: +1 for excitatory and -1 for inhibitory presynaptic units, `(N,)`; None without Dale's law.
+        limit: |w| beyond which a network has diverged.
+    """
+
+    settings: Settings
+    family: RuleFamily
+    theta: dict[str, Tensor]
+    decay: Tensor | None
+    keep: Tensor | None
+    mask: Tensor | None
+    signs: Tensor | None
+    limit: float
+
+    @staticmethod
+    def of(s: Settings, family: RuleFamily, raw: Tensor, mask: Tensor | None) -> Plasticity:
+        """For raw rules `(batch, D)` and a mask `(batch or 1, post, pre)`."""
+        theta, tau_e, tau_w = family.split(raw)
+        network = s.connectivity
+        return Plasticity(
+            settings=s,
+            family=family,
+            theta=theta,
+            decay=None if bool(torch.isinf(tau_e).all()) else torch.exp(-s.dt / tau_e),
+            keep=None if bool(torch.isinf(tau_w).all()) else 1.0 - 1.0 / tau_w,
+            mask=None if mask is None else mask.mT.to(raw.dtype).contiguous(),
+            signs=network.signs(raw.device, raw.dtype),
+            limit=s.divergence * network.initial_sd,
+        )
+
+    @cached_property
+    def panels(self) -> tuple[Tensor, list[int], list[int]] | None:
+        """The rules as `PolynomialRule.panels`; None for families that are no polynomials."""
+        family = self.family
+        if isinstance(family, PolynomialRule) and type(family).trace is PolynomialRule.trace:
+            return family.panels(self.theta)
+        return None
+
+    def trace(self, kernel: Tensor, x: Tensor, rate: Tensor, mean: Tensor) -> Tensor:
+        """The trace after a trial, `(batch, post, pre)`; arguments as in `Backend.update`."""
+        s = self.settings
+        deviation, _ = deviation_from_mean(x, mean, s.xbar_factor)
+        rates, deviations = rate[:, s.trace_start : -1], deviation[:, s.trace_start :]
+        return self.family.trace(self.theta, rates, deviations, kernel.mT, s.dt, self.decay)
+
+
+class Backend(Protocol):
+    """The two operations of a trial that cost time."""
+
+    name: str
+
+    def working(self) -> AbstractContextManager[Any]:
+        """What must hold of the process while the backend works."""
+
+    def episode(
+        self, weights: Tensor, drive: Drive, x0: Tensor, nonlinearity: str, clamp: Clamp
+    ) -> tuple[Tensor, Tensor]:
+        """States and rates of an episode, both `(batch, T + 1, N)`; see `_episode.episode`.
+
+        They may lie in memory that the next episode overwrites.
+        """
+
+    def update(
+        self, kernel: Tensor, x: Tensor, rate: Tensor, mean: Tensor, rule: Plasticity, surprise: Tensor, alive: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Weights after a trial (Eq. 5).
+
+        Arguments:
+            kernel: Weights, `(batch, pre, post)`; a backend may change them in place.
+            x: States of the trial, `(batch, T + 1, N)`.
+            rate: Rates, likewise.
+            mean: xbar at the start of the trial, `(batch, N)`.
+            rule: The rules.
+            surprise: R - Rbar, `(batch,)`.
+            alive: Networks that learn from this trial; the others keep their weights, `(batch,)` boolean.
+
+        Returns:
+            The new weights, and which of them are finite and within the limit, `(batch,)` boolean.
+        """
+
+
+class TorchBackend:
+    """Plain torch operations: the reference, differentiable, on any device."""
+
+    name = "torch"
+
+    def working(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def episode(
+        self, weights: Tensor, drive: Drive, x0: Tensor, nonlinearity: str, clamp: Clamp
+    ) -> tuple[Tensor, Tensor]:
+        return episode(weights, drive.dense(), x0, drive.leak, NONLINEARITIES[nonlinearity], clamp)
+
+    def update(
+        self, kernel: Tensor, x: Tensor, rate: Tensor, mean: Tensor, rule: Plasticity, surprise: Tensor, alive: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        s = rule.settings
+        change = rule.trace(kernel, x, rate, mean).mT * surprise[:, None, None]
+        if math.isfinite(s.max_weight_change):
+            change = change.clamp(-s.max_weight_change, s.max_weight_change)
+        if rule.mask is not None:
+            change = change * rule.mask
+        new = change + (kernel if rule.keep is None else kernel * rule.keep[:, None, None])
+        if rule.signs is not None:
+            new = (new * rule.signs[:, None]).clamp(min=0.0) * rule.signs[:, None]
+        size = torch.linalg.vector_norm(new.detach(), ord=math.inf, dim=(1, 2))
+        return torch.where(alive[:, None, None], new, kernel), ~alive | (size <= rule.limit)
+
+
+def choose(name: str, device: torch.device, dtype: torch.dtype, differentiable: bool) -> Backend:
+    """The backend of this name; `"auto"` takes the fastest that can do the job.
+
+    Raises:
+        ValueError: If the named one cannot.
+    """
+    _check.known("backend", name, BACKENDS)
+    wanted = {"numba": "cpu", "triton": "cuda"}
+    if name == "auto":
+        able = dtype == torch.float32 and not differentiable
+        for fused, kind in wanted.items():
+            if able and device.type == kind and importlib.util.find_spec(fused):
+                return choose(fused, device, dtype, differentiable)
+        name = "torch"
+    if name == "torch":
+        return TorchBackend()
+    reason = ""
+    if device.type != wanted[name]:
+        reason = f"runs on {wanted[name]}, not on {device.type}"
+    elif dtype != torch.float32:
+        reason = f"computes in float32, not in {str(dtype).removeprefix('torch.')}"
+    elif differentiable:
+        reason = "cannot be differentiated"
+    elif not importlib.util.find_spec(name):
+        reason = f"needs the package {name} (pip install {name})"
+    if reason:
+        raise ValueError(f"backend {name!r} {reason}; use backend='torch' or 'auto'.")
+    if name == "numba":
+        from ._fused_cpu import NumbaBackend
+
+        return NumbaBackend()
+    from ._fused_gpu import TritonBackend
+
+    return TritonBackend()
