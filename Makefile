@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint bench wheel clean
+.PHONY: demo test test-slow test-triton lint bench scaling wheel clean
 
 demo: $(VENV)/.ready
 	$(BIN)/sbirules demo
@@ -14,6 +14,12 @@ test: $(VENV)/.ready
 
 test-slow: $(VENV)/.ready
 	$(BIN)/pytest -m slow
+
+# the fused GPU kernel: compiled for GPUs that need not be there, then run in Triton's interpreter
+test-triton: $(VENV)/.ready
+	$(BIN)/pip install --quiet triton
+	$(BIN)/pytest tests/test_triton.py
+	TRITON_INTERPRET=1 $(BIN)/pytest tests/test_triton.py tests/test_backends.py -k "triton or tiles"
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -6,8 +6,10 @@ matrix products over time; they differ in rounding only.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,17 +158,16 @@ def choose(name: str, device: torch.device, dtype: torch.dtype, differentiable: 
         ValueError: If the named one cannot.
     """
     _check.known("backend", name, BACKENDS)
-    wanted = {"numba": "cpu", "triton": "cuda"}
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's kernels then run, slowly, on any machine
+    wanted = {"numba": "cpu", "triton": device.type if interpreted else "cuda"}
     if name == "auto":
         able = dtype == torch.float32 and not differentiable
-        for fused, kind in wanted.items():
-            if able and device.type == kind and importlib.util.find_spec(fused):
-                return choose(fused, device, dtype, differentiable)
-        name = "torch"
+        fused = {"cpu": "numba", "cuda": "triton"}.get(device.type, "")
+        name = fused if able and fused and importlib.util.find_spec(fused) else "torch"
+    reason = ""
     if name == "torch":
         return TorchBackend()
-    reason = ""
-    if device.type != wanted[name]:
+    elif device.type != wanted[name]:
         reason = f"runs on {wanted[name]}, not on {device.type}"
     elif dtype != torch.float32:
         reason = f"computes in float32, not in {str(dtype).removeprefix('torch.')}"
@@ -176,10 +177,5 @@ def choose(name: str, device: torch.device, dtype: torch.dtype, differentiable: 
         reason = f"needs the package {name} (pip install {name})"
     if reason:
         raise ValueError(f"backend {name!r} {reason}; use backend='torch' or 'auto'.")
-    if name == "numba":
-        from ._fused_cpu import NumbaBackend
-
-        return NumbaBackend()
-    from ._fused_gpu import TritonBackend
-
-    return TritonBackend()
+    module = importlib.import_module("._fused_cpu" if name == "numba" else "._fused_gpu", __package__)
+    return (module.NumbaBackend if name == "numba" else module.TritonBackend)()
