@@ -13,6 +13,7 @@ from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
 from sbirules.fit import fit
 from sbirules.likelihood import LikelihoodSettings
+from sbirules.merge import merge
 from sbirules.polynomial import PolynomialRule
 from sbirules.posterior import Posterior
 from sbirules.refine import refine
@@ -54,6 +55,7 @@ __all__ = [
     "TrialsCheck",
     "check",
     "fit",
+    "merge",
     "refine",
     "report",
     "simulate",

@@ -28,13 +28,23 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "Run the bundled study: which rules of degree 3 learn delayed discrimination?")
     run = command("run", "Run a study file: simulate, fit, check, report. Picks up where it stopped.")
-    run.add_argument("study", metavar="STUDY.toml", type=Path, help="the study file")
-    run.add_argument("--dry-run", action="store_true", help="print the resolved study and stop")
-    run.add_argument("--trust", action="store_true", help='let names of the form "module:Class" import your own code')
-    for parsed, default in ((demo, "runs/demo"), (run, "runs/<name of the study file>")):
+    simulate = command("simulate", "Only simulate, all of a study or a range of shards (for array jobs).")
+    simulate.add_argument("--shards", metavar="A:B", help="shards A to B - 1, counted from zero (default: all)")
+    simulate.add_argument("--device", metavar="D", help="torch device, for instance cuda (default: the study's)")
+    for parsed in (run, simulate):
+        parsed.add_argument("study", metavar="STUDY.toml", type=Path, help="the study file")
+        trust = 'let names of the form "module:Class" import your own code'
+        parsed.add_argument("--trust", action="store_true", help=trust)
+        parsed.add_argument("--dry-run", action="store_true", help="print the resolved study and stop")
+    named = "runs/<name of the study file>"
+    for parsed, default in ((demo, "runs/demo"), (run, named), (simulate, named)):
         parsed.add_argument("--out", metavar="DIR", type=Path, help=f"where results go (default: {default})")
         parsed.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
         parsed.add_argument("--quiet", action="store_true", help="no progress bars")
+
+    merge = command("merge", "Join stores made by simulate --shards in folders of their own.")
+    merge.add_argument("parts", metavar="DIR", type=Path, nargs="+", help="results of simulate --shards")
+    merge.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the joined results go")
 
     show = command("list", "List what studies can name.")
     show.add_argument("what", choices=LISTS, help="which catalogue")
@@ -49,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name, text in _catalogue(args.what):
                 print(f"{name:<28} {text}".rstrip())
             return 0
+        if args.command == "merge":
+            return _merge(args)
         return _run(args)
     except (ValueError, OSError) as error:
         print(f"sbirules: {error}", file=sys.stderr)
@@ -78,11 +90,44 @@ def _run(args: argparse.Namespace) -> int:
             return 0
     out = args.out or Path("runs") / study.name
     torch.set_num_threads(1)
+    if args.command == "simulate":
+        return _simulate(args, study, out)
     result = run_study(
         study, out, num_workers=args.workers, progress=not args.quiet, say=lambda line: print(line, flush=True)
     )
     _print_findings(study, result)
     print(f"Results are in {out}: open {out / 'report.html'}")
+    return 0
+
+
+def _simulate(args: argparse.Namespace, study: Study, out: Path) -> int:
+    from dataclasses import replace
+
+    from sbirules.pipeline import simulate_stage
+
+    shards = None
+    if args.shards is not None:
+        first, colon, stop = args.shards.partition(":")
+        if not (colon and first.isdigit() and stop.isdigit()):
+            raise ValueError(f"--shards must be A:B with whole numbers, for instance 0:8, got {args.shards!r}.")
+        shards = (int(first), int(stop))
+    if args.device is not None:
+        change = getattr(study.simulator, "with_settings", None)
+        if change is None:
+            raise ValueError(f"--device: {type(study.simulator).__name__} has no with_settings(device=...).")
+        study = replace(study, simulator=change(device=args.device))
+    store = simulate_stage(study, out, args.workers, not args.quiet, shards=shards)
+    made = "all shards" if shards is None else f"shards {args.shards}"
+    print(f"{made} of {study.name} are in {store.path}")
+    return 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from sbirules.merge import merge
+
+    store = merge([part / "store" for part in args.parts], args.out / "store")
+    failed = {name.lower(): n for name, n in store.status_counts().items() if n and name != "OK"}
+    print(f"{len(store)} simulations are in {store.path}; failed: {failed or 'none'}")
     return 0
 
 

@@ -44,13 +44,8 @@ def run_study(
         say: Called with a line of text as each stage starts.
     """
     folder = Path(folder)
-    s = study.sections
     say("simulate: rules from the prior, one fresh network each")
-    store = simulate(
-        study.simulator, study.prior, s["simulate"]["num_simulations"], store=folder / "store",
-        seed=s["simulate"]["seed"], shard_size=s["simulate"].get("shard_size"), trial_types=study.trial_types,
-        num_workers=num_workers, progress=progress,
-    )  # fmt: skip
+    store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
     say("fit: the posterior over rules")
     posterior = fit_stage(study, store, folder, num_workers, progress)
@@ -58,6 +53,18 @@ def run_study(
     checked = check_stage(study, posterior, folder, num_workers, progress)
     say("report")
     return report_stage(study, store, posterior, checked, folder, text)
+
+
+def simulate_stage(
+    study: Study, folder: Path, num_workers: int | None, progress: bool, shards: tuple[int, int] | None = None
+) -> SimulationStore:
+    """Simulates a study's rules into `store/`, all or a range of shards."""
+    s = study.sections["simulate"]
+    return simulate(
+        study.simulator, study.prior, s["num_simulations"], store=folder / "store", seed=s["seed"],
+        shard_size=s.get("shard_size"), trial_types=study.trial_types, shards=shards, num_workers=num_workers,
+        progress=progress,
+    )  # fmt: skip
 
 
 def plain_toml(value: Any) -> Any:

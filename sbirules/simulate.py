@@ -1,15 +1,16 @@
-"""Filling a store: shards in worker processes of one thread each."""
+"""Filling a store: shards in worker processes of one thread each, on one machine or many.
+
+Workers only compute; the calling process writes, so workers need no folder in common with it.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
 import time
-import weakref
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import joblib
@@ -19,8 +20,9 @@ from torch.distributions import Distribution
 from tqdm.auto import tqdm
 
 from sbirules import _check
+from sbirules.shards import checksum, encode
 from sbirules.simulator import Simulator
-from sbirules.store import SimulationStore
+from sbirules.store import SimulationStore, removed_with, temporary_folder
 from sbirules.streams import seeded
 from sbirules.summaries import summarise
 from sbirules.trajectory import Status
@@ -29,6 +31,7 @@ __all__ = ["simulate"]
 
 SHARD_SIZE = 256
 DRAW, RUN = 0, 1  # streams of a shard
+_GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads share
 
 
 def simulate(
@@ -41,11 +44,19 @@ def simulate(
     shard_size: int | None = None,
     trial_types: Any = None,
     keep_trials: bool = True,
+    shards: Sequence[int] | None = None,
     num_workers: int | None = None,
     progress: bool = True,
     label: str = "simulate",
 ) -> SimulationStore:
     """Simulates rules from a prior, one fresh network each, into a store. Running it again resumes.
+
+    Whatever was completed stays completed, whatever stops the run. Shards found damaged are reported with a
+    warning and simulated anew.
+
+    To use a cluster, call it under joblib's Dask backend, `with joblib.parallel_config(backend="dask")`, or
+    give each job of an array its `shards`: in one folder that all jobs see, or in folders of their own that
+    `merge` joins.
 
     Arguments:
         simulator: What to simulate.
@@ -53,12 +64,15 @@ def simulate(
         num_simulations: Number of networks; more than a store holds adds to it. With a table, its length.
         store: Folder of the store; None for a temporary one that lives as long as the returned object.
         seed: Shard k draws from the streams named by (seed, k).
-        shard_size: Networks per shard, the unit of saving; 256, or all if they are fewer.
+        shard_size: Networks per shard, the unit of saving; by default 256, more where the simulator wants larger
+            batches, or all if they are fewer.
         trial_types: Sequences of trial types that the networks get in turn, `(sequences, trials)`, -1 past
             the end; None for the task's own.
         keep_trials: Whether to keep the error and output of every trial, so that other summaries can be
             computed later.
-        num_workers: Worker processes; None for one per core.
+        shards: Range (first, stop) of the shards to make, counted from zero; None for all.
+        num_workers: Worker processes; None for one per core. Within a `joblib.parallel_config` of one's own,
+            its workers are used.
         progress: Whether to show a progress bar.
         label: Its label.
 
@@ -89,45 +103,65 @@ def simulate(
             f"the prior is over {_check.listed(names)}, but the simulator's rules have "
             f"{_check.listed(simulator.names)}."
         )
-    folder = Path(store) if store is not None else Path(tempfile.mkdtemp(prefix="sbirules-"))
+    folder = Path(store) if store is not None else temporary_folder()
     if shard_size is None:
         known = (folder / "manifest.json").is_file()
-        shard_size = SimulationStore(folder).shard_size if known else min(SHARD_SIZE, count)
+        shard_size = SimulationStore(folder).shard_size if known else min(max(SHARD_SIZE, simulator.batch), count)
     _check.whole("shard_size", shard_size, 1)
     _check.whole("seed", seed, 0)
+    if num_workers is not None:
+        _check.whole("num_workers", num_workers, 1)
+    wanted = _range(shards, -(-count // shard_size))
     sequences = simulator.task.sequence(simulator.num_trials) if trial_types is None else torch.as_tensor(trial_types)
     sequences = sequences[None] if sequences.ndim == 1 else sequences
     sequences = simulator.sequence_matrix(sequences, len(sequences))
     config = {
         "simulator": simulator.config(),
         "proposal": proposal_config(prior, simulator),
-        "trial_types": _digest(sequences),
+        "trial_types": checksum(sequences),
         "shard_size": shard_size,
         "keep_trials": keep_trials,
     }
     target = SimulationStore.create(
-        folder, config, seed,
+        folder, config, seed, engine=simulator.engine,
         names=list(simulator.names), summary_names=list(simulator.summary_names),
         type_names=list(simulator.task.type_names),
         criterion=simulator.criterion,
         raw_per_unit=simulator.raw_per_unit.tolist(),
         rows=None if table is None else count,
     )  # fmt: skip
-    shards = range(-(-count // shard_size))
-    todo = [k for k in shards if not target.has(k)]
+    damaged = target.damaged(wanted)
+    for why in damaged.values():
+        warnings.warn(f"{target.path}: {why}; it is simulated anew.")
+    todo = [k for k in wanted if k in damaged or not target.has(k)]
     if todo:
-        job = _Job(simulator, table if table is not None else prior, seed, shard_size, sequences, folder)
-        _run(job, todo, target, num_workers, progress, label, done=(len(shards) - len(todo)) * shard_size)
+        proposal = prior if isinstance(prior, Distribution) else None
+        job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
+        part = "" if shards is None else f"-{wanted.start}-{wanted.stop}"
+        bar = tqdm(
+            total=len(wanted) * shard_size, initial=(len(wanted) - len(todo)) * shard_size, desc=label, unit="sim",
+            disable=not progress,
+        )  # fmt: skip
+        with bar:
+            _run(job, todo, table, target, num_workers, part, bar)
     done = SimulationStore(folder, count)
-    if store is None:  # remove a temporary store with the object that shows it
-        weakref.finalize(done, shutil.rmtree, folder, ignore_errors=True)
-    return done
+    return done if store is not None else removed_with(done)
+
+
+def _range(shards: Sequence[int] | None, total: int) -> range:
+    """The shards to make, of `total`."""
+    if shards is None:
+        return range(total)
+    first, stop = shards if len(shards) == 2 else (0, 0)
+    if not 0 <= first < stop <= total:
+        raise ValueError(f"shards must be (first, stop) with 0 <= first < stop <= {total}, got {tuple(shards)}.")
+    return range(first, stop)
 
 
 def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[str, Any]:
     """What identifies a proposal: its own `config()`, the digest of a table, or a few of its draws."""
     if isinstance(prior, Tensor):
-        return {"table": _digest(prior)}
+        return {"table": checksum(prior)}
     if hasattr(prior, "config"):
         return {"prior": prior.config()}
     if not isinstance(prior, Distribution):
@@ -135,68 +169,71 @@ def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[
     with seeded(0):
         draws = prior.sample(torch.Size((8,)))
     _check.theta_matrix(draws, simulator.names, argument="a draw of the prior")
-    return {"prior": type(prior).__name__, "draws": _digest(draws)}
-
-
-def _digest(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+    return {"prior": type(prior).__name__, "draws": checksum(draws)}
 
 
 class _Job:
-    """What a worker needs to make any shard."""
+    """What a worker needs to make any shard. The proposal is None where the rules come from a table."""
 
     def __init__(
-        self, simulator: Simulator, proposal: Distribution | Tensor, seed: int, size: int, sequences: Tensor, path: Path
-    ) -> None:
+        self, simulator: Simulator, proposal: Distribution | None, seed: int, size: int, sequences: Tensor,
+        keep_trials: bool,
+    ) -> None:  # fmt: skip
         self.simulator, self.proposal, self.seed = simulator, proposal, seed
-        self.size, self.sequences, self.path = size, sequences, path
+        self.size, self.sequences, self.keep_trials = size, sequences, keep_trials
 
-    def __call__(self, shard: int) -> dict[str, int]:
-        """Simulates and writes one shard; returns its counts by status."""
+    def __call__(self, shard: int, owner: str, theta: Tensor | None) -> tuple[int, bytes, dict[str, int]]:
+        """Simulates one shard of given rules, or of draws; returns its bytes and its counts by status."""
         torch.set_num_threads(1)
-        first = shard * self.size
-        if isinstance(self.proposal, Tensor):
-            theta = self.proposal[first : first + self.size]
-            # the last shard of a table is filled up, so that all have one size
-            theta = torch.cat([theta, theta[-1:].expand(self.size - len(theta), -1)])
-        else:
-            with seeded(self.seed, shard, DRAW):
+        if self.proposal is not None:
+            with _GLOBAL_STREAM, seeded(self.seed, shard, DRAW):
                 theta = self.proposal.sample(torch.Size((self.size,)))
+        first = shard * self.size
         rows = torch.arange(first, first + self.size) % len(self.sequences)
-        trajectory = self.simulator.run(theta, seed=(self.seed, shard, RUN), trial_types=self.sequences[rows])
-        x = summarise(trajectory, self.simulator.summaries)
-        SimulationStore(self.path).write(shard, theta.float(), x, trajectory)
-        return trajectory.status_counts()
+        runs = self.simulator.run(theta, seed=(self.seed, shard, RUN), trial_types=self.sequences[rows])
+        fields = {"theta": torch.as_tensor(theta).float(), "x": summarise(runs, self.simulator.summaries)}
+        fields |= {"status": runs.status} | {f"activity.{name}": value for name, value in runs.activity.items()}
+        if self.keep_trials:
+            fields |= {"trial_types": runs.trial_types.to(torch.int16), "error": runs.error, "output": runs.output}
+        return shard, encode(fields, owner), runs.status_counts()
 
 
-def _results(job: _Job, todo: list[int], num_workers: int | None) -> Iterator[dict[str, int]]:
-    on_gpu = getattr(getattr(job.simulator, "device", None), "type", "cpu") != "cpu"
-    workers = min(num_workers or (1 if on_gpu else joblib.cpu_count()), len(todo))
-    if workers == 1:
-        threads = torch.get_num_threads()
-        try:
-            yield from map(job, todo)
-        finally:
-            torch.set_num_threads(threads)
-        return
+def _results(job: _Job, tasks: Iterator[tuple[Any, ...]], count: int, num_workers: int | None) -> Iterator[Any]:
+    backend, _ = joblib.parallel.get_active_backend()
+    if isinstance(backend, joblib.parallel.LokyBackend):
+        on_gpu = getattr(getattr(job.simulator, "device", None), "type", "cpu") != "cpu"
+        workers = min(num_workers or (1 if on_gpu else joblib.cpu_count()), count)
+        if workers == 1:
+            threads = torch.get_num_threads()
+            try:
+                yield from (job(*task) for task in tasks)
+            finally:
+                torch.set_num_threads(threads)
+            return
+    else:
+        workers = num_workers or -1  # the user's own, for instance of a Dask cluster
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    yield from parallel(joblib.delayed(job)(shard) for shard in todo)
+    yield from parallel(joblib.delayed(job)(*task) for task in tasks)
 
 
 def _run(
-    job: _Job, todo: list[int], store: SimulationStore, workers: int | None, progress: bool, label: str, done: int
+    job: _Job, todo: list[int], table: Tensor | None, store: SimulationStore, workers: int | None, part: str, bar: tqdm
 ) -> None:
-    if workers is not None:
-        _check.whole("num_workers", workers, 1)
     counts: Counter[str] = Counter()
-    total = done + len(todo) * job.size
     clock = time.perf_counter()
-    with tqdm(total=total, initial=done, desc=label, unit="sim", disable=not progress) as bar:
-        for result in _results(job, todo, workers):
-            counts.update(result)
-            now = time.perf_counter()
-            store.add_seconds(now - clock)
-            clock = now
-            bar.update(job.size)
-            failed = {k.lower(): n for k, n in counts.items() if n and k != Status.OK.name}
-            bar.set_postfix(failed, refresh=False)
+    tasks = ((k, store.owner(k), None if table is None else _rows(table, k, job.size)) for k in todo)
+    for shard, content, statuses in _results(job, tasks, len(todo), workers):
+        store.write(shard, content)
+        counts.update(statuses)
+        now = time.perf_counter()
+        store.add_seconds(now - clock, part)
+        clock = now
+        bar.update(job.size)
+        failed = {k.lower(): n for k, n in counts.items() if n and k != Status.OK.name}
+        bar.set_postfix(failed, refresh=False)
+
+
+def _rows(table: Tensor, shard: int, size: int) -> Tensor:
+    """Rules of a shard; the last one of a table is filled up, so that all have one size."""
+    rows = torch.arange(shard * size, (shard + 1) * size).clamp(max=len(table) - 1)
+    return table[rows]

@@ -34,6 +34,8 @@ class Simulator(ABC):
     num_trials: int
     criterion: float = 0.5  # error below which a trial is correct
     summaries: tuple[Summary, ...]
+    batch: int = 1  # networks that are best simulated together
+    engine: str = ""  # what computes, for the manifest of a store
 
     def __init__(self, family: RuleFamily, task: Task, summaries: Sequence[SummaryLike]) -> None:
         for argument, value, wanted in (("family", family, RuleFamily), ("task", task, Task)):

@@ -1,8 +1,8 @@
 """A folder of simulations, written shard by shard and read back as tensors.
 
     manifest.json              configuration, its hash, seed, versions
-    shard-000000.safetensors   theta, x, status, activity and (unless told not to) every trial
-    progress.json              seconds spent
+    shard-000000.safetensors   theta, x, status, activity and (unless told not to) every trial, with checksums
+    progress.json              seconds spent; one such file for each range of shards that ran apart
 
 Shard k depends on the configuration, the seed and k alone, so a run that was killed ends, once rerun, with
 the same bytes as one that was not.
@@ -10,46 +10,25 @@ the same bytes as one that was not.
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator, Mapping
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from sbirules.files import digest, plain, read_json, write_atomically, write_json
+from sbirules import _check, shards
+from sbirules.dataset import ShardDataset
+from sbirules.files import plain, read_json, write_atomically, write_json
+from sbirules.manifest import SCHEMA, config_hash, new_manifest, refuse_other, warn_of_other_versions
+from sbirules.shards import DamagedShard
 from sbirules.trajectory import Status, Trajectory
 
-__all__ = ["SimulationStore", "config_hash"]
-
-SCHEMA = 1
-UNHASHED = ("raw_per_unit",)  # measured from the rest of the configuration, to rounding
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """SHA-256 of a configuration in plain types."""
-    return digest(_hashed(config))
-
-
-def _hashed(value: Any) -> Any:
-    value = plain(value)
-    if isinstance(value, dict):
-        return {k: _hashed(v) for k, v in value.items() if k not in UNHASHED}
-    if isinstance(value, list):
-        return [_hashed(v) for v in value]
-    # 40 and 40.0 are the same setting
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _flat(value: Any, stem: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{stem}{key}.").items()}
-    return {stem.removesuffix("."): value}
+__all__ = ["SimulationStore", "removed_with", "temporary_folder"]
 
 
 class SimulationStore:
@@ -65,12 +44,21 @@ class SimulationStore:
         if not (self.path / "manifest.json").is_file():
             raise ValueError(f"{self.path} is not a simulation store: it has no manifest.json.")
         self.manifest = read_json(self.path / "manifest.json")
+        if self.manifest.get("schema") != SCHEMA:
+            raise ValueError(
+                f"{self.path} was written by another version of sbirules (store format "
+                f"{self.manifest.get('schema')!r}, this is {SCHEMA}); use another folder."
+            )
         # a table of rules is filled up to whole shards; what was added is not shown
         self._limit = num_simulations if num_simulations is not None else self.manifest.get("rows")
 
     @classmethod
-    def create(cls, path: str | Path, config: Mapping[str, Any], seed: int, **facts: Any) -> SimulationStore:
+    def create(
+        cls, path: str | Path, config: Mapping[str, Any], seed: int, *, engine: str = "", **facts: Any
+    ) -> SimulationStore:
         """Opens the store of this configuration and seed, or starts one.
+
+        Warns if other versions or another engine began it: new shards may then differ in rounding.
 
         Raises:
             ValueError: If the folder holds simulations of another configuration; names what differs.
@@ -79,35 +67,77 @@ class SimulationStore:
         config = plain(dict(config))
         if (path / "manifest.json").is_file():
             store = cls(path)
-            store._refuse_other(config, seed)
+            refuse_other(path, store.manifest, config, seed)
+            warn_of_other_versions(path, store.manifest, engine)
             return store
         if path.is_dir() and any(path.glob("shard-*")):
             raise ValueError(f"{path} holds shards but no manifest.json; choose an empty folder.")
         path.mkdir(parents=True, exist_ok=True)
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-        manifest = {
-            "schema": SCHEMA,
-            "hash": config_hash(config),
-            "seed": seed,
-            "versions": versions,
-            "config": config,
-            **facts,
-        }
-        write_json(path / "manifest.json", manifest)
+        write_json(path / "manifest.json", new_manifest(config, seed, engine, facts))
         return cls(path)
 
-    def _refuse_other(self, config: Mapping[str, Any], seed: int) -> None:
-        if config_hash(config) == self.manifest["hash"] and seed == self.manifest["seed"]:
-            return
-        then = plain({**self.manifest["config"], "seed": self.manifest["seed"]})
-        now = plain({**config, "seed": seed})
-        mine, other = _flat(_hashed(then)), _flat(_hashed(now))
-        key = next((k for k in (*mine, *other) if mine.get(k) != other.get(k)), "")
-        was, given = _flat(then).get(key), _flat(now).get(key)
-        raise ValueError(
-            f"{self.path} holds simulations of another configuration: {key} was {was!r} and is now {given!r}; "
-            f"use another folder, or set it back to go on."
-        )
+    @classmethod
+    def from_arrays(
+        cls,
+        theta: Any,
+        x: Any,
+        *,
+        names: Sequence[str] | None = None,
+        summary_names: Sequence[str] | None = None,
+        status: Any = None,
+        path: str | Path | None = None,
+        shard_size: int = 4096,
+    ) -> SimulationStore:
+        """A store of simulations that were made elsewhere.
+
+        Arguments:
+            theta: Parameters, `(n, D)`.
+            x: Summaries, `(n, S)`; NaN where a simulation failed.
+            names: Names of theta's columns; theta_1, theta_2, ... by default.
+            summary_names: Names of x's columns; x_1, x_2, ... by default.
+            status: A `Status` per row; by default `FAILED` where x is not finite, else `OK`.
+            path: Folder of the store; None for a temporary one that lives as long as the returned object.
+            shard_size: Rows of a shard.
+
+        Raises:
+            ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
+        """
+        theta, x = (torch.as_tensor(v, dtype=torch.float32) for v in (theta, x))
+        for name, value in (("theta", theta), ("x", x)):
+            if value.ndim != 2 or not value.numel() or len(value) != len(theta):
+                raise ValueError(
+                    f"{name} must have shape (n, columns) with one row per simulation, got {tuple(value.shape)} "
+                    f"beside theta {tuple(theta.shape)}."
+                )
+        if not torch.isfinite(theta).all():
+            raise ValueError("theta must be finite.")
+        columns = {}
+        for argument, given, value, stem in (
+            ("names", names, theta, "theta"),
+            ("summary_names", summary_names, x, "x"),
+        ):
+            columns[argument] = list(given or (f"{stem}_{i + 1}" for i in range(value.shape[1])))
+            if len(set(columns[argument])) != value.shape[1]:
+                raise ValueError(f"{argument} must be {value.shape[1]} different names, got {columns[argument]}.")
+        failed = ~torch.isfinite(x).all(dim=1)
+        if status is None:
+            status = torch.where(failed, int(Status.FAILED), int(Status.OK))
+        status = torch.as_tensor(status).to(torch.int8)
+        if status.shape != failed.shape or not set(status.tolist()) <= set(map(int, Status)):
+            raise ValueError(f"status must be a Status per row, shape ({len(theta)},), got {tuple(status.shape)}.")
+        x = torch.where((status == Status.OK)[:, None], x, torch.nan)
+        size = min(_check.whole("shard_size", shard_size, 1), len(theta))
+        arrays = [shards.checksum(v) for v in (theta, x, status)]
+        config = {"simulator": {"arrays of": columns}, "proposal": arrays, "shard_size": size, "keep_trials": False}
+        facts: dict[str, Any] = {**columns, "type_names": [], "rows": len(theta)}
+        folder = temporary_folder() if path is None else Path(path)
+        store = cls.create(folder, config, 0, **facts)
+        rows = torch.arange(-(-len(theta) // size) * size).clamp(max=len(theta) - 1)  # filled up to whole shards
+        for k, mine in enumerate(rows.split(size)):
+            if not store.has(k):
+                fields = {"theta": theta[mine], "x": x[mine], "status": status[mine]}
+                store.write(k, shards.encode(fields, store.owner(k)))
+        return store if path is not None else removed_with(cls(folder))
 
     @property
     def simulator_hash(self) -> str:
@@ -126,18 +156,45 @@ class SimulationStore:
         return int(self.manifest["config"]["shard_size"])
 
     def has(self, shard: int) -> bool:
-        """Whether a shard is complete."""
+        """Whether a shard has been written."""
         return self.shard_path(shard).is_file()
 
-    def write(self, shard: int, theta: Tensor, x: Tensor, trajectory: Trajectory) -> None:
-        """Writes one shard: complete or not at all."""
-        tensors = {"theta": theta, "x": x, "status": trajectory.status}
-        tensors |= {f"activity.{name}": value for name, value in trajectory.activity.items()}
-        if self.manifest["config"].get("keep_trials", True):
-            tensors["trial_types"] = trajectory.trial_types.to(torch.int16)
-            tensors["error"], tensors["output"] = trajectory.error, trajectory.output
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        write_atomically(self.shard_path(shard), lambda temporary: safetensors.torch.save_file(tensors, str(temporary)))
+    def owner(self, shard: int) -> str:
+        """What a shard must say that it belongs to."""
+        return f"{self.manifest['hash']} seed {self.manifest['seed']} shard {shard}"
+
+    def write(self, shard: int, content: bytes) -> None:
+        """Writes one shard, encoded for its `owner`: complete or not at all."""
+        write_atomically(self.shard_path(shard), lambda temporary: temporary.write_bytes(content))
+
+    def damaged(self, wanted: Iterable[int]) -> dict[int, str]:
+        """Which of these shards, where written, are not what was written, and why."""
+        out = {}
+        for shard in wanted:
+            if self.has(shard):
+                try:
+                    shards.read(self.shard_path(shard), self.owner(shard))
+                except DamagedShard as error:
+                    out[shard] = str(error)
+        return out
+
+    def shard(self, shard: int, *fields: str) -> dict[str, Tensor]:
+        """Fields of one shard that are shown; all without names.
+
+        Raises:
+            ValueError: If it is damaged, or does not keep a field.
+        """
+        rows = min(len(self) - shard * self.shard_size, self.shard_size)
+        try:
+            tensors = shards.read(self.shard_path(shard), self.owner(shard), fields)
+        except DamagedShard as error:
+            raise DamagedShard(
+                f"{self.path} is damaged: {error}. Call simulate again with the arguments it was made with; "
+                f"what is damaged is then simulated anew."
+            ) from error
+        except KeyError as error:
+            raise ValueError(f"{self.path} does not keep {error.args[0]!r}; simulate with keep_trials=True.") from error
+        return {name: value[:rows] for name, value in tensors.items()}
 
     @cached_property
     def num_shards(self) -> int:
@@ -154,16 +211,12 @@ class SimulationStore:
 
     def shards(self, *fields: str) -> Iterator[dict[str, Tensor]]:
         """Tensors of each shard in turn, without loading the others."""
-        left = len(self)
-        for shard in range(self.num_shards):
-            rows = min(left, self.shard_size)
-            left -= rows
-            with safetensors.safe_open(str(self.shard_path(shard)), framework="pt") as handle:
-                names = fields or tuple(handle.keys())
-                missing = [name for name in names if name not in handle.keys()]  # noqa: SIM118 - no container
-                if missing:
-                    raise ValueError(f"{self.path} does not keep {missing[0]!r}; simulate with keep_trials=True.")
-                yield {name: handle.get_tensor(name)[:rows] for name in names}
+        for k in range(self.num_shards):
+            yield self.shard(k, *fields)
+
+    def dataset(self, *fields: str, **options: Any) -> ShardDataset:
+        """Batches of `fields` (theta and x) for training on more than fits in memory; see `ShardDataset`."""
+        return ShardDataset(self, fields, **options)
 
     def read(self, field: str) -> Tensor:
         """One field of all rows."""
@@ -218,10 +271,22 @@ class SimulationStore:
 
     @property
     def seconds(self) -> float:
-        """Wall time spent simulating, over all resumptions."""
-        path = self.path / "progress.json"
-        return float(read_json(path)["seconds"]) if path.is_file() else 0.0
+        """Wall time spent simulating, over all resumptions and ranges of shards."""
+        return sum(float(read_json(path)["seconds"]) for path in self.path.glob("progress*.json"))
 
-    def add_seconds(self, seconds: float) -> None:
-        """Adds to the wall time spent."""
-        write_json(self.path / "progress.json", {"seconds": round(self.seconds + seconds, 3)})
+    def add_seconds(self, seconds: float, part: str = "") -> None:
+        """Adds to the wall time spent; jobs that run side by side name their `part`."""
+        path = self.path / f"progress{part}.json"
+        before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
+        write_json(path, {"seconds": round(before + seconds, 3)})
+
+
+def temporary_folder() -> Path:
+    """A folder for a store that nobody asked to keep."""
+    return Path(tempfile.mkdtemp(prefix="sbirules-"))
+
+
+def removed_with(store: SimulationStore) -> SimulationStore:
+    """The store, whose folder goes when nothing refers to it any more."""
+    weakref.finalize(store, shutil.rmtree, store.path, ignore_errors=True)
+    return store

@@ -19,6 +19,7 @@ class Status(IntEnum):
     OK = 0
     DIVERGED = 1  # a non-finite value, or |w| above 100 times the initial s.d.
     SILENT = 2  # mean |rate| of the free units below 1e-3 over the last trials
+    FAILED = 3  # a simulation made elsewhere whose summaries are not finite
 
 
 @dataclass(frozen=True)

@@ -100,10 +100,12 @@ class RateRNN(Simulator):
         self.settings = Settings(**settings)
         self.num_trials, self.criterion = self.settings.num_trials, self.settings.criterion
         self.device, self.dtype = _usable(device), dtype
-        choose(backend, self.device, dtype, differentiable=False)
         self.backend = backend
+        self.engine = f"{choose(backend, self.device, dtype, differentiable=False).name} on {self.device.type}"
         self.max_batch = None if max_batch is None else _check.whole("max_batch", max_batch, 1)
-        self.settings.check_task(task.tensors(self.settings.dt), task.num_types)
+        tensors = task.tensors(self.settings.dt)
+        self.settings.check_task(tensors, task.num_types)
+        self.batch = batch_rows(tensors.inputs.shape[1], self.settings.num_units, self.device, self.max_batch)
         self._raw_per_unit: Tensor | None = None
 
     @property

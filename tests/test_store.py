@@ -1,10 +1,9 @@
 """The store: nothing lost, nothing mixed up, the same bytes whatever happened on the way."""
 
 import hashlib
-import signal
-import subprocess
-import sys
-import time
+import json
+import math
+import warnings
 from pathlib import Path
 
 import pytest
@@ -74,27 +73,93 @@ def test_a_rerun_simulates_nothing_and_more_are_appended(tmp_path):
     assert len(more) == 40
 
 
-def test_kill_loses_no_completed_shard(tmp_path):
-    script = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_store import run
-run({str(tmp_path / "killed")!r}, 4000)
-"""
-    process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 120
-    while len(digests(tmp_path / "killed")) < 2:
-        assert time.monotonic() < deadline, "the run never wrote a shard"
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = digests(tmp_path / "killed")
-    count = 8 * (max(int(name[6:12]) for name in done) + 2)
-    run(tmp_path / "killed", count)
-    run(tmp_path / "whole", count)
-    after = digests(tmp_path / "killed")
-    assert after == digests(tmp_path / "whole")
-    assert {name: after[name] for name in done} == done
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[:8], "little")
+    content[8 + size + json.loads(content[8 : 8 + size])["x"]["data_offsets"][0]] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def swap(path):
+    path.write_bytes(path.with_name("shard-000000.safetensors").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (cut, "cannot be read"),
+        (empty, "cannot be read"),
+        (flip, "checksum of x"),
+        (swap, "belongs to other simulations"),
+    ],
+)
+def test_a_damaged_shard_is_reported_never_read_and_simulated_anew(tmp_path, harm, words):
+    run(tmp_path / "s", 32)
+    before = digests(tmp_path / "s")
+    harm(tmp_path / "s" / "shard-000002.safetensors")
+    with pytest.raises(ValueError, match=f"{words}.*Call simulate again"):
+        SimulationStore(tmp_path / "s").read("x")
+    with pytest.warns(UserWarning, match=f"{words}.*simulated anew"):
+        run(tmp_path / "s", 32)
+    assert digests(tmp_path / "s") == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(tmp_path / "s", 32)
+
+
+def test_other_versions_are_warned_about_and_other_formats_refused(tmp_path):
+    run(tmp_path / "s", 8)
+    path = tmp_path / "s" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["versions"]["engine"] == "numba on cpu"
+    manifest["versions"]["torch"] = "1.0"
+    path.write_text(json.dumps(manifest))
+    with pytest.warns(UserWarning, match=r"begun with torch 1\.0 \(now .*may differ in rounding"):
+        run(tmp_path / "s", 16)
+    path.write_text(json.dumps({**manifest, "schema": 1}))
+    with pytest.raises(ValueError, match="another version of sbirules"):
+        run(tmp_path / "s", 16)
+
+
+def test_a_store_of_ones_own_arrays(tmp_path):
+    theta, x = torch.randn(50, 3), torch.randn(50, 2)
+    x[7, 1] = math.nan
+    made = dict(names=["a", "b", "c"], summary_names=["s", "t"], shard_size=8)
+    store = SimulationStore.from_arrays(theta.numpy(), x.numpy(), path=tmp_path / "s", **made)
+    for again in (store, SimulationStore(tmp_path / "s")):
+        assert torch.equal(again.theta, theta)
+        assert torch.isnan(again.x[7]).all()
+        assert torch.equal(again.x[8:], x[8:])
+        assert again.names == ("a", "b", "c")
+        assert again.summary_names == ("s", "t")
+        assert again.status_counts() == {"OK": 49, "DIVERGED": 0, "SILENT": 0, "FAILED": 1}
+        assert len(again) == 50
+    with pytest.raises(ValueError, match="another configuration"):
+        SimulationStore.from_arrays(theta + 1, x, path=tmp_path / "s", **made)
+    assert SimulationStore.from_arrays(theta, x).names == ("theta_1", "theta_2", "theta_3")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(x=torch.zeros(4, 2)), "one row per simulation"),
+        (dict(theta=torch.full((5, 3), math.nan)), "theta must be finite"),
+        (dict(names=["a", "b"]), "names must be 3 different names"),
+        (dict(summary_names=["s", "s"]), "summary_names must be 2 different names"),
+        (dict(status=[0, 0, 0, 0, 9]), "status must be a Status per row"),
+    ],
+)
+def test_arrays_that_are_no_simulations_are_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        SimulationStore.from_arrays(**{"theta": torch.zeros(5, 3), "x": torch.zeros(5, 2), **change})
 
 
 @pytest.mark.parametrize(

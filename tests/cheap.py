@@ -1,0 +1,53 @@
+"""A simulator that costs nothing: what is tested with it is what happens to its results."""
+
+import time
+
+import torch
+
+from sbirules import Coefficient, RuleFamily, Simulator, Status, Task, Trajectory, TrialTensors
+from sbirules.priors import uniform
+from sbirules.streams import generator
+
+
+class Line(RuleFamily):
+    coefficients = (Coefficient("a"), Coefficient("b"))
+
+    def drive(self, theta, rate, deviation, weight):
+        return theta["a"] * rate + theta["b"] * deviation
+
+
+class Nothing(Task):
+    type_names = ("only",)
+
+    def tensors(self, dt):
+        return TrialTensors(torch.zeros(1, 4, 1), torch.zeros(1), torch.ones(4, dtype=torch.bool))
+
+
+class Cheap(Simulator):
+    """Errors of `num_trials` trials: |a + b trial / trials + noise|; every fiftieth network or so diverges."""
+
+    def __init__(self, num_trials=10, seconds=0.0):
+        super().__init__(Line(), Nothing(), ["final_error"])
+        self.num_trials, self.seconds = num_trials, seconds
+
+    raw_per_unit = torch.ones(2)
+
+    def config(self):
+        return {"simulator": "cheap", "num_trials": self.num_trials}
+
+    def run(self, theta, *, seed=None, trial_types=None, **options):
+        time.sleep(self.seconds)
+        types = self.sequence_matrix(trial_types, len(theta))
+        draws = generator(seed)
+        slope = torch.linspace(0, 1, types.shape[1])
+        noise = 0.1 * torch.randn(types.shape, generator=draws)
+        error = (theta[:, :1] + theta[:, 1:] * slope + noise).abs()
+        lost = torch.rand(len(theta), generator=draws) < 0.02
+        return Trajectory(
+            status=torch.where(lost, int(Status.DIVERGED), int(Status.OK)).to(torch.int8),
+            trial_types=types, error=error, output=error, reward=-error, correct=(error < 0.5).float(),
+            type_names=("only",),
+        )  # fmt: skip
+
+
+PRIOR = uniform(Line(), -1, 1)
