@@ -26,8 +26,15 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# machine figures and peers in one run; JAX is needed for the peers only
 bench: $(VENV)/.ready
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,benchmarks]'
 	$(BIN)/python benchmarks/engine.py
+
+# how cost grows with units, steps, trials and batch; memory of a million simulations
+scaling: $(VENV)/.ready
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/store.py
 
 wheel: $(VENV)/.ready
 	$(BIN)/python -m build --wheel

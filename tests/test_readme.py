@@ -20,6 +20,8 @@ def scaled_down(code):
     for old, new in {
         "4096": "256",
         "8192": "300",
+        "350_000": "300",
+        "Client()": "Client(n_workers=1, processes=False, dashboard_address=None)",
         "num_units=64": "num_units=20, num_trials=60",
         '{"learned": (1, 1)}': '{"final_error": (0, 1)}',
         "all_of_networks=32": "all_of_networks=2",
@@ -34,7 +36,7 @@ def scaled_down(code):
 
 def test_both_scripts_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    script, with_data = blocks("python")
+    script, with_data, many = blocks("python")
     space = {"__name__": "__main__"}
     exec(compile(scaled_down(script), "README", "exec"), space)
     assert "de_ij/dt = " in capsys.readouterr().out
@@ -51,6 +53,10 @@ def test_both_scripts_run(tmp_path, monkeypatch, capsys):
     exec(compile(scaled_down(with_data), "README", "exec"), space)
     assert len(space["stores"]) == 2
     assert space["posterior"].sample((100,)).shape == (100, 16)
+
+    exec(compile(scaled_down(many), "README", "exec"), space)
+    space["client"].close()
+    assert len(space["store"]) == len(space["theta"]) == 300
 
 
 def test_the_study_file_is_valid(tmp_path):
