@@ -31,7 +31,7 @@ from sbirules import PolynomialRule, RuleFamily, Task, TrialTensors
 from sbirules.simulators import RateRNN
 
 # units, steps, dt, then networks per worker and trials of a CPU measurement
-SIZES = ((64, 50, 5.0, 256, 100), (128, 100, 5.0, 64, 40), (200, 1000, 1.0, 8, 12))
+SIZES = ((64, 50, 5.0, 128, 400), (128, 100, 5.0, 64, 60), (200, 1000, 1.0, 8, 12))
 DEGREES = (2, 3)
 
 

@@ -1,7 +1,7 @@
-"""Who does the heavy work of a trial: the episode and the weight update. Plain torch is the reference.
+"""Who runs a trial: plain torch, the reference, or a fused backend that replaces parts of it.
 
-A backend has two operations. All of them keep weights as `(batch, pre, post)` and compute the trace as
-matrix products over time; they differ in rounding only.
+All of them keep weights as `(batch, pre, post)` and compute the trace as matrix products over time; they
+differ in rounding only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +25,9 @@ from sbirules.rules import RuleFamily
 from ._drive import Drive
 from ._episode import NONLINEARITIES, Clamp, deviation_from_mean, episode
 from ._settings import Settings
+from ._trial import Networks, Stage, State, Trial
 
-__all__ = ["BACKENDS", "Backend", "Plasticity", "TorchBackend", "choose"]
+__all__ = ["BACKENDS", "Plasticity", "TorchBackend", "choose"]
 
 BACKENDS = ("auto", "torch", "numba", "triton")
 
@@ -80,64 +81,85 @@ class Plasticity:
         return None
 
     def trace(self, kernel: Tensor, x: Tensor, rate: Tensor, mean: Tensor) -> Tensor:
-        """The trace after a trial, `(batch, post, pre)`; arguments as in `Backend.update`."""
+        """The trace after a trial, `(batch, post, pre)`; arguments as in `TorchBackend.update`."""
         s = self.settings
         deviation, _ = deviation_from_mean(x, mean, s.xbar_factor)
         rates, deviations = rate[:, s.trace_start : -1], deviation[:, s.trace_start :]
         return self.family.trace(self.theta, rates, deviations, kernel.mT, s.dt, self.decay)
 
 
-class Backend(Protocol):
-    """The two operations of a trial that cost time."""
+class TorchBackend:
+    """Plain torch operations: the reference, differentiable, on any device. Others replace some of its methods."""
 
-    name: str
+    name = "torch"
 
     def working(self) -> AbstractContextManager[Any]:
         """What must hold of the process while the backend works."""
+        return nullcontext()
+
+    def trial(
+        self, stage: Stage, net: Networks, rule: Plasticity, state: State, drive: Drive, x0: Tensor, types: Tensor,
+        present: Tensor, plastic: bool, watched: bool,
+    ) -> tuple[Trial, State]:  # fmt: skip
+        """One trial of every network, and what is carried to the next.
+
+        Arguments:
+            stage: Settings, task and read-out.
+            net: The networks.
+            rule: Their rules.
+            state: What they carry.
+            drive: Input and kicks.
+            x0: Initial states, `(batch, N)`.
+            types: Trial types, `(batch,)`.
+            present: Networks whose session is not over, `(batch,)` boolean.
+            plastic: Whether this trial changes weights.
+            watched: Whether states and rates are wanted. They may lie in memory that the next trial overwrites.
+        """
+        s = stage.settings
+        x, rate = self.episode(state.kernel, drive, x0, s.nonlinearity, stage.clamp)
+        error, output = stage.judge(rate, types, net)
+        live = present & ~state.dead
+        mean = x[:, 0] if s.reset_xbar else state.mean
+        index, reward = types[:, None], -error
+        before = state.expectation.gather(1, index)[:, 0]
+        finite = torch.isfinite(reward.detach())
+        broken = live & ~finite
+        kernel = state.kernel
+        if plastic:
+            # a type seen for the first time has no expectation yet, so nothing to learn from
+            surprise = torch.nan_to_num(reward - before)
+            if s.error_factor:
+                surprise = surprise * torch.nan_to_num(-before)
+            kernel, within = self.update(kernel, x, rate, mean, rule, surprise, live & finite)
+            broken = broken | ~within
+        if not s.reset_xbar:
+            mean = deviation_from_mean(x, mean, s.xbar_factor)[1].clone()
+        share = s.expectation_share
+        updated = torch.where(torch.isnan(before), reward, (1.0 - share) * before + share * reward)
+        updated = torch.where(live, updated, before)
+        expectation = state.expectation.scatter(1, index, updated[:, None])
+        return Trial(x, rate, error, output), State(kernel, expectation, state.dead | broken, mean)
 
     def episode(
         self, weights: Tensor, drive: Drive, x0: Tensor, nonlinearity: str, clamp: Clamp
     ) -> tuple[Tensor, Tensor]:
-        """States and rates of an episode, both `(batch, T + 1, N)`; see `_episode.episode`.
-
-        They may lie in memory that the next episode overwrites.
-        """
+        """States and rates of an episode with weights `(batch, pre, post)`, both `(batch, T + 1, N)`."""
+        return episode(weights, drive.dense(), x0, drive.leak, NONLINEARITIES[nonlinearity], clamp)
 
     def update(
         self, kernel: Tensor, x: Tensor, rate: Tensor, mean: Tensor, rule: Plasticity, surprise: Tensor, alive: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Weights after a trial (Eq. 5).
+        """Weights after a trial (Eq. 5), and which networks' are finite and within the limit.
 
         Arguments:
-            kernel: Weights, `(batch, pre, post)`; a backend may change them in place.
+            kernel: Weights, `(batch, pre, post)`.
             x: States of the trial, `(batch, T + 1, N)`.
             rate: Rates, likewise.
             mean: xbar at the start of the trial, `(batch, N)`.
             rule: The rules.
             surprise: R - Rbar, `(batch,)`.
             alive: Networks that learn from this trial; the others keep their weights, `(batch,)` boolean.
-
-        Returns:
-            The new weights, and which of them are finite and within the limit, `(batch,)` boolean.
         """
-
-
-class TorchBackend:
-    """Plain torch operations: the reference, differentiable, on any device."""
-
-    name = "torch"
-
-    def working(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def episode(
-        self, weights: Tensor, drive: Drive, x0: Tensor, nonlinearity: str, clamp: Clamp
-    ) -> tuple[Tensor, Tensor]:
-        return episode(weights, drive.dense(), x0, drive.leak, NONLINEARITIES[nonlinearity], clamp)
-
-    def update(
-        self, kernel: Tensor, x: Tensor, rate: Tensor, mean: Tensor, rule: Plasticity, surprise: Tensor, alive: Tensor
-    ) -> tuple[Tensor, Tensor]:
         s = rule.settings
         change = rule.trace(kernel, x, rate, mean).mT * surprise[:, None, None]
         if math.isfinite(s.max_weight_change):
@@ -151,7 +173,7 @@ class TorchBackend:
         return torch.where(alive[:, None, None], new, kernel), ~alive | (size <= rule.limit)
 
 
-def choose(name: str, device: torch.device, dtype: torch.dtype, differentiable: bool) -> Backend:
+def choose(name: str, device: torch.device, dtype: torch.dtype, differentiable: bool) -> TorchBackend:
     """The backend of this name; `"auto"` takes the fastest that can do the job.
 
     Raises:

@@ -11,9 +11,8 @@ from sbirules.rules import RuleFamily
 from sbirules.trajectory import Recording, Status, Trajectory
 
 from ._activity import ActivityMeter
-from ._backends import Plasticity
-from ._episode import deviation_from_mean
-from ._trial import Networks, Noise, Stage
+from ._backends import Plasticity, TorchBackend
+from ._trial import Networks, Noise, Stage, State
 
 __all__ = ["LAST", "learn"]
 
@@ -22,6 +21,7 @@ LAST = 50  # trials at the end of a session over which activity is measured
 
 def learn(
     stage: Stage,
+    backend: TorchBackend,
     family: RuleFamily,
     net: Networks,
     raw: Tensor,
@@ -32,62 +32,50 @@ def learn(
     keep_weights: bool = False,
 ) -> Trajectory:
     """Learning runs of a batch of networks, one rule `raw` `(batch, D)` each."""
-    s, task, backend = stage.settings, stage.task, stage.backend
-    device, dtype = raw.device, raw.dtype
+    s, task = stage.settings, stage.task
+    dtype = raw.dtype
     rule = Plasticity.of(s, family, raw, net.mask)
-    kernel = net.weights.mT.contiguous()
-    expectation = net.expectation
-    dead = torch.zeros(len(raw), dtype=torch.bool, device=device)
-    mean: Tensor | None = None  # xbar
+    state = State(
+        kernel=net.weights.mT.clone(memory_format=torch.contiguous_format),
+        expectation=net.expectation.clone(memory_format=torch.contiguous_format),
+        dead=torch.zeros_like(raw[:, 0], dtype=torch.bool),
+        mean=torch.zeros_like(net.weights[:, 0]),
+    )
     meter = ActivityMeter(s, trial_types, LAST)
     there, types = trial_types >= 0, trial_types.clamp(min=0)
     errors, outputs, lives = [], [], []
     recorder: dict[str, list[Tensor]] = {"x": [], "rate": [], "weights": [], "trace": []}
 
     for k in range(trial_types.shape[1]):
-        live = there[:, k] & ~dead
+        lives.append(there[:, k] & ~state.dead)
         # networks past the end of their session run on with type 0; nothing of it is kept
-        trial = stage.run(net, kernel, types[:, k], k, noise)
-        if s.reset_xbar or mean is None:
-            mean = trial.x[:, 0] if s.reset_xbar else torch.zeros_like(trial.x[:, 0])
+        drive, x0 = stage.draw(net, types[:, k], k, noise)
+        recorded = k in record
+        kernel, mean = state.kernel, state.mean
+        if recorded:  # copies, since a backend may write over them
+            kernel, mean = kernel.clone(), x0 if s.reset_xbar else mean.clone()
+        trial, state = backend.trial(
+            stage, net, rule, state, drive, x0, types[:, k], there[:, k],
+            plastic=k >= s.warm_up, watched=recorded or k >= meter.from_trial,
+        )  # fmt: skip
         errors.append(trial.error)
         outputs.append(trial.output)
-        lives.append(live)
-        meter.add(k, trial.rate[:, 1:])
-        if k in record:
-            # copies, since a backend may write the next trial over this one
+        if trial.rate is not None:
+            meter.add(k, trial.rate[:, 1:])
+        if recorded and trial.x is not None and trial.rate is not None:
             recorder["x"].append(trial.x[:, 1:].clone())
             recorder["rate"].append(trial.rate[:, 1:].clone())
-            recorder["weights"].append(kernel.mT.clone())
+            recorder["weights"].append(kernel.mT)
             plastic = k >= s.warm_up
-            trace = rule.trace(kernel, trial.x, trial.rate, mean) if plastic else torch.zeros_like(kernel)
-            recorder["trace"].append(trace)
+            recorder["trace"].append(
+                rule.trace(kernel, trial.x, trial.rate, mean) if plastic else torch.zeros_like(kernel)
+            )
 
-        index = types[:, k, None]
-        before = expectation.gather(1, index)[:, 0]
-        reward = -trial.error
-        finite = torch.isfinite(reward.detach())
-        broken = live & ~finite
-        if k >= s.warm_up:
-            # a type seen for the first time has no expectation yet, so nothing to learn from
-            surprise = torch.nan_to_num(reward - before)
-            if s.error_factor:
-                surprise = surprise * torch.nan_to_num(-before)
-            kernel, within = backend.update(kernel, trial.x, trial.rate, mean, rule, surprise, live & finite)
-            broken = broken | ~within
-        dead = dead | broken
-        if not s.reset_xbar:
-            mean = deviation_from_mean(trial.x, mean, s.xbar_factor)[1].clone()
-
-        share = s.expectation_share
-        updated = torch.where(torch.isnan(before), reward, (1.0 - share) * before + share * reward)
-        updated = torch.where(live, updated, before)
-        expectation = expectation.scatter(1, index, updated[:, None])
-
-    activity, silent = meter.result(net.weights, kernel.mT, s.connectivity.initial_sd, net.mask)
-    status = torch.where(dead, int(Status.DIVERGED), torch.where(silent, int(Status.SILENT), int(Status.OK)))
+    kernel, dead = state.kernel, state.dead
     kept = torch.stack(lives, dim=1)
     error, output = (torch.where(kept, torch.stack(v, dim=1), torch.nan) for v in (errors, outputs))
+    activity, silent = meter.result(net.weights, kernel.mT, s.connectivity.initial_sd, net.mask)
+    status = torch.where(dead, int(Status.DIVERGED), torch.where(silent, int(Status.SILENT), int(Status.OK)))
     recording = None
     if len(record):
         stacked = {name: torch.stack(values, dim=1) for name, values in recorder.items()}

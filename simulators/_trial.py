@@ -1,4 +1,4 @@
-"""One trial: draws, the episode, and how it is judged (Eq. 1-3)."""
+"""What a trial starts from, draws, and how it is judged (Eq. 3)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from torch import Generator, Tensor
 
 from sbirules.task import Task, TrialTensors
 
-from ._backends import Backend
 from ._drive import Drive, Kicks, draw_kicks
 from ._episode import Clamp
 from ._network import initial_state
 from ._settings import Settings
 
-__all__ = ["Block", "Networks", "Noise", "Stage", "Trial"]
+__all__ = ["Block", "Networks", "Noise", "Stage", "State", "Trial"]
 
 
 @dataclass(frozen=True)
@@ -70,70 +69,79 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Activity of one trial in each network: states, rates, read-out and error."""
+class State:
+    """What a batch of networks carries from trial to trial. A backend may change it in place.
 
-    x: Tensor  # (batch, T + 1, N)
-    rate: Tensor  # (batch, T + 1, N)
+    Arguments:
+        kernel: Weights, `(batch, pre, post)`: the transpose of the public orientation, which makes the products
+            read memory in order.
+        expectation: Rbar, `(batch, C)`, NaN for types not seen yet.
+        dead: Networks that have diverged, `(batch,)` boolean.
+        mean: xbar, `(batch, N)`; used where it is carried over from trial to trial.
+    """
+
+    kernel: Tensor
+    expectation: Tensor
+    dead: Tensor
+    mean: Tensor
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial in each network: states and rates (None where nobody asked for them), error and output."""
+
+    x: Tensor | None  # (batch, T + 1, N)
+    rate: Tensor | None  # (batch, T + 1, N)
     error: Tensor  # (batch,)
     output: Tensor  # (batch,)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Where trials take place: settings, task, and who computes. Built once, so that no trial waits for it."""
+    """Where trials take place. Built once, so that no trial has to wait for it."""
 
     settings: Settings
     task: Task
-    backend: Backend
     tensors: TrialTensors
     clamp: Clamp
     response: Tensor  # indices of the judged steps
 
     @staticmethod
-    def build(s: Settings, task: Task, backend: Backend, device: torch.device, dtype: torch.dtype) -> Stage:
+    def build(s: Settings, task: Task, device: torch.device, dtype: torch.dtype) -> Stage:
         tensors = task.tensors(s.dt)
         response = tensors.response.nonzero()[:, 0].to(device)
         clamp = Clamp.of(dict(s.clamped), s.num_units, device, dtype)
-        return Stage(s, task, backend, tensors.to(device, dtype), clamp, response)
+        return Stage(s, task, tensors.to(device, dtype), clamp, response)
 
-    def run(self, net: Networks, kernel: Tensor, types: Tensor, k: int, noise: Noise) -> Trial:
-        """Trial k with weights `kernel` `(batch, pre, post)` and trial types `(batch,)`."""
-        s = self.settings
-        drive, x0 = self._drive(net, types, k, noise)
-        x, rate = self.backend.episode(kernel, drive, self.clamp(x0), s.nonlinearity, self.clamp)
-        if isinstance(s.readout, int):
-            z = rate[:, 1:, s.readout][:, self.response]
-        else:
-            z = torch.einsum("bti,bi->bt", rate[:, 1:][:, self.response], net.readout)
-        error = (z - self.tensors.targets[types][:, None]).abs().mean(dim=1)
-        return Trial(x, rate, error, z.mean(dim=1))
-
-    def _drive(self, net: Networks, types: Tensor, k: int, noise: Noise) -> tuple[Drive, Tensor]:
-        """Input and kicks, and the initial states `(batch, N)`."""
+    def draw(self, net: Networks, types: Tensor, k: int, noise: Noise) -> tuple[Drive, Tensor]:
+        """Input and kicks of trial k, and the initial states with clamped units set, `(batch, N)`."""
         s, given, blocks = self.settings, noise.given, noise.blocks
-        leak = s.dt / s.tau
         if "inputs" in given:
             inputs = given["inputs"][:, k]
         else:
             inputs = _joined([self.task.draw_inputs(self.tensors, types[b.rows], b.inputs) for b in blocks])
         _, steps, _ = inputs.shape
-        dtype = inputs.dtype
         if "kicks" in given:
             kicks = given["kicks"][:, k]
         else:
-            probability, size = s.kick_rate * s.dt / 1000.0, s.kick_size
+            chance = s.kick_rate * s.dt / 1000.0
+            shapes = [((b.size, steps, s.num_units), b.stream) for b in blocks]
             kicks = _joined(
-                [
-                    draw_kicks((b.size, steps, s.num_units), probability, size, s.kick_start, b.stream, dtype)
-                    for b in blocks
-                ]
+                [draw_kicks(shape, chance, s.kick_size, s.kick_start, stream, inputs.dtype) for shape, stream in shapes]
             )
         if "initial_states" in given:
             x0 = given["initial_states"][:, k]
         else:
-            x0 = _joined([initial_state(b.size, s.num_units, b.stream, dtype) for b in blocks])
-        return Drive(inputs, net.drive_weights, leak, kicks), x0
+            x0 = _joined([initial_state(b.size, s.num_units, b.stream, inputs.dtype) for b in blocks])
+        return Drive(inputs, net.drive_weights, s.dt / s.tau, kicks), self.clamp(x0)
+
+    def judge(self, rate: Tensor, types: Tensor, net: Networks) -> tuple[Tensor, Tensor]:
+        """Error and mean output of a trial with rates `(batch, T + 1, N)`, both `(batch,)`."""
+        if isinstance(self.settings.readout, int):
+            z = rate[:, 1:, self.settings.readout][:, self.response]
+        else:
+            z = torch.einsum("bti,bi->bt", rate[:, 1:][:, self.response], net.readout)
+        return (z - self.tensors.targets[types][:, None]).abs().mean(dim=1), z.mean(dim=1)
 
 
 def _joined(parts: list[Any]) -> Any:

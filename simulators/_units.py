@@ -27,7 +27,7 @@ def measure_raw_per_unit(simulator: RateRNN) -> Tensor:
     """Raw value of one natural unit for each column of theta, `(D,)`, float64 on the CPU."""
     s, family, task = simulator.settings, simulator.family, simulator.task
     device, dtype = simulator.device, simulator.dtype
-    stage = Stage.build(s, task, TorchBackend(), device, dtype)
+    stage, backend = Stage.build(s, task, device, dtype), TorchBackend()
     channels = stage.tensors.inputs.shape[2]
     linear = [c.name for c in family.coefficients if c.linear]
     squares = torch.zeros(len(linear), dtype=torch.float64)
@@ -38,10 +38,10 @@ def measure_raw_per_unit(simulator: RateRNN) -> Tensor:
         mask = torch.ones_like(net.weights) if net.mask is None else net.mask.to(dtype).expand_as(net.weights)
         for c in range(task.num_types):
             types = torch.full((BLOCK,), c, device=device)
-            trial = stage.run(net, kernel, types, 0, noise)
-            x0 = trial.x[:, 0]
-            deviation, _ = deviation_from_mean(trial.x, x0, s.xbar_factor)
-            rate, deviation = trial.rate[:, s.trace_start : -1], deviation[:, s.trace_start :]
+            drive, x0 = stage.draw(net, types, 0, noise)
+            x, rate = backend.episode(kernel, drive, x0, s.nonlinearity, stage.clamp)
+            deviation, _ = deviation_from_mean(x, x0, s.xbar_factor)
+            rate, deviation = rate[:, s.trace_start : -1], deviation[:, s.trace_start :]
             for i, name in enumerate(linear):
                 theta = {
                     p.name: rate.new_full((BLOCK, 1, 1), 1.0 if p.name == name else 0.0 if p.linear else p.default)

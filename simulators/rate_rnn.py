@@ -207,7 +207,7 @@ class RateRNN(Simulator):
         given = {name: value for name, value in passed.items() if value is not None}
         learnable = torch.is_grad_enabled() and any(v.requires_grad for v in (raw, *given.values()))
         backend = choose(self.backend, self.device, self.dtype, learnable)
-        stage = Stage.build(self.settings, self.task, backend, self.device, self.dtype)
+        stage = Stage.build(self.settings, self.task, self.device, self.dtype)
         size = block_rows(steps, n, self.device)
         together = batch_rows(steps, n, self.device, self.max_batch)
         parts = []
@@ -220,7 +220,7 @@ class RateRNN(Simulator):
                 )
                 parts.append(
                     learn(
-                        stage, self.family, net, raw[rows], types[rows], noise,
+                        stage, backend, self.family, net, raw[rows], types[rows], noise,
                         record=sorted(set(record)), keep_weights=keep_weights,
                     )
                 )  # fmt: skip

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sbirules import Coefficient, PolynomialRule, RuleFamily
 from sbirules.simulators import RateRNN
-from sbirules.simulators._fused_cpu import _tanh
+from sbirules.simulators._kernels import _tanh
 from sbirules.tasks import DelayedDiscrimination, SelectiveIntegration
 
 # Triton's kernels run on a GPU, or anywhere in its interpreter (TRITON_INTERPRET=1, set before it is imported)
