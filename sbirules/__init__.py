@@ -8,6 +8,7 @@ sbi, zuko, ArviZ and pyro are imported when they are used.
 """
 
 from sbirules import summaries, tasks
+from sbirules.amortised import NPESettings
 from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
@@ -38,6 +39,7 @@ __all__ = [
     "CurveBand",
     "EnsembleSettings",
     "LikelihoodSettings",
+    "NPESettings",
     "PolynomialRule",
     "Posterior",
     "Recording",

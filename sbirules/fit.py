@@ -16,10 +16,10 @@ from sbirules.classifier import fit_event_probability
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
 from sbirules.features import Standardiser
+from sbirules.fit_observation import observation_potential
 from sbirules.fit_trials import trials_potential
-from sbirules.likelihood import LikelihoodSettings
 from sbirules.posterior import Posterior
-from sbirules.potentials import SuccessPotential, TrialsPotential
+from sbirules.potentials import SuccessPotential
 from sbirules.sampling import SamplerSettings
 from sbirules.store import SimulationStore
 from sbirules.summaries import SummaryLike
@@ -40,12 +40,13 @@ def fit(
     *,
     constraints: Mapping[str, Any] | Constraints | None = None,
     trials: str | Path | pd.DataFrame | Trials | None = None,
+    x_o: Any = None,
     all_of_networks: int | None = None,
     reliability: float | None = None,
     summaries: Sequence[SummaryLike] | None = None,
     classifier: EnsembleSettings | None = None,
-    estimator: str = "ratio",
-    settings: EnsembleSettings | LikelihoodSettings | None = None,
+    estimator: str | None = None,
+    settings: Any = None,
     sampler: SamplerSettings | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -59,49 +60,63 @@ def fit(
         prior: The prior, in natural units.
         constraints: Intervals by summary name, e.g. `{"learned": (1, 1), "mean_rate": (0.05, 0.6)}`.
         trials: Or a table of learners that share one rule, each in a network of its own.
+        x_o: Or the summaries of one network: values by summary name, all or some of the store's, or a row of all.
         all_of_networks: With constraints: they hold in all of so many networks of the same rule
             (default 1), p(theta) P(A | theta)^n.
         reliability: Or: rules under which they hold with at least this probability.
         summaries: With trials: what of a learner enters its likelihood; by default its learning curve
             per trial type and the volatility of its error.
         classifier: Settings of the classifier of success, or of failures.
-        estimator: With trials: `"ratio"` for contrastive ratio estimation, or `"likelihood"` for sbi's
+        estimator: With trials: `"ratio"` (default) for contrastive ratio estimation, or `"likelihood"` for sbi's
             neural likelihood estimation with zuko's spline flows. The ratio needs fewer simulations for
-            many learners, since it need not model how networks differ under one rule.
-        settings: Of the estimator: `EnsembleSettings` or `LikelihoodSettings`.
+            many learners, since it need not model how networks differ under one rule. With x_o: `"likelihood"`
+            (default), or `"npe"` for neural posterior estimation, whose density is normalised and which draws
+            without MCMC, but needs more simulations.
+        settings: Of the estimator: `EnsembleSettings`, `LikelihoodSettings` or `NPESettings`.
         sampler: Settings of MCMC.
         seed: Makes the fit repeatable.
         progress: Whether to show progress bars.
 
     Raises:
-        ValueError: If not exactly one of `constraints` and `trials` is given, or they do not fit the store.
+        ValueError: If not exactly one of `constraints`, `trials` and `x_o` is given, or they do not fit the store.
     """
-    if (constraints is None) == (trials is None):
-        raise ValueError("fit needs exactly one of constraints and trials.")
-    potential: SuccessPotential | TrialsPotential
+    if sum(v is not None for v in (constraints, trials, x_o)) != 1:
+        raise ValueError("fit needs exactly one of constraints, trials and x_o.")
+    if constraints is None and (all_of_networks is not None or reliability is not None):
+        raise ValueError("all_of_networks and reliability belong to constraints; leave them out.")
+    if trials is None and summaries is not None:
+        raise ValueError("summaries belong to trials; leave them out.")
+    if constraints is not None and (settings is not None or estimator is not None):
+        raise ValueError("estimator and settings belong to trials and x_o, not to constraints; leave them out.")
+    potential: Any
     stores = [store] if isinstance(store, SimulationStore) else list(store)
     _check_stores(stores, prior)
     first = stores[0]
     theta = torch.cat([s.theta for s in stores])
     standardiser = Standardiser.of(first.theta, getattr(prior, "log_scale", None))
-    if trials is None:
-        if summaries is not None or settings is not None or estimator != "ratio":
-            raise ValueError("summaries, estimator and settings belong to trials, not to constraints; leave them out.")
-        x, asked = torch.cat([s.x for s in stores]), Constraints.of(constraints or {})
+    if constraints is not None:
+        x, asked = torch.cat([s.x for s in stores]), Constraints.of(constraints)
         potential, facts = _success(
             theta, x, first.summary_names, standardiser, asked, all_of_networks, reliability, classifier, seed
         )
-    else:
-        if all_of_networks is not None or reliability is not None:
-            raise ValueError("all_of_networks and reliability belong to constraints, not to trials; leave them out.")
+    elif trials is not None:
         table = Trials.read(trials, tuple(first.manifest["type_names"]), first.manifest["criterion"])
         runs = Trajectory.cat([s.trajectory for s in stores])
         potential, facts = trials_potential(
-            theta, runs, standardiser, table, summaries=summaries, estimator=estimator, settings=settings,
+            theta, runs, standardiser, table, summaries=summaries, estimator=estimator or "ratio", settings=settings,
             classifier=classifier, seed=seed, progress=progress,
         )  # fmt: skip
+    else:
+        if estimator == "npe" and len(stores) > 1:
+            raise ValueError('estimator="npe" needs one store of rules drawn from the prior; "likelihood" takes more.')
+        x = torch.cat([s.x for s in stores])
+        potential, facts = observation_potential(
+            theta, x, first.summary_names, x_o, prior, standardiser, estimator=estimator or "likelihood",
+            settings=settings, classifier=classifier, seed=seed, progress=progress,
+        )  # fmt: skip
     posterior = Posterior(prior, first.names, potential, facts, sampler)
-    posterior.raw_per_unit = torch.tensor(first.manifest["raw_per_unit"], dtype=torch.float64)
+    if "raw_per_unit" in first.manifest:  # simulations made elsewhere have no units of ours
+        posterior.raw_per_unit = torch.tensor(first.manifest["raw_per_unit"], dtype=torch.float64)
     return posterior
 
 

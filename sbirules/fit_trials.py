@@ -29,7 +29,7 @@ from sbirules.summaries import (
 from sbirules.trajectory import Status, Trajectory
 from sbirules.trials import Trials
 
-__all__ = ["ESTIMATORS", "default_summaries", "trials_potential"]
+__all__ = ["ESTIMATORS", "default_summaries", "spread_atoms", "trials_potential"]
 
 ESTIMATORS = ("ratio", "likelihood")
 
@@ -96,7 +96,7 @@ def trials_potential(
     if isinstance(settings, LikelihoodSettings) or estimator == "likelihood":
         for at, summary in zip(_spans(chosen, table.trajectory.type_names), chosen, strict=True):
             if summary.atoms:
-                x[:, at], x_o[:, at] = _spread(x[:, at], x_o[:, at], ok, seed)
+                x[:, at], x_o[:, at] = spread_atoms(x[:, at], x_o[:, at], ok, seed)
         flows = settings if isinstance(settings, LikelihoodSettings) else None
         model = fit_likelihood(
             theta[ok], x[ok], length[ok], valid, standardiser, settings=flows, seed=seed, progress=progress
@@ -125,7 +125,7 @@ def _spans(summaries: Sequence[Summary], type_names: Sequence[str]) -> list[slic
     return spans
 
 
-def _spread(x: Tensor, x_o: Tensor, ok: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def spread_atoms(x: Tensor, x_o: Tensor, ok: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Adds uniform noise as wide as the spacing of values: summaries with atoms have no density without it."""
     gaps = [torch.unique(column).diff() for column in x[ok].T]
     gap = torch.stack([d.min() if len(d) else torch.ones(()) for d in gaps])

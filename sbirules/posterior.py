@@ -15,7 +15,9 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
 from sbirules import _check
+from sbirules.amortised import AmortisedPosterior
 from sbirules.files import digest, read_json, write_atomically, write_json
+from sbirules.potentials import KINDS, TrialsPotential
 from sbirules.sampling import Chains, SamplerSettings, draw_chains
 from sbirules.streams import seeded
 
@@ -52,6 +54,8 @@ class Posterior:
         self.prior, self.names = prior, tuple(names)
         if potential is not None:
             potential.requires_grad_(False)
+            if isinstance(potential, AmortisedPosterior):
+                potential.bind(prior)
         self.potential_net, self.facts = potential, dict(facts or {})
         self.settings = settings or SamplerSettings()
         self.chains: Chains | None = None
@@ -85,6 +89,9 @@ class Posterior:
         return flat.reshape(*sample_shape, len(self.names))
 
     def _draw(self, n: int, seed: int, progress: bool) -> Chains:
+        if isinstance(self.potential_net, AmortisedPosterior):  # independent draws, without MCMC
+            with seeded(seed):
+                return Chains(self.potential_net.sample(n)[None], math.nan, math.nan)
         return draw_chains(self.potential, self.prior, n, self.settings, seed=seed, progress=progress)
 
     def sample_tempered(self, num_samples: int, power: float, *, seed: int = 0, progress: bool = False) -> Tensor:
@@ -101,12 +108,35 @@ class Posterior:
         """Unnormalised log-density `(n,)` of theta `(n, D)`: log prior + log-likelihood; -inf outside the prior."""
         theta = _check.theta_matrix(theta, self.names).float()
         value = self.prior.log_prob(theta).float()
+        if isinstance(self.potential_net, AmortisedPosterior):
+            return torch.where(torch.isfinite(value), self.potential_net(theta), -math.inf)
         if self.potential_net is not None:
             value = torch.where(torch.isfinite(value), value + self.potential_net(theta), value)
         return value
 
+    def given(self, x_o: Any) -> Posterior:
+        """The posterior given another observation of the same summaries; nothing is trained again.
+
+        Arguments:
+            x_o: A row of the summaries named in `posterior.facts["summaries"]`, or a table of them by name.
+
+        Raises:
+            ValueError: If this posterior was not fitted to one observation.
+        """
+        from sbirules.fit_observation import observed
+
+        net = self.potential_net
+        if self.facts.get("kind") != "observation" or not isinstance(net, (AmortisedPosterior, TrialsPotential)):
+            raise ValueError("given(x_o) needs a posterior made by fit(store, prior, x_o=...).")
+        row, columns = observed(x_o, self.facts["summaries"])
+        if len(columns) < len(self.facts["summaries"]):
+            raise ValueError(f"x_o must hold all of {_check.listed(self.facts['summaries'])}.")
+        out = Posterior(self.prior, self.names, net.given(row), {**self.facts, "x_o": row.tolist()}, self.settings)
+        out.raw_per_unit = self.raw_per_unit
+        return out
+
     def log_prob(self, theta: Any) -> Tensor:
-        """Unnormalised log-density `(n,)`, the same as `potential`.
+        """Log-density `(n,)`, the same as `potential`: normalised for `estimator="npe"`, otherwise not.
 
         Subtract `log_evidence()[0]` to normalise it; that estimate comes with its error.
         """
@@ -202,8 +232,6 @@ class Posterior:
         Raises:
             ValueError: If the files are missing, foreign or do not fit together.
         """
-        from sbirules.potentials import KINDS
-
         folder = Path(folder)
         for name in ("posterior.json", "posterior.safetensors"):
             if not (folder / name).is_file():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sbirules.amortised import AmortisedPosterior
 from sbirules.classifier import EventProbability
 from sbirules.likelihood import LearnerLikelihood
 from sbirules.ratio import LearnerRatio
@@ -74,6 +75,10 @@ class TrialsPotential(nn.Module):
     def forward(self, theta: Tensor) -> Tensor:
         return self.likelihood.log_prob(theta, self.x, self.length)
 
+    def given(self, x: Tensor) -> TrialsPotential:
+        """The same for one other network's summaries `(S,)`."""
+        return TrialsPotential(self.likelihood, x[None], self.length[:1]).eval()
+
     def config(self) -> dict[str, Any]:
         """What rebuilds it, beside its tensors."""
         return {
@@ -91,6 +96,8 @@ class TrialsPotential(nn.Module):
         return cls(likelihood, torch.zeros(learners, columns), torch.zeros(learners, dtype=torch.long))
 
 
-KINDS: dict[str, type[SuccessPotential] | type[TrialsPotential]] = {
-    kind.kind: kind for kind in (SuccessPotential, TrialsPotential)
+KINDS: dict[str, type[SuccessPotential] | type[TrialsPotential] | type[AmortisedPosterior]] = {
+    "constraints": SuccessPotential,
+    "trials": TrialsPotential,
+    "observation": AmortisedPosterior,
 }

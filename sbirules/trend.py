@@ -1,0 +1,123 @@
+"""What is easy about a likelihood: the trend of the summaries over rules, and Gaussian scatter around it.
+
+A quadratic response surface takes the trend out before flows learn what is left. Few simulations then go a long
+way: where the trend is all there is, a flow has nothing left to learn, and to get wrong. The scatter as one
+Gaussian is the simplest model of the residuals, that of regression-adjusted synthetic likelihoods (Wood 2010).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["GaussianResidual", "Trend"]
+
+FOLDS = 5
+# ridge penalties of the linear terms, and how many times more the squares and products are penalised
+PENALTIES, FACTORS = tuple(10.0**k for k in range(-6, 2)), (1.0, 10.0, 100.0, 1e3, 1e5)
+
+
+class Trend(nn.Module):
+    """Mean of the summaries given a context (standardised coefficients), quadratic in it, on a standardised scale.
+
+    Arguments:
+        weights: Of constant, linear, square and product terms, `(F, S)`.
+        mean: Mean of the summaries, `(S,)`.
+        scale: Their s.d., `(S,)`.
+    """
+
+    weights: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, weights: Tensor, mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        for name, value in (("weights", weights), ("mean", mean), ("scale", scale)):
+            self.register_buffer(name, value.float())
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Expected standardised summaries `(n, S)` for contexts `(n, D)`."""
+        return _terms(context) @ self.weights
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Summaries `(..., S)` on the scale of `forward`."""
+        return (x - self.mean) / self.scale
+
+    @classmethod
+    def fit(cls, context: Tensor, x: Tensor) -> tuple[Trend, Tensor]:
+        """The trend of x `(n, S)` over contexts `(n, D)`, and the residuals.
+
+        Penalties are chosen by cross-validation, and a row's residual comes from a fit without its fold, so that
+        residuals are as large as they will be for new rows.
+        """
+        mean, scale = x.mean(dim=0), x.std(dim=0).clamp(min=1e-6)
+        y, terms = ((x - mean) / scale).double(), _terms(context).double()
+        linear = 1 + context.shape[1]
+        fold = torch.randperm(len(x)) % FOLDS
+        parts = [(terms[fold == k], y[fold == k]) for k in range(FOLDS)]
+        grams = torch.stack([a.T @ a for a, _ in parts])
+        cross = torch.stack([a.T @ b for a, b in parts])
+        best, chosen = math.inf, (0.0, 0.0)
+        predicted = torch.zeros_like(y)
+        for penalty in PENALTIES:
+            for factor in FACTORS:
+                weights = [
+                    _ridge(grams.sum(dim=0) - grams[k], cross.sum(dim=0) - cross[k], linear, penalty, factor, len(x))
+                    for k in range(FOLDS)
+                ]
+                guess = torch.zeros_like(y)
+                for k, w in enumerate(weights):
+                    guess[fold == k] = parts[k][0] @ w
+                loss = float(((y - guess) ** 2).mean())
+                if loss < best:
+                    best, chosen, predicted = loss, (penalty, factor), guess
+        final = _ridge(grams.sum(dim=0), cross.sum(dim=0), linear, *chosen, len(x))
+        return cls(final, mean, scale), (y - predicted).float()
+
+    @classmethod
+    def empty(cls, context: int, columns: int) -> Trend:
+        """One of that shape, to load tensors into."""
+        return cls(
+            torch.zeros(_terms(torch.zeros(1, context)).shape[1], columns), torch.zeros(columns), torch.ones(columns)
+        )
+
+
+class GaussianResidual(nn.Module):
+    """One Gaussian for all residuals, with a flow's interface.
+
+    Arguments:
+        residuals: What to fit it to, `(n, S)`.
+    """
+
+    mean: Tensor
+    cholesky: Tensor
+
+    def __init__(self, residuals: Tensor) -> None:
+        super().__init__()
+        covariance = torch.cov(residuals.T.double()).reshape(residuals.shape[1], -1)
+        ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12) * torch.eye(len(covariance), dtype=torch.float64)
+        self.register_buffer("mean", residuals.mean(dim=0))
+        self.register_buffer("cholesky", torch.linalg.cholesky(covariance + ridge).float())
+
+    def log_prob(self, rows: Tensor, condition: Any = None) -> Tensor:
+        """Log-density `(...)` of residuals `(..., S)`, the same under every condition."""
+        flat = (rows - self.mean).reshape(-1, rows.shape[-1])
+        z = torch.linalg.solve_triangular(self.cholesky, flat.T, upper=False)
+        constant = self.cholesky.diagonal().log().sum() + 0.5 * rows.shape[-1] * math.log(2 * math.pi)
+        return (-0.5 * (z**2).sum(dim=0) - constant).reshape(rows.shape[:-1])
+
+
+def _terms(context: Tensor) -> Tensor:
+    """Constant, linear terms, then squares and products, `(n, F)`."""
+    i, j = torch.triu_indices(context.shape[1], context.shape[1])
+    return torch.cat([torch.ones_like(context[:, :1]), context, context[:, i] * context[:, j]], dim=1)
+
+
+def _ridge(gram: Tensor, cross: Tensor, linear: int, penalty: float, factor: float, n: int) -> Tensor:
+    weight = torch.full((len(gram),), penalty * n, dtype=gram.dtype)
+    weight[linear:] *= factor
+    weight[0] = 1e-9 * n  # the constant is free
+    return torch.linalg.solve(gram + torch.diag(weight), cross)
