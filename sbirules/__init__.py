@@ -7,7 +7,7 @@
 sbi, zuko, ArviZ and pyro are imported when they are used.
 """
 
-from sbirules import summaries, tasks
+from sbirules import reference, summaries, tasks
 from sbirules.amortised import NPESettings
 from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
 from sbirules.constraints import Constraints
@@ -58,6 +58,7 @@ __all__ = [
     "check",
     "fit",
     "merge",
+    "reference",
     "refine",
     "report",
     "simulate",
