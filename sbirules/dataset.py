@@ -22,7 +22,7 @@ class ShardDataset(IterableDataset[tuple[Tensor, ...]]):
     """Batches of rows of a store, a few shards in memory at a time.
 
     Pass it to `torch.utils.data.DataLoader(dataset, batch_size=None)`, or iterate over it. Each pass visits
-    every row once. With several loader workers each reads its own shards.
+    every row once, in an order of its own. With several loader workers each reads its own shards.
 
     Arguments:
         store: The store.
@@ -48,14 +48,20 @@ class ShardDataset(IterableDataset[tuple[Tensor, ...]]):
         self.passes = 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        order = torch.arange(self.store.num_shards)
-        draws = generator((self.seed, self.passes))
+        if not self.store.num_shards:
+            raise ValueError(f"{self.store.path} has no complete shard yet.")
+        worker = get_worker_info()
+        # loader workers are new in each pass, and have a number in common that is, too
+        moment = self.passes if worker is None else worker.seed - worker.id
         self.passes += 1
+        draws = generator((self.seed, moment))
+        order = torch.arange(self.store.num_shards)
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=draws)]
-        worker = get_worker_info()
         if worker is not None:
             order = order[worker.id :: worker.num_workers]
+        if not len(order):
+            return
         rest: tuple[Tensor, ...] = ()
         for group in order.split(self.buffer):
             parts = [self.store.shard(int(k), *self.fields) for k in group]

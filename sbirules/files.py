@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["digest", "plain", "read_json", "write_atomically", "write_json"]
+__all__ = ["digest", "plain", "read_json", "write_atomically", "write_first", "write_json"]
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -29,6 +29,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
                 os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_first(path: Path, value: Any) -> bool:
+    """Writes JSON unless the file is there, also where others try at the same moment; returns whether it did."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    write_json(temporary, value)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        if path.exists():
+            return False
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def plain(value: Any) -> Any:

@@ -29,6 +29,7 @@ from sbirules.trend import GaussianResidual, Trend
 __all__ = ["LearnerLikelihood", "LikelihoodSettings", "fit_likelihood"]
 
 
+NEGLIGIBLE = 1e-3  # weight of the flows below which they are left out
 TREND = 1000  # stream of the trend's folds; members count from 0
 
 
@@ -93,7 +94,8 @@ class LearnerLikelihood(nn.Module):
             condition = self.context(theta.repeat(learners, 1), length.repeat_interleave(rules))
             rows = (self.trend.standardise(x).repeat_interleave(rules, dim=0) - self.trend(condition))[None]
         parts = [self.gaussian.log_prob(rows) + torch.log1p(-self.flow_share)]
-        densities: list[Any] = [flow.log_prob for flow in self.flows]
+        # flows that predict worse than the Gaussian are not worth their time
+        densities: list[Any] = [flow.log_prob for flow in self.flows] if self.flow_share > NEGLIGIBLE else []
         share = self.flow_share.log() - math.log(max(len(densities), 1))
         parts += [log_prob(rows, condition) + share for log_prob in densities]
         each = torch.logsumexp(torch.stack(parts), dim=0).reshape(learners, rules) - self.trend.scale.log().sum()

@@ -14,6 +14,7 @@ from sbirules.files import digest, plain
 __all__ = ["SCHEMA", "config_hash", "new_manifest", "refuse_other", "warn_of_other_versions"]
 
 SCHEMA = 2
+ABSENT = "absent"
 UNHASHED = ("raw_per_unit",)  # measured from the rest of the configuration, to rounding
 
 
@@ -35,8 +36,8 @@ def refuse_other(path: Path, manifest: Mapping[str, Any], config: Mapping[str, A
     then = plain({**manifest["config"], "seed": manifest["seed"]})
     now = plain({**config, "seed": seed})
     mine, other = _flat(_hashed(then)), _flat(_hashed(now))
-    key = next((k for k in (*mine, *other) if mine.get(k) != other.get(k)), "")
-    was, given = _flat(then).get(key), _flat(now).get(key)
+    key = next((k for k in (*mine, *other) if mine.get(k, ABSENT) != other.get(k, ABSENT)), "")
+    was, given = _flat(then).get(key, ABSENT), _flat(now).get(key, ABSENT)
     raise ValueError(
         f"{path} holds simulations of another configuration: {key} was {was!r} and is now {given!r}; "
         f"use another folder, or set it back to go on."

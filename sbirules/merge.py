@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sbirules import _check
-from sbirules.files import write_json
+from sbirules.files import digest, write_json
 from sbirules.manifest import refuse_other
 from sbirules.store import SimulationStore
 
@@ -36,7 +36,8 @@ def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | 
         refuse_other(other.path, other.manifest, first.manifest["config"], first.manifest["seed"])
     where: dict[int, SimulationStore] = {}
     for store in stores:
-        made = [int(path.name[6:12]) for path in store.path.glob("shard-*.safetensors")]
+        names = (path.stem.removeprefix("shard-") for path in store.path.glob("shard-*.safetensors"))
+        made = [int(name) for name in names if name.isdigit()]
         broken = store.damaged(made)
         if broken:
             raise ValueError(
@@ -48,6 +49,7 @@ def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | 
     total = max(where, default=-1) + 1
     if num_simulations is not None:
         total = max(total, -(-_check.whole("num_simulations", num_simulations, 1) // first.shard_size))
+    total = max(total, -(-(first.manifest.get("rows") or 0) // first.shard_size))
     missing = [k for k in range(total) if k not in where]
     if missing or not total:
         raise ValueError(
@@ -61,11 +63,12 @@ def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | 
         write_json(target / "manifest.json", first.manifest)
     joined = SimulationStore(target)
     for shard, store in sorted(where.items()):
-        if not joined.has(shard):
+        if not joined.has(shard) or joined.damaged([shard]):
             joined.write(shard, store.shard_path(shard).read_bytes())
-    for k, store in enumerate(stores):
-        if store.path.resolve() != target.resolve():
-            write_json(target / f"progress-part-{k}.json", {"seconds": store.seconds})
+    for store in stores:
+        place = store.path.resolve()
+        if place != target.resolve():
+            write_json(target / f"progress-{digest(str(place))[:12]}.json", {"seconds": store.seconds})
     return SimulationStore(target, num_simulations)
 
 

@@ -127,8 +127,7 @@ def draw_chains(
                 steps *= 2
                 bar.total += steps * len(samplers)
         per_ensemble = math.ceil(num_samples / len(samplers))
-        flat = walks.reshape(len(samplers), -1, dim)
-        picked = flat[:, np.linspace(0, flat.shape[1] - 1, per_ensemble).round().astype(int)]
+        picked = walks[:, *_spread(per_ensemble, walks.shape[1], walks.shape[2])]
         draws = transform.inv(torch.as_tensor(picked, dtype=torch.float32))
     if r_hat > max(1.1, s.r_hat):
         warnings.warn(
@@ -136,6 +135,17 @@ def draw_chains(
             f"raise num_steps, or check whether the posterior has separate modes."
         )
     return Chains(draws, r_hat, ess)
+
+
+def _spread(n: int, steps: int, walkers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and walkers of n draws: all walkers in turn, each at moments as far apart as can be.
+
+    Draws of one walker that follow each other closely are all but copies.
+    """
+    per_walker = -(-n // walkers)
+    moments = ((np.arange(per_walker) + 1) * steps) // per_walker - 1 if per_walker <= steps else np.arange(steps)
+    places = np.linspace(0, len(moments) * walkers - 1, n).round().astype(int)
+    return moments[places // walkers], places % walkers
 
 
 def _advance(sampler: Any, state: Any, steps: int, bar: Any) -> Any:

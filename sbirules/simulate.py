@@ -5,6 +5,7 @@ Workers only compute; the calling process writes, so workers need no folder in c
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
 from collections import Counter
@@ -84,7 +85,7 @@ def simulate(
     """
     table = prior if isinstance(prior, Tensor) else None
     if table is not None:
-        table = _check.theta_matrix(table, simulator.names).float()
+        table = _check.theta_matrix(table, simulator.names).detach().cpu().float()
         if num_simulations not in (None, len(table)):
             raise ValueError(f"num_simulations must be {len(table)}, the length of the table, or left out.")
         num_simulations = len(table)
@@ -103,10 +104,9 @@ def simulate(
             f"the prior is over {_check.listed(names)}, but the simulator's rules have "
             f"{_check.listed(simulator.names)}."
         )
-    folder = Path(store) if store is not None else temporary_folder()
     if shard_size is None:
-        known = (folder / "manifest.json").is_file()
-        shard_size = SimulationStore(folder).shard_size if known else min(max(SHARD_SIZE, simulator.batch), count)
+        known = store is not None and (Path(store) / "manifest.json").is_file()
+        shard_size = SimulationStore(str(store)).shard_size if known else min(max(SHARD_SIZE, simulator.batch), count)
     _check.whole("shard_size", shard_size, 1)
     _check.whole("seed", seed, 0)
     if num_workers is not None:
@@ -117,17 +117,18 @@ def simulate(
     sequences = simulator.sequence_matrix(sequences, len(sequences))
     config = {
         "simulator": simulator.config(),
-        "proposal": proposal_config(prior, simulator),
+        "proposal": proposal_config(prior if table is None else table, simulator),
         "trial_types": checksum(sequences),
         "shard_size": shard_size,
         "keep_trials": keep_trials,
     }
+    folder = Path(store) if store is not None else temporary_folder()
     target = SimulationStore.create(
         folder, config, seed, engine=simulator.engine,
         names=list(simulator.names), summary_names=list(simulator.summary_names),
         type_names=list(simulator.task.type_names),
         criterion=simulator.criterion,
-        raw_per_unit=simulator.raw_per_unit.tolist(),
+        raw_per_unit=torch.as_tensor(simulator.raw_per_unit).tolist(),
         rows=None if table is None else count,
     )  # fmt: skip
     damaged = target.damaged(wanted)
@@ -142,8 +143,13 @@ def simulate(
             total=len(wanted) * shard_size, initial=(len(wanted) - len(todo)) * shard_size, desc=label, unit="sim",
             disable=not progress,
         )  # fmt: skip
-        with bar:
-            _run(job, todo, table, target, num_workers, part, bar)
+        try:
+            with bar:
+                _run(job, todo, table, target, num_workers, part, bar)
+        except BaseException:
+            if store is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
     done = SimulationStore(folder, count)
     return done if store is not None else removed_with(done)
 
@@ -152,10 +158,10 @@ def _range(shards: Sequence[int] | None, total: int) -> range:
     """The shards to make, of `total`."""
     if shards is None:
         return range(total)
-    first, stop = shards if len(shards) == 2 else (0, 0)
-    if not 0 <= first < stop <= total:
-        raise ValueError(f"shards must be (first, stop) with 0 <= first < stop <= {total}, got {tuple(shards)}.")
-    return range(first, stop)
+    pair = tuple(shards) if isinstance(shards, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(k, int) for k in pair) or not 0 <= pair[0] < pair[1] <= total:
+        raise ValueError(f"shards must be (first, stop) with 0 <= first < stop <= {total}, got {shards!r}.")
+    return range(*pair)
 
 
 def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[str, Any]:
@@ -190,16 +196,24 @@ class _Job:
                 theta = self.proposal.sample(torch.Size((self.size,)))
         first = shard * self.size
         rows = torch.arange(first, first + self.size) % len(self.sequences)
-        runs = self.simulator.run(theta, seed=(self.seed, shard, RUN), trial_types=self.sequences[rows])
-        fields = {"theta": torch.as_tensor(theta).float(), "x": summarise(runs, self.simulator.summaries)}
-        fields |= {"status": runs.status} | {f"activity.{name}": value for name, value in runs.activity.items()}
+        with torch.no_grad():
+            runs = self.simulator.run(theta, seed=(self.seed, shard, RUN), trial_types=self.sequences[rows])
+            x = summarise(runs, self.simulator.summaries)
+        fields = {"theta": torch.as_tensor(theta).float(), "x": x, "status": runs.status}
+        fields |= {f"activity.{name}": torch.as_tensor(value) for name, value in runs.activity.items()}
         if self.keep_trials:
             fields |= {"trial_types": runs.trial_types.to(torch.int16), "error": runs.error, "output": runs.output}
+        for name, value in fields.items():
+            if len(value) != self.size:
+                raise ValueError(
+                    f"{type(self.simulator).__name__}.run must return one network per rule: {self.size} rules "
+                    f"were given, but {name} has {len(value)} rows."
+                )
         return shard, encode(fields, owner), runs.status_counts()
 
 
 def _results(job: _Job, tasks: Iterator[tuple[Any, ...]], count: int, num_workers: int | None) -> Iterator[Any]:
-    backend, _ = joblib.parallel.get_active_backend()
+    backend, of_context = joblib.parallel.get_active_backend()
     if isinstance(backend, joblib.parallel.LokyBackend):
         on_gpu = getattr(getattr(job.simulator, "device", None), "type", "cpu") != "cpu"
         workers = min(num_workers or (1 if on_gpu else joblib.cpu_count()), count)
@@ -211,7 +225,7 @@ def _results(job: _Job, tasks: Iterator[tuple[Any, ...]], count: int, num_worker
                 torch.set_num_threads(threads)
             return
     else:
-        workers = num_workers or -1  # the user's own, for instance of a Dask cluster
+        workers = num_workers or of_context or -1  # the user's own, for instance of a Dask cluster
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
     yield from parallel(joblib.delayed(job)(*task) for task in tasks)
 

@@ -10,6 +10,7 @@ the same bytes as one that was not.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from sbirules import _check, shards
 from sbirules.dataset import ShardDataset
-from sbirules.files import plain, read_json, write_atomically, write_json
+from sbirules.files import plain, read_json, write_atomically, write_first, write_json
 from sbirules.manifest import SCHEMA, config_hash, new_manifest, refuse_other, warn_of_other_versions
 from sbirules.shards import DamagedShard
 from sbirules.trajectory import Status, Trajectory
@@ -44,13 +45,19 @@ class SimulationStore:
         if not (self.path / "manifest.json").is_file():
             raise ValueError(f"{self.path} is not a simulation store: it has no manifest.json.")
         self.manifest = read_json(self.path / "manifest.json")
+        if not isinstance(self.manifest, dict) or "config" not in self.manifest:
+            raise ValueError(f"{self.path / 'manifest.json'} is not a manifest of simulations.")
         if self.manifest.get("schema") != SCHEMA:
             raise ValueError(
                 f"{self.path} was written by another version of sbirules (store format "
                 f"{self.manifest.get('schema')!r}, this is {SCHEMA}); use another folder."
             )
         # a table of rules is filled up to whole shards; what was added is not shown
-        self._limit = num_simulations if num_simulations is not None else self.manifest.get("rows")
+        rows = self.manifest.get("rows")
+        if num_simulations is not None:
+            num_simulations = _check.whole("num_simulations", num_simulations, 1)
+            rows = num_simulations if rows is None else min(rows, num_simulations)
+        self._limit = rows
 
     @classmethod
     def create(
@@ -73,7 +80,8 @@ class SimulationStore:
         if path.is_dir() and any(path.glob("shard-*")):
             raise ValueError(f"{path} holds shards but no manifest.json; choose an empty folder.")
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "manifest.json", new_manifest(config, seed, engine, facts))
+        if not write_first(path / "manifest.json", new_manifest(config, seed, engine, facts)):
+            return cls.create(path, config, seed, engine=engine, **facts)  # another job was faster
         return cls(path)
 
     @classmethod
@@ -102,7 +110,7 @@ class SimulationStore:
         Raises:
             ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
         """
-        theta, x = (torch.as_tensor(v, dtype=torch.float32) for v in (theta, x))
+        theta, x = (torch.as_tensor(v, dtype=torch.float32).detach().cpu() for v in (theta, x))
         for name, value in (("theta", theta), ("x", x)):
             if value.ndim != 2 or not value.numel() or len(value) != len(theta):
                 raise ValueError(
@@ -116,15 +124,23 @@ class SimulationStore:
             ("names", names, theta, "theta"),
             ("summary_names", summary_names, x, "x"),
         ):
-            columns[argument] = list(given or (f"{stem}_{i + 1}" for i in range(value.shape[1])))
+            columns[argument] = [f"{stem}_{i + 1}" for i in range(value.shape[1])]
+            if given is not None:
+                columns[argument] = [str(name) for name in ([given] if isinstance(given, str) else given)]
             if len(set(columns[argument])) != value.shape[1]:
                 raise ValueError(f"{argument} must be {value.shape[1]} different names, got {columns[argument]}.")
         failed = ~torch.isfinite(x).all(dim=1)
         if status is None:
             status = torch.where(failed, int(Status.FAILED), int(Status.OK))
-        status = torch.as_tensor(status).to(torch.int8)
+        status = torch.as_tensor(status)
         if status.shape != failed.shape or not set(status.tolist()) <= set(map(int, Status)):
-            raise ValueError(f"status must be a Status per row, shape ({len(theta)},), got {tuple(status.shape)}.")
+            raise ValueError(
+                f"status must be a Status per row, {len(theta)} of {sorted(map(int, Status))}, got "
+                f"{sorted(set(status.flatten().tolist()))[:5]} of shape {tuple(status.shape)}."
+            )
+        status = status.to(torch.int8)
+        if (failed & (status == Status.OK)).any():
+            raise ValueError("status must not be OK where x is not finite.")
         x = torch.where((status == Status.OK)[:, None], x, torch.nan)
         size = min(_check.whole("shard_size", shard_size, 1), len(theta))
         arrays = [shards.checksum(v) for v in (theta, x, status)]
@@ -134,7 +150,7 @@ class SimulationStore:
         store = cls.create(folder, config, 0, **facts)
         rows = torch.arange(-(-len(theta) // size) * size).clamp(max=len(theta) - 1)  # filled up to whole shards
         for k, mine in enumerate(rows.split(size)):
-            if not store.has(k):
+            if not store.has(k) or store.damaged([k]):
                 fields = {"theta": theta[mine], "x": x[mine], "status": status[mine]}
                 store.write(k, shards.encode(fields, store.owner(k)))
         return store if path is not None else removed_with(cls(folder))
@@ -185,15 +201,21 @@ class SimulationStore:
             ValueError: If it is damaged, or does not keep a field.
         """
         rows = min(len(self) - shard * self.shard_size, self.shard_size)
+        if shard < 0 or rows <= 0:
+            raise ValueError(f"shard must lie in 0...{self.num_shards - 1} here, got {shard}.")
         try:
             tensors = shards.read(self.shard_path(shard), self.owner(shard), fields)
         except DamagedShard as error:
             raise DamagedShard(
-                f"{self.path} is damaged: {error}. Call simulate again with the arguments it was made with; "
-                f"what is damaged is then simulated anew."
+                f"{self.path} is damaged: {error}. Call simulate (from_arrays, merge) again with the arguments "
+                f"it was made with; what is damaged is then made anew."
             ) from error
         except KeyError as error:
-            raise ValueError(f"{self.path} does not keep {error.args[0]!r}; simulate with keep_trials=True.") from error
+            have = _check.listed(tuple(sorted(shards.read(self.shard_path(shard), self.owner(shard)))))
+            raise ValueError(
+                f"{self.path} does not keep {error.args[0]!r}, only {have}; error, output and trial_types come with "
+                f"simulate(..., keep_trials=True)."
+            ) from error
         return {name: value[:rows] for name, value in tensors.items()}
 
     @cached_property
@@ -288,5 +310,10 @@ def temporary_folder() -> Path:
 
 def removed_with(store: SimulationStore) -> SimulationStore:
     """The store, whose folder goes when nothing refers to it any more."""
-    weakref.finalize(store, shutil.rmtree, store.path, ignore_errors=True)
+    weakref.finalize(store, _remove, store.path, os.getpid())
     return store
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child must not take it from its parent
+        shutil.rmtree(folder, ignore_errors=True)

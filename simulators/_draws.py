@@ -41,6 +41,7 @@ def batch_rows(steps: int, num_units: int, device: torch.device, max_batch: int 
         max_batch = block
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
+            free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own cache
             row = 4 * (ARRAYS * steps * num_units + 8 * num_units**2)
             max_batch = min(int(0.7 * free) // row, GPU_BATCH)
     return max(max_batch // block, 1) * block

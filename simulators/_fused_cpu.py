@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import AbstractContextManager
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,37 @@ from ._trial import Networks, Stage, State, Trial
 
 __all__ = ["NumbaBackend"]
 
+FLOAT: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 NONLINEARITY = {"tanh": 0, "threshold_linear": 1, "sigmoid": 2}
 
 
+class _OneThread:
+    """One BLAS thread while anything works, as before once nothing does; runs in threads may overlap."""
+
+    def __init__(self) -> None:
+        self.lock, self.running, self.limit = Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.running:
+                self.limit = _controller().limit(limits=1, user_api="blas")
+            self.running += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.running -= 1
+            if not self.running and self.limit is not None:
+                self.limit.restore_original_limits()
+                self.limit = None
+
+
 @cache
-def _blas() -> ThreadpoolController:
+def _controller() -> ThreadpoolController:
+    importlib.import_module("scipy.linalg.cython_blas")  # the BLAS that numba calls must be there to be found
     return ThreadpoolController()
+
+
+_ONE_THREAD = _OneThread()
 
 
 class NumbaBackend(TorchBackend):
@@ -39,7 +66,7 @@ class NumbaBackend(TorchBackend):
 
     def working(self) -> AbstractContextManager[Any]:
         # the matrix products are BLAS calls; a second thread would cost more than it brings
-        return _blas().limit(limits=1, user_api="blas")
+        return _ONE_THREAD
 
     def trial(
         self, stage: Stage, net: Networks, rule: Plasticity, state: State, drive: Drive, x0: Tensor, types: Tensor,
@@ -50,9 +77,9 @@ class NumbaBackend(TorchBackend):
         batch, steps, n = drive.shape
         shape = (batch if watched else 1, steps + 1, n)
         x, rate = self._memory("x", shape), self._memory("rate", shape)
-        error, output = torch.empty(batch), torch.empty(batch)
+        error, output = torch.empty(batch, **FLOAT), torch.empty(batch, **FLOAT)
         readout, targets = stage.settings.readout, _array(stage.tensors.targets[types])
-        unit, weights = (readout, torch.empty(0, 0)) if isinstance(readout, int) else (-1, net.readout)
+        unit, weights = (readout, torch.empty(0, 0, **FLOAT)) if isinstance(readout, int) else (-1, net.readout)
         judge = Judge(_array(stage.response), targets, unit, _array(weights))
         run_trials(
             *(v.numpy() for v in (state.kernel, state.expectation, state.dead, state.mean)),
@@ -75,7 +102,7 @@ class NumbaBackend(TorchBackend):
         """Memory to write into, the same from trial to trial: new pages would cost as much as the dynamics."""
         held = self._held.get(name)
         if held is None or held.shape != shape:
-            held = self._held[name] = torch.empty(shape)
+            held = self._held[name] = torch.empty(shape, **FLOAT)
         return held
 
     def _arrays(self, rule: Plasticity) -> Learning:
@@ -117,7 +144,7 @@ def _dynamics(leak: float, nonlinearity: str, clamp: Clamp) -> Dynamics:
 
 
 def _inputs(drive: Drive, x0: Tensor) -> Inputs:
-    dense, hits = torch.empty(0, 0, 0), drive.kicks
+    dense, hits = torch.empty(0, 0, 0, **FLOAT), drive.kicks
     if isinstance(hits, Tensor):
         dense, hits = hits, Kicks(*(torch.empty(0, dtype=d) for d in (torch.long, torch.long, torch.float32)))
     return Inputs(*(_array(v) for v in (drive.inputs, drive.weights, dense, hits.counts, hits.place, hits.size, x0)))

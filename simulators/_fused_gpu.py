@@ -7,6 +7,10 @@ weight update is the reference's: batched matrix products.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -80,9 +84,11 @@ class TritonBackend(TorchBackend):
         batch, steps, n = drive.shape
         x, rate = weights.new_empty(batch, steps + 1, n), weights.new_empty(batch, steps + 1, n)
         block = max(triton.next_power_of_2(n), 16)
-        _episode[(batch,)](
-            weights.contiguous(), drive.dense().contiguous(), x0.contiguous(), clamp.free, clamp.value, x, rate,
-            drive.leak, steps, N=n, BLOCK=block, TILE=block if n <= HELD else TILE, KIND=NONLINEARITY[nonlinearity],
-            num_warps=4 if block <= 64 else 8,
-        )  # fmt: skip
+        launch: Any = torch.cuda.device(weights.device) if weights.is_cuda else nullcontext()
+        with launch:
+            _episode[(batch,)](
+                weights.contiguous(), drive.dense().contiguous(), x0.contiguous(), clamp.free, clamp.value, x, rate,
+                drive.leak, steps, N=n, BLOCK=block, TILE=block if n <= HELD else TILE, KIND=NONLINEARITY[nonlinearity],
+                num_warps=4 if block <= 64 else 8,
+            )  # fmt: skip
         return x, rate

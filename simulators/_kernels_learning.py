@@ -6,11 +6,14 @@ Sizes: N units, S steps that enter the trace, P polynomials (see `PolynomialRule
 
 from __future__ import annotations
 
+import hashlib
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from . import _kernels
 from ._kernels import compiled, drive_of, run_episode, workspace
 
 __all__ = ["Judge", "Learning", "run_trials"]
@@ -225,40 +228,49 @@ def _learn(b, weights, rate, learning, surprise, own):
     return beyond == 0
 
 
-@compiled
-def run_trials(
-    weights, expectation, dead, mean, given, how, judge, learning, types, present, plastic, x, rate, error, output
-):
-    """Whole trials of a batch: changes weights, expectation, dead and mean; fills the rest.
+def _built(episodes: str):
+    """`run_trials`, compiled anew when the source of the episodes has changed."""
 
-    x and rate are (batch, T + 1, N), or (1, T + 1, N) where nobody wants to see them.
-    """
-    _, states, n = x.shape
-    steps = states - 1
-    room, own = workspace(steps, n), _scratch(n, steps - learning.first, len(learning.levels))
-    hits = 0
-    for b in range(len(weights)):
-        mine, r = x[b % len(x)], rate[b % len(rate)]
-        hits = drive_of(b, hits, given, how.leak, room)
-        run_episode(weights[b], given.x0[b], how, room, mine, r)
-        error[b], output[b] = _judged(b, r, judge)
-        live = present[b] and not dead[b]
-        reward, before = -error[b], expectation[b, types[b]]
-        finite, seen = math.isfinite(reward), not math.isnan(before)
-        if learning.carried or (plastic and live and finite):
-            own.xbar[:] = mean[b] if learning.carried else mine[0]
-            _deviations(mine, own.xbar, learning.factor, learning.first, own.deviation)
-            if learning.carried:
-                mean[b] = own.xbar
-        if live and not finite:
-            dead[b] = True
-        elif live and plastic:
-            # a type seen for the first time has no expectation yet, so nothing to learn from
-            surprise = reward - before if seen else np.float32(0.0)
-            if learning.error_factor:
-                surprise *= -before if seen else np.float32(0.0)
-            if not _learn(b, weights[b], r, learning, surprise, own):
+    @compiled
+    def run_trials(
+        weights, expectation, dead, mean, given, how, judge, learning, types, present, plastic, x, rate, error, output
+    ):
+        """Whole trials of a batch: changes weights, expectation, dead and mean; fills the rest.
+
+        x and rate are (batch, T + 1, N), or (1, T + 1, N) where nobody wants to see them.
+        """
+        _ = episodes  # numba watches this file, and what a function closes over, but not the other file
+        _, states, n = x.shape
+        steps = states - 1
+        room, own = workspace(steps, n), _scratch(n, steps - learning.first, len(learning.levels))
+        hits = 0
+        for b in range(len(weights)):
+            mine, r = x[b % len(x)], rate[b % len(rate)]
+            hits = drive_of(b, hits, given, how.leak, room)
+            run_episode(weights[b], given.x0[b], how, room, mine, r)
+            error[b], output[b] = _judged(b, r, judge)
+            live = present[b] and not dead[b]
+            reward, before = -error[b], expectation[b, types[b]]
+            finite, seen = math.isfinite(reward), not math.isnan(before)
+            if learning.carried or (plastic and live and finite):
+                own.xbar[:] = mean[b] if learning.carried else mine[0]
+                _deviations(mine, own.xbar, learning.factor, learning.first, own.deviation)
+                if learning.carried:
+                    mean[b] = own.xbar
+            if live and not finite:
                 dead[b] = True
-        if live:
-            share = learning.share
-            expectation[b, types[b]] = (np.float32(1.0) - share) * before + share * reward if seen else reward
+            elif live and plastic:
+                # a type seen for the first time has no expectation yet, so nothing to learn from
+                surprise = reward - before if seen else np.float32(0.0)
+                if learning.error_factor:
+                    surprise *= -before if seen else np.float32(0.0)
+                if not _learn(b, weights[b], r, learning, surprise, own):
+                    dead[b] = True
+            if live:
+                share = learning.share
+                expectation[b, types[b]] = (np.float32(1.0) - share) * before + share * reward if seen else reward
+
+    return run_trials
+
+
+run_trials = _built(hashlib.sha256(Path(_kernels.__file__).read_bytes()).hexdigest())

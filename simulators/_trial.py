@@ -119,7 +119,7 @@ class Stage:
         if "inputs" in given:
             inputs = given["inputs"][:, k]
         else:
-            inputs = _joined([self.task.draw_inputs(self.tensors, types[b.rows], b.inputs) for b in blocks])
+            inputs = _joined([self._inputs(types[b.rows], b) for b in blocks])
         _, steps, _ = inputs.shape
         if "kicks" in given:
             kicks = given["kicks"][:, k]
@@ -134,6 +134,17 @@ class Stage:
         else:
             x0 = _joined([initial_state(b.size, s.num_units, b.stream, inputs.dtype) for b in blocks])
         return Drive(inputs, net.drive_weights, s.dt / s.tau, kicks), self.clamp(x0)
+
+    def _inputs(self, types: Tensor, block: Block) -> Tensor:
+        """What the task draws for the rows of a block, checked: a task may be a user's own."""
+        inputs = self.task.draw_inputs(self.tensors, types, block.inputs)
+        _, *shape = self.tensors.inputs.shape
+        if tuple(inputs.shape) != (block.size, *shape):
+            raise ValueError(
+                f"{type(self.task).__name__}.draw_inputs must return (batch, steps, channels), here "
+                f"{(block.size, *shape)}, got {tuple(inputs.shape)}."
+            )
+        return inputs.to(self.tensors.inputs.dtype)
 
     def judge(self, rate: Tensor, types: Tensor, net: Networks) -> tuple[Tensor, Tensor]:
         """Error and mean output of a trial with rates `(batch, T + 1, N)`, both `(batch,)`."""

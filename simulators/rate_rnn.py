@@ -105,7 +105,8 @@ class RateRNN(Simulator):
         self.max_batch = None if max_batch is None else _check.whole("max_batch", max_batch, 1)
         tensors = task.tensors(self.settings.dt)
         self.settings.check_task(tensors, task.num_types)
-        self.batch = batch_rows(tensors.inputs.shape[1], self.settings.num_units, self.device, self.max_batch)
+        # a constant, not what fits: the default size of a store's shards must be the same everywhere
+        self.batch = 128 if self.device.type == "cpu" else 4096
         self._raw_per_unit: Tensor | None = None
 
     @property
@@ -189,7 +190,7 @@ class RateRNN(Simulator):
         batch = len(raw)
         types = self.sequence_matrix(trial_types, batch).to(self.device)
         trials, n = types.shape[1], self.settings.num_units
-        wrong = [k for k in record if not 0 <= k < trials]
+        wrong = [k for k in record if not hasattr(k, "__index__") or not 0 <= k < trials]
         if wrong:
             raise ValueError(f"record must name trials from 0 to {trials - 1}, got {wrong[0]}.")
         tensors = self.task.tensors(self.settings.dt)
@@ -205,7 +206,8 @@ class RateRNN(Simulator):
         seed = global_seed() if seed is None else seed
         key = list(seed) if isinstance(seed, Sequence) else [seed]
         given = {name: value for name, value in passed.items() if value is not None}
-        learnable = torch.is_grad_enabled() and any(v.requires_grad for v in (raw, *given.values()))
+        known = (raw, *given.values(), self.settings.readout, *vars(self.family).values(), *vars(self.task).values())
+        learnable = torch.is_grad_enabled() and any(_requires_grad(v) for v in known)
         backend = choose(self.backend, self.device, self.dtype, learnable)
         stage = Stage.build(self.settings, self.task, self.device, self.dtype)
         size = block_rows(steps, n, self.device)
@@ -252,6 +254,12 @@ class RateRNN(Simulator):
         if same and other.dtype == self.dtype:  # natural units do not depend on what changed
             other._raw_per_unit = self._raw_per_unit
         return other
+
+
+def _requires_grad(part: Any) -> bool:
+    if isinstance(part, torch.nn.Module):
+        return any(p.requires_grad for p in part.parameters())
+    return isinstance(part, Tensor) and part.requires_grad
 
 
 def _usable(device: torch.device | str) -> torch.device:

@@ -218,3 +218,50 @@ def test_no_trial_makes_the_host_of_a_gpu_wait(family, monkeypatch):
             simulator.run(0.1 * rules(family), seed=0)
         counts.append(syncs.count)
     assert counts[0] == counts[1]
+
+
+class Wrong(DelayedDiscrimination):
+    def draw_inputs(self, tensors, types, generator):
+        return tensors.inputs[types][:, :10]
+
+
+def test_a_task_that_draws_inputs_of_a_wrong_shape_is_refused():
+    with pytest.raises(ValueError, match=r"Wrong.draw_inputs must return .* \(64, 50, 2\), got \(64, 10, 2\)"):
+        RateRNN(PolynomialRule(), Wrong(), num_units=16, num_trials=4).run(torch.zeros(4, 9))
+
+
+def test_parts_that_can_be_learned_take_the_reference():
+    readout = torch.randn(16, requires_grad=True)
+    simulator = RateRNN(PolynomialRule(), TASK, num_units=16, num_trials=4, readout=readout)
+    simulator.run(torch.zeros(4, 9), seed=0).error.sum().backward()
+    assert readout.grad.abs().max() > 0
+
+
+def test_torchs_default_type_does_not_matter():
+    simulator = RateRNN(PolynomialRule(), TASK, num_units=16, num_trials=6, warm_up=2, backend="numba")
+    before = simulator.run(0.1 * torch.ones(4, 9), seed=0).error
+    torch.set_default_dtype(torch.float64)
+    try:
+        after = simulator.run(0.1 * torch.ones(4, 9, dtype=torch.float32), seed=0).error
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(before, after)
+
+
+def test_blas_gets_its_threads_back_when_the_last_of_overlapping_runs_ends():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    from sbirules.simulators._fused_cpu import NumbaBackend
+
+    def threads():
+        return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+    first, second = NumbaBackend().working(), NumbaBackend().working()
+    with threadpool_limits(2, user_api="blas"):
+        first.__enter__()
+        second.__enter__()
+        assert set(threads()) == {1}
+        first.__exit__(None, None, None)
+        assert set(threads()) == {1}
+        second.__exit__(None, None, None)
+        assert set(threads()) == {2}

@@ -211,3 +211,53 @@ def test_a_data_set_visits_every_row_once_and_anew_in_each_pass(tmp_path, worker
         assert not torch.equal(*passes)
     plain = torch.cat([theta for theta, _ in store.dataset(shuffle=False)])
     assert torch.equal(plain, store.theta)
+
+
+def test_loader_workers_without_shards_and_passes_with_workers(tmp_path):
+    store = quiet(tmp_path / "s", 40, shard_size=20)
+    data = store.dataset("theta", batch_size=8)
+    orders = [torch.cat([t for (t,) in DataLoader(data, batch_size=None, num_workers=3)]) for _ in range(2)]
+    assert all(len(order) == 40 for order in orders)
+    assert not torch.equal(*orders)
+    quiet(tmp_path / "late", 40, shard_size=20, shards=(1, 2))
+    with pytest.raises(ValueError, match="no complete shard"):
+        next(iter(SimulationStore(tmp_path / "late").dataset()))
+
+
+def begin(folder, seed):
+    try:
+        quiet(folder, 16, seed=seed)
+    except ValueError as error:
+        return "another configuration" in str(error)
+    return False
+
+
+def test_of_runs_that_start_together_with_different_seeds_one_wins(tmp_path):
+    for k in range(5):
+        jobs = (joblib.delayed(begin)(tmp_path / str(k), seed) for seed in range(3))
+        refused = joblib.Parallel(n_jobs=3)(jobs)
+        assert sum(refused) == 2
+        assert not SimulationStore(tmp_path / str(k)).damaged(range(2))
+
+
+class Short(Cheap):
+    def run(self, theta, **options):
+        return super().run(theta, **options).rows(torch.arange(len(theta) - 1))
+
+
+def test_a_simulator_that_loses_rows_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="8 rules were given, but x has 7 rows"):
+        simulate(Short(), PRIOR, 16, store=tmp_path / "s", shard_size=8, num_workers=1, progress=False)
+    assert not digests(tmp_path / "s")
+
+
+def test_merging_mends_what_is_damaged_and_counts_seconds_once(tmp_path):
+    for first, stop in ((0, 4), (4, 8)):
+        quiet(tmp_path / f"{first}", 64, shards=(first, stop))
+    for _ in range(2):
+        joined = merge([tmp_path / "0", tmp_path / "4"], tmp_path / "all")
+        shard = joined.shard_path(2)
+        shard.write_bytes(shard.read_bytes()[:-5])
+    assert merge([tmp_path / "4", tmp_path / "0"], tmp_path / "all").x.shape == (64, 1)
+    parts = [SimulationStore(tmp_path / name).seconds for name in ("0", "4")]
+    assert joined.seconds == pytest.approx(sum(parts))

@@ -105,7 +105,7 @@ def test_a_damaged_shard_is_reported_never_read_and_simulated_anew(tmp_path, har
     run(tmp_path / "s", 32)
     before = digests(tmp_path / "s")
     harm(tmp_path / "s" / "shard-000002.safetensors")
-    with pytest.raises(ValueError, match=f"{words}.*Call simulate again"):
+    with pytest.raises(ValueError, match=f"{words}.*Call simulate"):
         SimulationStore(tmp_path / "s").read("x")
     with pytest.warns(UserWarning, match=f"{words}.*simulated anew"):
         run(tmp_path / "s", 32)
@@ -155,6 +155,9 @@ def test_a_store_of_ones_own_arrays(tmp_path):
         (dict(names=["a", "b"]), "names must be 3 different names"),
         (dict(summary_names=["s", "s"]), "summary_names must be 2 different names"),
         (dict(status=[0, 0, 0, 0, 9]), "status must be a Status per row"),
+        (dict(status=[256, 0, 0, 0, 0]), "status must be a Status per row"),
+        (dict(x=torch.full((5, 2), math.nan), status=[0] * 5), "must not be OK where x is not finite"),
+        (dict(names="abc"), "names must be 3 different names"),
     ],
 )
 def test_arrays_that_are_no_simulations_are_refused(change, words):
