@@ -144,7 +144,7 @@ def _spread(n: int, steps: int, walkers: int) -> tuple[np.ndarray, np.ndarray]:
     """
     per_walker = -(-n // walkers)
     moments = ((np.arange(per_walker) + 1) * steps) // per_walker - 1 if per_walker <= steps else np.arange(steps)
-    places = np.linspace(0, len(moments) * walkers - 1, n).round().astype(int)
+    places = np.arange(n) % (len(moments) * walkers)
     return moments[places // walkers], places % walkers
 
 
