@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,11 +125,12 @@ def train_flow(
 
     trainer = Resident(prior=None, density_estimator=builder, tracker=_Silent(), show_progress_bars=False)
     trainer.append_simulations(theta, x, exclude_invalid_x=False)
-    flow = trainer.train(
-        training_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        validation_fraction=settings.validation_fraction,
-        stop_after_epochs=settings.patience,
-        max_num_epochs=settings.max_epochs,
-    )
+    with redirect_stdout(io.StringIO()):  # sbi prints a line for every flow
+        flow = trainer.train(
+            training_batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            validation_fraction=settings.validation_fraction,
+            stop_after_epochs=settings.patience,
+            max_num_epochs=settings.max_epochs,
+        )
     return flow, [float(v) for v in trainer.summary["validation_loss"]], trainer.val_indices
