@@ -170,7 +170,7 @@ def log_uniform(low: float, high: float) -> LogUniform:
     return LogUniform(low, high)
 
 
-def _build(family: RuleFamily, default: Distribution | None, special: Mapping[str, Component]) -> IndependentPrior:
+def build(family: RuleFamily, default: Component | None, special: Mapping[str, Component]) -> IndependentPrior:
     for name in special:
         _check.known("prior of", name, family.names)
     components: dict[str, Distribution] = {}
@@ -214,11 +214,11 @@ def uniform(family: RuleFamily, low: float = -1.0, high: float = 1.0, **special:
         >>> prior = uniform(PolynomialRule(degree=2, infer=["tau_e"]), -1, 1, tau_e=log_uniform(50, 5000))
     """
     low, high = _ordered("uniform", low, high)
-    return _build(family, Uniform(low, high, validate_args=False), special)
+    return build(family, Uniform(low, high, validate_args=False), special)
 
 
 def normal(family: RuleFamily, mean: float = 0.0, sd: float = 1.0, **special: Component) -> IndependentPrior:
     """Independent normals, in natural units; `special` as for `uniform`."""
     _check.finite("normal: mean", mean)
     _check.above("normal: sd", sd, 0.0)
-    return _build(family, Normal(float(mean), float(sd), validate_args=False), special)
+    return build(family, Normal(float(mean), float(sd), validate_args=False), special)

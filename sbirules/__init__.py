@@ -12,6 +12,7 @@ from sbirules.amortised import NPESettings
 from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
+from sbirules.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.fit import fit
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.merge import merge
@@ -20,9 +21,9 @@ from sbirules.posterior import Posterior
 from sbirules.refine import refine
 from sbirules.report import report
 from sbirules.rules import Coefficient, RuleFamily
-from sbirules.sampling import SamplerSettings
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
+from sbirules.smc import SamplerSettings
 from sbirules.store import SimulationStore
 from sbirules.study import Study
 from sbirules.summaries import Summary, summary
@@ -38,12 +39,14 @@ __all__ = [
     "Constraints",
     "CurveBand",
     "EnsembleSettings",
+    "FilterRound",
     "LikelihoodSettings",
     "NPESettings",
     "PolynomialRule",
     "Posterior",
     "Recording",
     "RuleFamily",
+    "RuleFilter",
     "SamplerSettings",
     "SimulationStore",
     "Simulator",
@@ -56,6 +59,7 @@ __all__ = [
     "Trials",
     "TrialsCheck",
     "check",
+    "filter_rules",
     "fit",
     "merge",
     "reference",

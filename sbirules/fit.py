@@ -20,7 +20,7 @@ from sbirules.fit_observation import observation_potential
 from sbirules.fit_trials import trials_potential
 from sbirules.posterior import Posterior
 from sbirules.potentials import SuccessPotential
-from sbirules.sampling import SamplerSettings
+from sbirules.smc import SamplerSettings
 from sbirules.store import SimulationStore
 from sbirules.summaries import SummaryLike
 from sbirules.trajectory import Trajectory
@@ -29,7 +29,7 @@ from sbirules.trials import Trials
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["fit"]
+__all__ = ["fit", "nearest"]
 
 FEW = 25  # networks that satisfy the constraints below which a fit comes with a warning
 
@@ -73,7 +73,7 @@ def fit(
             (default), or `"npe"` for neural posterior estimation, whose density is normalised and which draws
             without MCMC, but needs more simulations.
         settings: Of the estimator: `EnsembleSettings`, `LikelihoodSettings` or `NPESettings`.
-        sampler: Settings of MCMC.
+        sampler: Settings of the sampler.
         seed: Makes the fit repeatable.
         progress: Whether to show progress bars.
 
@@ -103,7 +103,8 @@ def fit(
         table = Trials.read(trials, tuple(first.manifest["type_names"]), first.manifest["criterion"])
         runs = Trajectory.cat([s.trajectory for s in stores])
         potential, facts = trials_potential(
-            theta, runs, standardiser, table, summaries=summaries, estimator=estimator or "ratio", settings=settings,
+            theta, runs, standardiser, table, criterion=first.manifest["criterion"], summaries=summaries,
+            estimator=estimator or "ratio", settings=settings,
             classifier=classifier, seed=seed, progress=progress,
         )  # fmt: skip
     else:
@@ -161,7 +162,7 @@ def _success(
     happened = constraints.satisfied(x, names)
     if not happened.any():
         raise ValueError(
-            f"none of {len(x)} simulated networks satisfies all constraints ({_nearest(x, names, constraints)}); "
+            f"none of {len(x)} simulated networks satisfies all constraints ({nearest(x, names, constraints)}); "
             f"loosen the constraints, change the prior or simulate more."
         )
     event = fit_event_probability(theta, happened, standardiser, settings=settings, seed=seed)
@@ -186,7 +187,7 @@ def _success(
     return SuccessPotential(event, all_of_networks, reliability).eval(), facts
 
 
-def _nearest(x: Tensor, names: Sequence[str], constraints: Constraints) -> str:
+def nearest(x: Tensor, names: Sequence[str], constraints: Constraints) -> str:
     """How often each constraint holds alone: tells which one is the obstacle."""
     alone = {
         name: int(Constraints({name: pair}).satisfied(x, names).sum()) for name, pair in constraints.intervals.items()

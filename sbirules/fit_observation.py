@@ -18,7 +18,7 @@ from sbirules.fit_trials import spread_atoms
 from sbirules.likelihood import LikelihoodSettings, fit_likelihood
 from sbirules.potentials import TrialsPotential
 
-__all__ = ["ESTIMATORS", "observation_potential", "observed"]
+__all__ = ["ESTIMATORS", "observation_potential", "observed", "observed_again"]
 
 ESTIMATORS = {"likelihood": LikelihoodSettings, "npe": NPESettings}
 ATOMS = 0.02  # share of all rows that may have one value before a summary counts as having atoms
@@ -113,3 +113,14 @@ def observation_potential(
     )
     facts["flow_share"] = model.history["flow_share"]
     return TrialsPotential(model, row[None], torch.zeros(1, dtype=torch.long)).eval(), facts
+
+
+def observed_again(
+    net: TrialsPotential | AmortisedPosterior, facts: Mapping[str, Any], x_o: Any
+) -> tuple[TrialsPotential | AmortisedPosterior, dict[str, Any]]:
+    """A trained estimator given another observation of the same summaries."""
+    row, columns = observed(x_o, facts["summaries"])
+    if len(columns) < len(facts["summaries"]):
+        raise ValueError(f"x_o must hold all of {_check.listed(facts['summaries'])}.")
+    again = net.given(row) if isinstance(net, AmortisedPosterior) else net.given(row[None])
+    return again, {**facts, "x_o": row.tolist()}

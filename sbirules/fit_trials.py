@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from sbirules.summaries import (
     Summary,
     SummaryLike,
     learning_curve,
+    rebuild,
     resolve,
     summarise,
     summary_names,
@@ -29,7 +30,7 @@ from sbirules.summaries import (
 from sbirules.trajectory import Status, Trajectory
 from sbirules.trials import Trials
 
-__all__ = ["ESTIMATORS", "default_summaries", "spread_atoms", "trials_potential"]
+__all__ = ["ESTIMATORS", "default_summaries", "learners_again", "spread_atoms", "trials_potential"]
 
 ESTIMATORS = ("ratio", "likelihood")
 
@@ -48,6 +49,7 @@ def trials_potential(
     standardiser: Standardiser,
     table: Trials,
     *,
+    criterion: float = 0.5,
     summaries: Sequence[SummaryLike] | None = None,
     estimator: str = "ratio",
     settings: EnsembleSettings | LikelihoodSettings | None = None,
@@ -62,6 +64,7 @@ def trials_potential(
         runs: Their learning runs.
         standardiser: Of theta.
         table: The learners.
+        criterion: Error below which a trial is correct, for tables that lack it.
         summaries: What of a learner enters its likelihood; None for the default.
         estimator: `"ratio"` or `"likelihood"`.
         settings: Of the estimator.
@@ -80,13 +83,7 @@ def trials_potential(
         )
     chosen = default_summaries(table) if summaries is None else tuple(resolve(s) for s in summaries)
     columns = summary_names(chosen, table.trajectory.type_names)
-    x_o = summarise(table.trajectory, chosen).float()
-    if torch.isnan(x_o).any():
-        row, column = (int(i) for i in torch.isnan(x_o).nonzero()[0])
-        raise ValueError(
-            f"{columns[column]} is undefined for learner {table.learners[row]} with "
-            f"{int(table.num_trials[row])} trials; use fewer bins (summaries=...) or leave that learner out."
-        )
+    x_o = _summaries_of(table, chosen)
     rows, runs, length = _cut_like_learners(runs, table, seed)
     theta = theta[rows]
     x = summarise(runs, chosen)
@@ -109,10 +106,39 @@ def trials_potential(
         "trials": int(table.num_trials.sum()),
         "estimator": estimator,
         "summaries": list(columns),
+        "summary_settings": [s.config() for s in chosen],
+        "trial_types": list(runs.type_names),
+        "criterion": criterion,
         "simulations": len(rows),
         "valid": int(ok.sum()),
     }
     return TrialsPotential(model, x_o, table.num_trials).eval(), facts
+
+
+def _summaries_of(table: Trials, chosen: Sequence[Summary]) -> Tensor:
+    """Summaries of the learners, `(L, S)`, all of them defined."""
+    x_o = summarise(table.trajectory, chosen).float()
+    if torch.isnan(x_o).any():
+        row, column = (int(i) for i in torch.isnan(x_o).nonzero()[0])
+        raise ValueError(
+            f"{summary_names(chosen, table.trajectory.type_names)[column]} is undefined for learner "
+            f"{table.learners[row]} with {int(table.num_trials[row])} trials; use fewer bins (summaries=...) or leave "
+            f"that learner out."
+        )
+    return x_o
+
+
+def learners_again(
+    net: TrialsPotential, facts: Mapping[str, Any], trials: Any
+) -> tuple[TrialsPotential, dict[str, Any]]:
+    """A trained likelihood given other learners."""
+    table = Trials.read(trials, facts["trial_types"], facts["criterion"])
+    chosen = [rebuild(config) for config in facts["summary_settings"]]
+    if facts["estimator"] == "likelihood" and any(s.atoms for s in chosen):
+        raise ValueError('given() cannot spread the atoms of these summaries as the fit did; use estimator="ratio".')
+    x = _summaries_of(table, chosen)
+    more = {"learners": len(table), "trials": int(table.num_trials.sum())}
+    return net.given(x, table.num_trials), {**facts, **more}
 
 
 def _spans(summaries: Sequence[Summary], type_names: Sequence[str]) -> list[slice]:

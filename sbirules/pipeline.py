@@ -18,8 +18,8 @@ from sbirules.posterior import Posterior
 from sbirules.refine import refine
 from sbirules.report import make_figures, report
 from sbirules.results import summary
-from sbirules.sampling import SamplerSettings
 from sbirules.simulate import simulate
+from sbirules.smc import SamplerSettings
 from sbirules.store import SimulationStore
 from sbirules.study import Study
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
 from sbirules import _check
 from sbirules.amortised import AmortisedPosterior
-from sbirules.files import digest, read_json, write_atomically, write_json
-from sbirules.potentials import KINDS, TrialsPotential
-from sbirules.sampling import Chains, SamplerSettings, draw_chains
+from sbirules.potentials import TrialsPotential
+from sbirules.sampling import Chains, draw_chains
+from sbirules.smc import SamplerSettings
 from sbirules.streams import seeded
 
 if TYPE_CHECKING:
     import arviz
+    import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["Posterior"]
+    from sbirules.rules import RuleFamily
+    from sbirules.structure import CollinearPair, TopRule
 
-SCHEMA = 1
+__all__ = ["Posterior"]
 
 
 class Posterior:
@@ -60,6 +60,8 @@ class Posterior:
         self.settings = settings or SamplerSettings()
         self.chains: Chains | None = None
         self.raw_per_unit: Tensor | None = None
+        self.hold: dict[int, float] = {}  # fixed columns of theta
+        self.region: dict[int, tuple[float, float]] = {}  # intervals that columns are kept to
 
     @staticmethod
     def wrap(posterior: Any, prior: Distribution, names: Sequence[str], x: Tensor | None = None) -> Posterior:
@@ -89,50 +91,158 @@ class Posterior:
         return flat.reshape(*sample_shape, len(self.names))
 
     def _draw(self, n: int, seed: int, progress: bool) -> Chains:
-        if isinstance(self.potential_net, AmortisedPosterior):  # independent draws, without MCMC
-            with seeded(seed):
-                return Chains(self.potential_net.sample(n)[None], math.nan, math.nan)
-        return draw_chains(self.potential, self.prior, n, self.settings, seed=seed, progress=progress)
+        if isinstance(self.potential_net, AmortisedPosterior) and not (self.hold or self.region):
+            with seeded(seed):  # independent draws
+                return Chains(self.potential_net.sample(n)[None])
+        return draw_chains(
+            self.log_likelihood, self.prior, n, self.settings, seed=seed, hold=self.hold, progress=progress
+        )
 
     def sample_tempered(self, num_samples: int, power: float, *, seed: int = 0, progress: bool = False) -> Tensor:
         """Draws `(num_samples, D)` from prior x likelihood^power: wider than the posterior for a power below 1."""
 
-        def potential(theta: Tensor) -> Tensor:
-            prior = self.prior.log_prob(theta)
-            return prior + power * (self.potential(theta) - prior)
+        def flat(theta: Tensor) -> Tensor:
+            return power * self.log_likelihood(theta)
 
-        chains = draw_chains(potential, self.prior, num_samples, self.settings, seed=seed, progress=progress)
+        chains = draw_chains(flat, self.prior, num_samples, self.settings, seed=seed, hold=self.hold, progress=progress)
         return chains.draws.reshape(-1, len(self.names))[:num_samples]
+
+    def sample_batched(
+        self, sample_shape: Sequence[int] | Size, observations: Sequence[Any], *, seed: int = 0, progress: bool = False
+    ) -> Tensor:
+        """Draws `(*sample_shape, B, D)` given each of B observations, all in one batch; nothing is trained again.
+
+        Arguments:
+            sample_shape: Draws for each.
+            observations: What `given` takes: tables of learners, or summaries of one network.
+            seed: Makes the draws repeatable.
+            progress: Whether to show a progress bar.
+
+        An observation that cannot be used comes back as NaN, with a warning that says why; the others go on.
+        """
+        from sbirules.batched import sample_batched
+
+        return sample_batched(self, sample_shape, observations, seed=seed, progress=progress)
 
     def potential(self, theta: Any) -> Tensor:
         """Unnormalised log-density `(n,)` of theta `(n, D)`: log prior + log-likelihood; -inf outside the prior."""
         theta = _check.theta_matrix(theta, self.names).float()
         value = self.prior.log_prob(theta).float()
+        for column, (low, high) in self._limits().items():
+            inside = (theta[:, column] >= low) & (theta[:, column] <= high)
+            value = torch.where(inside, value, -math.inf)
         if isinstance(self.potential_net, AmortisedPosterior):
             return torch.where(torch.isfinite(value), self.potential_net(theta), -math.inf)
         if self.potential_net is not None:
             value = torch.where(torch.isfinite(value), value + self.potential_net(theta), value)
         return value
 
-    def given(self, x_o: Any) -> Posterior:
+    def log_likelihood(self, theta: Any) -> Tensor:
+        """Log-likelihood `(n,)` of theta `(n, D)` up to a constant: what multiplies the prior; -inf outside it."""
+        prior = self.prior.log_prob(_check.theta_matrix(theta, self.names).float())
+        return torch.where(torch.isfinite(prior), self.potential(theta) - prior, -math.inf)
+
+    def _limits(self) -> dict[int, tuple[float, float]]:
+        held = {k: (v - 1e-5 * max(1.0, abs(v)), v + 1e-5 * max(1.0, abs(v))) for k, v in self.hold.items()}
+        return self.region | held
+
+    # Parts of the posterior -----------------------------------------------------------------------
+
+    def conditioned(self, **fixed: float) -> Posterior:
+        """The posterior of the other coefficients with some of them fixed, e.g. `conditioned(theta_11=0.0)`.
+
+        Its draws have all columns, the fixed ones constant. The prior must have independent coefficients.
+
+        Raises:
+            ValueError: If a name is unknown, nothing is left free, or a value lies outside the prior.
+        """
+        from sbirules.regions import held
+
+        return self._part(self.region, self.hold | held(self, fixed))
+
+    def truncated(self, **intervals: tuple[float, float]) -> Posterior:
+        """The posterior within a region, e.g. `truncated(theta_33=(-1.0, -0.2))`.
+
+        Raises:
+            ValueError: If a name is unknown or an interval is not two numbers in order.
+        """
+        from sbirules.regions import limited
+
+        return self._part(limited(self, intervals), self.hold)
+
+    def _part(self, region: dict[int, tuple[float, float]], hold: dict[int, float]) -> Posterior:
+        out = copy.copy(self)
+        out.region, out.hold, out.chains = region, hold, None
+        return out
+
+    def map(self, *, num_starts: int = 8, seed: int = 0) -> Tensor:
+        """The rule of highest posterior density `(D,)` (in natural units), by L-BFGS from several of the best draws."""
+        from sbirules.regions import maximum
+
+        return maximum(self, num_starts, seed)
+
+    def marginals(self, seed: int = 0) -> pd.DataFrame:
+        """Mean, s.d. and quantiles of each coefficient, beside the prior's s.d. and the contraction.
+
+        Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was.
+        """
+        from sbirules.regions import marginals
+
+        return marginals(self, seed)
+
+    # Structure: under a prior in which terms may be absent -------------------------------------------
+
+    def inclusion_probabilities(self, seed: int = 0) -> dict[str, float]:
+        """Probability that each term is present, by coefficient name.
+
+        Raises:
+            ValueError: If the prior is not spike-and-slab.
+        """
+        from sbirules.structure import inclusion_probabilities
+
+        return inclusion_probabilities(self, seed)
+
+    def top_rules(self, num_rules: int = 5, family: RuleFamily | None = None, seed: int = 0) -> list[TopRule]:
+        """The most probable sets of terms, with their coefficients.
+
+        Arguments:
+            num_rules: How many.
+            family: To print them as the family's equations, in natural units.
+            seed: Of the draws, if there are none yet.
+        """
+        from sbirules.structure import top_rules
+
+        return top_rules(self, num_rules, family, seed)
+
+    def collinear_terms(self, seed: int = 0) -> list[CollinearPair]:
+        """Pairs of terms that stand in for each other: one or the other is present, and the data cannot tell which."""
+        from sbirules.structure import collinear_terms
+
+        return collinear_terms(self, seed)
+
+    def given(self, observation: Any) -> Posterior:
         """The posterior given another observation of the same summaries; nothing is trained again.
 
         Arguments:
-            x_o: A row of the summaries named in `posterior.facts["summaries"]`, or a table of them by name.
+            observation: After `fit(..., x_o=...)`, a row of the summaries named in `posterior.facts["summaries"]`, or
+                a table of them by name. After `fit(..., trials=...)`, another table of learners; the simulations
+                should have had trials like theirs.
 
         Raises:
-            ValueError: If this posterior was not fitted to one observation.
+            ValueError: If this posterior was fitted to constraints, or the observation does not suit it.
         """
-        from sbirules.fit_observation import observed
+        from sbirules.fit_observation import observed_again
+        from sbirules.fit_trials import learners_again
 
-        net = self.potential_net
-        if self.facts.get("kind") != "observation" or not isinstance(net, (AmortisedPosterior, TrialsPotential)):
-            raise ValueError("given(x_o) needs a posterior made by fit(store, prior, x_o=...).")
-        row, columns = observed(x_o, self.facts["summaries"])
-        if len(columns) < len(self.facts["summaries"]):
-            raise ValueError(f"x_o must hold all of {_check.listed(self.facts['summaries'])}.")
-        out = Posterior(self.prior, self.names, net.given(row), {**self.facts, "x_o": row.tolist()}, self.settings)
-        out.raw_per_unit = self.raw_per_unit
+        if not isinstance(self.potential_net, (AmortisedPosterior, TrialsPotential)):
+            raise ValueError("given() needs a posterior made by fit(store, prior, x_o=...) or fit(..., trials=...).")
+        net: Any
+        if self.facts["kind"] == "trials" and isinstance(self.potential_net, TrialsPotential):
+            net, facts = learners_again(self.potential_net, self.facts, observation)
+        else:
+            net, facts = observed_again(self.potential_net, self.facts, observation)
+        out = Posterior(self.prior, self.names, net, facts, self.settings)
+        out.raw_per_unit, out.region, out.hold = self.raw_per_unit, self.region, self.hold
         return out
 
     def log_prob(self, theta: Any) -> Tensor:
@@ -142,18 +252,15 @@ class Posterior:
         """
         return self.potential(theta)
 
-    def log_evidence(self, num_samples: int = 100_000, seed: int = 0) -> tuple[float, float]:
-        """Log of the normalising constant and its Monte Carlo error, from draws of the prior.
+    def log_evidence(self, seed: int = 0) -> tuple[float, float]:
+        """Log of the normalising constant (the mean likelihood under the prior), and its standard error.
 
-        The error is infinite where too few draws carry the weight (effective sample size below 50).
+        By sequential Monte Carlo; the error is that between its independent runs. Likelihoods are known up to a
+        constant for `estimator="ratio"`, and so is this.
         """
-        with seeded(seed), torch.no_grad():
-            theta = self.prior.sample(Size((num_samples,))).float()
-            value = torch.cat([self.potential(t) - self.prior.log_prob(t) for t in theta.split(5000)]).double()
-        weight = torch.softmax(value, dim=0)
-        ess = 1.0 / float((weight**2).sum())
-        estimate = float(torch.logsumexp(value, dim=0)) - math.log(num_samples)
-        return estimate, math.sqrt(max(0.0, 1.0 / ess - 1.0 / num_samples)) if ess >= 50 else math.inf
+        if self.chains is None or math.isnan(self.chains.log_evidence[0]):
+            self.chains = draw_chains(self.log_likelihood, self.prior, 1000, self.settings, seed=seed, hold=self.hold)
+        return self.chains.log_evidence
 
     # For other tools ------------------------------------------------------------------------------
 
@@ -187,39 +294,9 @@ class Posterior:
 
     def save(self, folder: str | Path) -> None:
         """Writes `posterior.json` and `posterior.safetensors`: no pickle, so a file cannot run code."""
-        net: Any = self.potential_net
-        if net is None:
-            raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-        if self.chains is not None:
-            tensors["draws"] = self.chains.draws.contiguous()
-        if self.raw_per_unit is not None:
-            tensors["raw_per_unit"] = self.raw_per_unit.contiguous()
-        # a tensor that shares memory with another would be refused
-        tensors = {k: v.clone() for k, v in tensors.items()}
-        prior: Any = self.prior
-        try:  # only a prior that its config brings back is worth writing down
-            known = type(prior).from_config(prior.config()) is not None
-        except (AttributeError, ValueError):
-            known = False
-        kind = f"{type(prior).__module__}:{type(prior).__qualname__}"
-        content = {
-            "schema": SCHEMA,
-            "kind": net.kind,
-            "names": self.names,
-            "facts": self.facts,
-            "prior": {"class": kind, "config": prior.config()} if known else None,
-            "potential": net.config(),
-            "sampler": vars(self.settings),
-            "chains": None if self.chains is None else {"r_hat": self.chains.r_hat, "ess": self.chains.ess},
-            "versions": {"torch": torch.__version__},
-        }  # fmt: skip
-        # the tensors name their JSON file, so that a crash between the two cannot pair them wrongly
-        of = {"content": digest(content)}
-        write_atomically(folder / "posterior.safetensors", lambda p: safetensors.torch.save_file(tensors, str(p), of))
-        write_json(folder / "posterior.json", content)
+        from sbirules.posterior_files import save
+
+        save(self, Path(folder))
 
     @staticmethod
     def load(folder: str | Path, prior: Distribution | None = None) -> Posterior:
@@ -232,38 +309,9 @@ class Posterior:
         Raises:
             ValueError: If the files are missing, foreign or do not fit together.
         """
-        folder = Path(folder)
-        for name in ("posterior.json", "posterior.safetensors"):
-            if not (folder / name).is_file():
-                raise ValueError(f"{folder} holds no posterior: {name} is missing.")
-        content = read_json(folder / "posterior.json")
-        if content.get("schema") != SCHEMA or content.get("kind") not in KINDS:
-            raise ValueError(f"{folder / 'posterior.json'} was not written by this version of sbirules.")
-        if prior is None:
-            prior = _prior_of(content["prior"], folder)
-        try:
-            with safetensors.safe_open(str(folder / "posterior.safetensors"), framework="pt") as handle:
-                if (handle.metadata() or {}).get("content") != digest(content):
-                    raise ValueError("it was saved with another posterior.json.")
-                tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - no container
-            net = KINDS[content["kind"]].from_config(content["potential"])
-            net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-        except Exception as error:
-            raise ValueError(f"{folder / 'posterior.safetensors'} does not hold this posterior: {error}") from error
-        out = Posterior(prior, content["names"], net.eval(), content["facts"], SamplerSettings(**content["sampler"]))
-        out.raw_per_unit = tensors.get("raw_per_unit")
-        if content["chains"] is not None:
-            chains = {k: float("nan") if v is None else float(v) for k, v in content["chains"].items()}
-            out.chains = Chains(tensors["draws"], **chains)
-        return out
+        from sbirules.posterior_files import load
 
-
-def _prior_of(content: Any, folder: Path) -> Distribution:
-    """A prior of the catalogue, found by name so that the core need not import it."""
-    if not content or content["class"] != "sbirules.priors.independent:IndependentPrior":
-        raise ValueError(f"the prior of {folder} is not one of sbirules.priors; pass it as load(folder, prior=...).")
-    kind = importlib.import_module("sbirules.priors").IndependentPrior
-    return kind.from_config(content["config"])
+        return load(Path(folder), prior)
 
 
 class _Wrapped(Posterior):
@@ -275,11 +323,15 @@ class _Wrapped(Posterior):
         self.inner, self.x = posterior, x
 
     def _draw(self, n: int, seed: int, progress: bool) -> Chains:
+        if self.hold or self.region:
+            return super()._draw(n, seed, progress)
         with seeded(seed):
             draws = self.inner.sample((n,), x=self.x, show_progress_bars=progress)
         if draws.shape[-1] != len(self.names):
             raise ValueError(f"the posterior has {draws.shape[-1]} columns, but {len(self.names)} names were given.")
-        return Chains(draws.reshape(1, n, -1), math.nan, math.nan)
+        return Chains(draws.reshape(1, n, -1))
 
     def potential(self, theta: Any) -> Tensor:
-        return self.inner.log_prob(_check.theta_matrix(theta, self.names).float(), x=self.x)
+        theta = _check.theta_matrix(theta, self.names).float()
+        within = super().potential(theta)  # prior and region
+        return torch.where(torch.isfinite(within), self.inner.log_prob(theta, x=self.x), -math.inf)

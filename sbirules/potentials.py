@@ -75,9 +75,10 @@ class TrialsPotential(nn.Module):
     def forward(self, theta: Tensor) -> Tensor:
         return self.likelihood.log_prob(theta, self.x, self.length)
 
-    def given(self, x: Tensor) -> TrialsPotential:
-        """The same for one other network's summaries `(S,)`."""
-        return TrialsPotential(self.likelihood, x[None], self.length[:1]).eval()
+    def given(self, x: Tensor, length: Tensor | None = None) -> TrialsPotential:
+        """The same for other learners' summaries `(L, S)` and numbers of trials `(L,)`."""
+        length = self.length[:1].expand(len(x)).clone() if length is None else length
+        return TrialsPotential(self.likelihood, x, length).eval()
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it, beside its tensors."""

@@ -61,10 +61,25 @@ class LearnerRatio(nn.Module):
             x: Summaries of the learners, `(L, S)`.
             length: Their numbers of trials, `(L,)`.
         """
-        total = self.f(self.x(_joined(x, length))).sum(dim=1, keepdim=True)  # (M, 1, K)
-        g = self.g(with_squares(self.theta(theta)))
-        each = (g[:, :, 1:] * total).sum(dim=2) / math.sqrt(STATISTICS) + len(x) * g[:, :, 0]
-        return each.mean(dim=0) + len(x) * self.valid.log_prob(theta)
+        totals = self.statistics(x, length)[:, None]
+        return self.log_prob_many(theta[None], totals, torch.tensor([len(x)]))[0]
+
+    def statistics(self, x: Tensor, length: Tensor) -> Tensor:
+        """What the likelihood needs of learners `(L, S)`: the sum over them of f, `(M, K)`."""
+        return self.f(self.x(_joined(x, length))).sum(dim=1)
+
+    def log_prob_many(self, theta: Tensor, totals: Tensor, counts: Tensor) -> Tensor:
+        """The same for many groups of learners at once, `(B, n)`.
+
+        Arguments:
+            theta: Rules for each group, `(B, n, D)`.
+            totals: `statistics` of each group, `(M, B, K)`.
+            counts: Learners in each group, `(B,)`.
+        """
+        rules = theta.flatten(0, 1)
+        g = self.g(with_squares(self.theta(rules))).unflatten(1, theta.shape[:2])  # (M, B, n, K + 1)
+        each = (g[..., 1:] @ totals[..., None])[..., 0] / math.sqrt(STATISTICS) + counts[:, None] * g[..., 0]
+        return each.mean(dim=0) + counts[:, None] * self.valid.log_prob(rules).reshape(theta.shape[:2])
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it, beside its tensors."""

@@ -1,198 +1,122 @@
-"""MCMC over the support of a prior, by emcee's ensembles of walkers.
-
-Walkers move along the differences between each other (ter Braak & Vrugt 2008; Foreman-Mackey et al. 2013),
-so strongly correlated coefficients, the rule here, do not slow them down, and a whole ensemble is one
-evaluation of the potential. Ensembles are independent: their R-hat tells whether they agree.
-"""
+"""Draws from one posterior: independent runs of sequential Monte Carlo that have to agree."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules import _check
-from sbirules.streams import seeded
+from sbirules.smc import FEWEST, Particles, SamplerSettings, run_smc
 
-__all__ = ["Chains", "SamplerSettings", "draw_chains"]
-
-Potential = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """Settings of the sampler.
-
-    Arguments:
-        num_ensembles: Independent ensembles.
-        num_walkers: Walkers of each; raised to four per coefficient if that is more.
-        num_steps: Steps of warm-up, and as many that draws are taken from.
-        r_hat: While the ensembles disagree by more than this, the run goes on, twice as long each time.
-        max_doublings: How often at most; then a warning says that they still disagree.
-        num_candidates: Draws of the prior among which the starting points are chosen.
-    """
-
-    num_ensembles: int = 4
-    num_walkers: int = 64
-    num_steps: int = 400
-    r_hat: float = 1.03
-    max_doublings: int = 3
-    num_candidates: int = 10_000
-
-    def __post_init__(self) -> None:
-        for name in ("num_ensembles", "num_walkers", "num_steps", "num_candidates"):
-            _check.whole(name, getattr(self, name), 1)
-        _check.whole("max_doublings", self.max_doublings, 0)
-        _check.above("r_hat", self.r_hat, 1.0)
+__all__ = ["Chains", "draw_chains", "tell"]
 
 
 @dataclass(frozen=True)
 class Chains:
-    """Draws by ensemble, `(ensembles, draws, D)`, and whether the ensembles agree.
+    """Draws by run, `(runs, draws, D)`, and whether the runs agree.
 
     Arguments:
         draws: The draws.
-        r_hat: Largest rank-normalised R-hat of any coefficient over ensembles (Vehtari et al. 2021).
-        ess: Smallest bulk effective sample size of all walkers.
+        r_hat: Largest rank-normalised R-hat of any coefficient over runs (Vehtari et al. 2021).
+        ess: Smallest effective sample size of any coefficient, at most the number of distinct draws.
+        log_evidence: Log of the mean likelihood under the prior, and its standard error over runs.
     """
 
     draws: Tensor
-    r_hat: float
-    ess: float
+    r_hat: float = math.nan
+    ess: float = math.nan
+    log_evidence: tuple[float, float] = (math.nan, math.nan)
 
 
 def draw_chains(
-    potential: Potential,
+    log_likelihood: Callable[[Tensor], Tensor],
     prior: Distribution,
     num_samples: int,
     settings: SamplerSettings,
     *,
     seed: int,
+    hold: Mapping[int, float] | None = None,
     progress: bool = False,
 ) -> Chains:
-    """Samples from the density proportional to exp(potential) on the prior's support.
+    """Samples from prior x likelihood.
 
     Arguments:
-        potential: Unnormalised log-density `(n,)` of theta `(n, D)`, prior included.
-        prior: Its support is sampled on sbi's unconstrained scale, so no draw can leave it.
-        num_samples: Draws over all ensembles; rounded up to the same number in each.
+        log_likelihood: `(n,)` of theta `(n, D)`; -inf where impossible.
+        prior: Its support is never left.
+        num_samples: Draws over all runs; rounded up to the same number in each.
         settings: Of the sampler.
         seed: Makes the draws repeatable.
+        hold: Columns of theta that are fixed, and at what.
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: If too few candidates have a density above zero to start from.
+        ValueError: If too few rules drawn from the prior have a likelihood above zero.
     """
-    import emcee
-    from sbi.utils import mcmc_transform
-    from tqdm.auto import tqdm
-
     s = settings
-    with seeded(seed), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        start = _starting_points(potential, prior, s)
-        dim = start.shape[-1]
-        transform = mcmc_transform(prior)
+    per_run = math.ceil(num_samples / s.num_runs)
+    s = replace(s, num_particles=max(s.num_particles, per_run))
 
-        def log_prob(u: np.ndarray) -> np.ndarray:
-            free = torch.as_tensor(u, dtype=torch.float32)
-            theta = transform.inv(free).float()
-            value = (potential(theta) - transform.log_abs_det_jacobian(theta, free)).double()
-            # far out on the unconstrained scale theta rounds to the edge of the support
-            return torch.where(torch.isfinite(value), value, -math.inf).numpy()
+    def runs(theta: Tensor, which: Tensor) -> Tensor:
+        return log_likelihood(theta.flatten(0, 1)).reshape(theta.shape[:2])
 
-        moves = [(emcee.moves.DEMove(), 0.7), (emcee.moves.DESnookerMove(), 0.1), (emcee.moves.StretchMove(), 0.2)]
-        samplers = [emcee.EnsembleSampler(start.shape[1], dim, log_prob, vectorize=True, moves=moves) for _ in start]
-        for sampler in samplers:  # else all would copy numpy's global state, and move alike
-            sampler.random_state = np.random.RandomState(np.random.randint(2**31)).get_state()
-        state: list[Any] = [transform(points).double().numpy() for points in start]
-        steps = s.num_steps
-        with tqdm(total=2 * steps * len(samplers), desc="sample", unit="step", disable=not progress) as bar:
-            state = [_advance(a, b, steps, bar) for a, b in zip(samplers, state, strict=True)]
-            for doubling in range(s.max_doublings + 1):
-                for sampler in samplers:
-                    sampler.reset()
-                state = [_advance(a, b, steps, bar) for a, b in zip(samplers, state, strict=True)]
-                walks = np.stack([sampler.get_chain() for sampler in samplers])  # (ensembles, steps, walkers, D)
-                r_hat, ess = _agreement(walks)
-                if not r_hat > s.r_hat or doubling == s.max_doublings:
-                    break
-                steps *= 2
-                bar.total += steps * len(samplers)
-        per_ensemble = math.ceil(num_samples / len(samplers))
-        picked = walks[:, *_spread(per_ensemble, walks.shape[1], walks.shape[2])]
-        draws = transform.inv(torch.as_tensor(picked, dtype=torch.float32))
+    for doubling in range(s.max_doublings + 1):
+        out = run_smc(runs, prior, s.num_runs, s, seed=seed + doubling, hold=hold, progress=progress)
+        if bool(torch.isnan(out.power).any()):
+            raise ValueError(
+                f"a share of only {float(out.possible.mean()):.2g} of rules drawn from the prior has a posterior density "
+                f"above zero ({s.num_candidates} were tried), too few to start {s.num_runs} runs from, {FEWEST} "
+                f"each; ask for less, or change the prior."
+            )
+        r_hat, ess = _agreement(out.theta, hold or {})
+        if not r_hat > s.r_hat or doubling == s.max_doublings or bool((out.power < 1 - 1e-6).any()):
+            break
+        s = replace(s, num_particles=2 * s.num_particles, num_moves=2 * s.num_moves)
+    tell(out, s, "run")
     if r_hat > max(1.1, s.r_hat):
         warnings.warn(
-            f"the sampler's ensembles disagree (R-hat {r_hat:.2f} after {steps} steps): do not trust these draws; "
-            f"raise num_steps, or check whether the posterior has separate modes."
+            f"the sampler's runs disagree (R-hat {r_hat:.2f} with {s.num_particles} particles and {s.num_moves} "
+            f"moves): do not trust these draws; raise num_particles and num_moves."
         )
-    return Chains(draws, r_hat, ess)
+    z = out.log_evidence
+    error = float(z.std()) / math.sqrt(len(z)) if len(z) > 1 else math.nan
+    # particles are in no order: any of them are draws
+    return Chains(out.theta[:, :per_run], r_hat, ess, (float(z.mean()), error))
 
 
-def _spread(n: int, steps: int, walkers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and walkers of n draws: all walkers in turn, each at moments as far apart as can be.
-
-    Draws of one walker that follow each other closely are all but copies.
-    """
-    per_walker = -(-n // walkers)
-    moments = ((np.arange(per_walker) + 1) * steps) // per_walker - 1 if per_walker <= steps else np.arange(steps)
-    places = np.arange(n) % (len(moments) * walkers)
-    return moments[places // walkers], places % walkers
-
-
-def _advance(sampler: Any, state: Any, steps: int, bar: Any) -> Any:
-    for reached in sampler.sample(state, iterations=steps):
-        state = reached
-        bar.update()
-    return state
-
-
-def _starting_points(potential: Potential, prior: Distribution, s: SamplerSettings) -> Tensor:
-    """Distinct starting points `(ensembles, walkers, D)`: draws of the prior, those of higher density first."""
-    points, values = [], []
-    for _ in range(20):
-        theta = prior.sample(Size((s.num_candidates,))).float()
-        value = torch.cat([potential(part) for part in theta.split(2000)]).double()
-        keep = torch.isfinite(value)
-        points.append(theta[keep])
-        values.append(value[keep])
-        walkers = max(s.num_walkers, 4 * theta.shape[1])
-        walkers += walkers % 2
-        count = sum(len(p) for p in points)
-        if count >= 2 * walkers:
-            break
-    if count < 2 * walkers:
-        raise ValueError(
-            f"only {count} of {20 * s.num_candidates} rules drawn from the prior have a posterior density above zero, "
-            f"too few to start {walkers} walkers from; ask for less, or change the prior."
+def tell(out: Particles, settings: SamplerSettings, unit: str) -> None:
+    """Warns of rows without draws, with early draws, or whose particles hardly moved."""
+    for row in torch.isnan(out.power).nonzero()[:, 0].tolist():
+        warnings.warn(
+            f"{unit} {row}: {float(out.possible[row]):.2g} of rules drawn from the prior have a likelihood above "
+            f"zero, too few to start from; its draws are NaN."
         )
-    pool, value = torch.cat(points), torch.cat(values)
-    temperature = 1.0
-    while True:
-        # flattened until the weight lies on enough points for distinct walkers
-        weight = torch.softmax(value / temperature, dim=0)
-        if 1.0 / float((weight**2).sum()) >= walkers or temperature > 1e6:
-            break
-        temperature *= 1.5
-    index = [torch.multinomial(weight + 1e-12, walkers, replacement=False) for _ in range(s.num_ensembles)]
-    return torch.stack([pool[i] for i in index])
+    short = out.power < 1 - 1e-6
+    if short.any():
+        warnings.warn(
+            f"time_limit of {settings.time_limit:g} s: {int(short.sum())} of {len(out.power)} {unit}s stopped early, "
+            f"at likelihood^{float(out.power[short].min()):.2g} or above: their draws are wider than the posterior."
+        )
+    stuck = (out.acceptance < 0.01) & (out.power >= 1 - 1e-6)
+    if stuck.any():
+        warnings.warn(
+            f"{int(stuck.sum())} of {len(out.power)} {unit}s accepted under 1 % of moves: do not trust their draws; "
+            f"raise num_particles and num_moves."
+        )
 
 
-def _agreement(walks: np.ndarray) -> tuple[float, float]:
-    """R-hat over ensembles and effective sample size over walkers, of the worst coefficient."""
+def _agreement(theta: Tensor, hold: Mapping[int, float]) -> tuple[float, float]:
+    """R-hat over runs and effective sample size of the worst coefficient."""
     import arviz
 
-    ensembles, steps, walkers, dim = walks.shape
-    by_walker = walks.transpose(0, 2, 1, 3).reshape(ensembles * walkers, steps, dim)
-    ess = float(arviz.ess({"u": by_walker})["u"].min())
-    if ensembles < 2:
-        return math.nan, ess
-    return float(arviz.rhat({"u": walks.reshape(ensembles, steps * walkers, dim)})["u"].max()), ess
+    moving = [k for k in range(theta.shape[2]) if k not in hold and bool((theta[:, :, k].std(dim=1) > 0).all())]
+    if not moving:
+        return math.nan, math.nan
+    draws = theta[:, :, moving].numpy()
+    distinct = len(torch.unique(theta.flatten(0, 1), dim=0))
+    ess = min(float(arviz.ess({"u": draws})["u"].min()), float(distinct))
+    return (float(arviz.rhat({"u": draws})["u"].max()) if len(draws) > 1 else math.nan), ess

@@ -30,8 +30,8 @@ from sbirules.fit_trials import ESTIMATORS
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.polynomial import PolynomialRule
 from sbirules.rules import RuleFamily
-from sbirules.sampling import SamplerSettings
 from sbirules.simulator import Simulator
+from sbirules.smc import SamplerSettings
 from sbirules.summaries import resolve, summarise
 from sbirules.task import Task
 from sbirules.trials import Trials

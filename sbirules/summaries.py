@@ -7,7 +7,7 @@ defined for sessions of any length and any sequence of types.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "Summary",
     "SummaryLike",
     "learning_curve",
+    "rebuild",
     "resolve",
     "summarise",
     "summary",
@@ -305,6 +306,21 @@ CATALOGUE: dict[str, Summary] = {
         *(Summary(name, (name,), _activity(name), help=text) for name, text in _MEASURES.items()),
     )
 }  # fmt: skip
+
+
+def rebuild(config: Mapping[str, Any]) -> Summary:
+    """The summary of the catalogue that gave this `config()`.
+
+    Raises:
+        ValueError: If it is a user's own.
+    """
+    name, settings = config["name"], {k: v for k, v in config.items() if k != "name"}
+    makers: dict[str, Callable[..., Summary]] = {"volatility": volatility}
+    if "bins" in settings:
+        return makers.get(name, learning_curve)(settings.pop("bins"), **settings)
+    if name not in CATALOGUE:
+        raise ValueError(f"the summary {name!r} is not one of the catalogue; fit again instead.")
+    return CATALOGUE[name]
 
 
 def with_length(trajectory: Trajectory, length: Tensor) -> Trajectory:

@@ -30,7 +30,7 @@ from sbirules.refine import _thin_out_half
 from sbirules.simulators import RateRNN
 from sbirules.tasks import DelayedDiscrimination
 
-FAST = SamplerSettings(num_walkers=40, num_steps=300)
+FAST = SamplerSettings(num_particles=512)
 
 
 def box(*names, low=-1.0, high=1.0):
@@ -285,17 +285,3 @@ def test_constraints_are_closed_and_failures_violate_them():
             Constraints.of(bad)
     with pytest.raises(ValueError, match="did you mean 'rate'"):
         Constraints.of({"rat": (0, 1)}).satisfied(x, ["accuracy", "rate"])
-
-
-def test_draws_are_spread_over_walkers_and_time():
-    from sbirules.sampling import _spread
-
-    for n, steps, walkers in ((500, 400, 64), (10, 400, 64), (3000, 20, 10), (200, 20, 10)):
-        moments, who = _spread(n, steps, walkers)
-        assert len(moments) == len(who) == n
-        assert moments.min() >= 0
-        assert moments.max() < steps
-        counts = np.bincount(who, minlength=walkers)
-        assert counts.max() - counts.min() <= 1 or n > steps * walkers
-        if n <= steps * walkers:
-            assert len({*zip(moments.tolist(), who.tolist(), strict=True)}) == n

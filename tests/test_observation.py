@@ -10,8 +10,8 @@ import sbirules as sr
 from sbirules import NPESettings, Posterior, SimulationStore, fit, simulate
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.priors import normal, uniform
-from sbirules.sampling import SamplerSettings
 from sbirules.simulators import LinearGaussian, RateRNN
+from sbirules.smc import SamplerSettings
 from sbirules.trend import GaussianResidual, Trend
 
 FAMILY = sr.PolynomialRule(degree=2, terms=["theta_11", "theta_20", "theta_02"])
@@ -71,7 +71,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module", params=["likelihood", "npe"])
 def posterior(request, store):
     x_o = {f"projections[{k + 1}]": float(v) for k, v in enumerate(SIMULATOR(torch.zeros(3)))}
-    sampler = SamplerSettings(num_ensembles=2, num_steps=200, max_doublings=0)
+    sampler = SamplerSettings(num_runs=2, num_particles=512, max_doublings=0)
     return fit(store, BOX, x_o=x_o, estimator=request.param, settings=QUICK[request.param], sampler=sampler)
 
 

@@ -37,7 +37,7 @@ high = 1.0
 num_simulations = {n}
 seed = 3
 [fit.sampler]
-num_steps = 100
+num_particles = 256
 """
 
 CONSTRAINTS = """
@@ -213,7 +213,7 @@ def bad(text, words):
         bad('[constraints]\nlearned=[1,1]\n[task]\nname="mine:Task"', "--trust"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=2", "reliability"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=0.9\nall_of_networks=3", "not both"),
-        bad("[constraints]\nlearned=[1,1]\n[fit.sampler]\nnum_step=3", "did you mean 'num_steps'"),
+        bad("[constraints]\nlearned=[1,1]\n[fit.sampler]\nnum_particle=3", "did you mean 'num_particles'"),
         bad("[constraints]\nlearned=[1,1]\n[simulate]\nnum_simulations=0", "num_simulations"),
         bad("[constraints.learned]\nlow=1\nhigh=1", "must be (low, high)"),
         bad('[constraints]\nlearned=[1,1]\n[fit]\nreliability="0.9"', "reliability must lie in"),
@@ -266,7 +266,7 @@ def test_lists_and_help(capsys):
 def test_import_is_light_and_starts_no_process():
     script = (
         "import sys, sbirules\n"
-        "heavy = [m for m in ('sbi', 'zuko', 'arviz', 'pyro', 'pandas', 'matplotlib', 'emcee') if m in sys.modules]\n"
+        "heavy = [m for m in ('sbi', 'zuko', 'arviz', 'pyro', 'pandas', 'matplotlib') if m in sys.modules]\n"
         "assert not heavy, heavy\n"
         "import multiprocessing; assert not multiprocessing.active_children()\n"
     )

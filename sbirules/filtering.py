@@ -1,0 +1,367 @@
+"""Filter rounds: rules that meet constraints, found where the prior hardly has any.
+
+Each round simulates single networks of rules drawn from the prior cut or tilted to where success was predicted, and
+learns anew from all simulations. Rows of all rounds keep correct weights against the prior, those of the
+deterministic mixture (Owen & Zhou 2000): prior / sum_r (n_r / n) proposal_r.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules import _check
+from sbirules.classifier import EventProbability, fit_event_probability
+from sbirules.constraints import Constraints
+from sbirules.features import Standardiser
+from sbirules.fit import fit, nearest
+from sbirules.posterior import Posterior
+from sbirules.sampling import draw_chains
+from sbirules.simulate import simulate
+from sbirules.simulator import Simulator
+from sbirules.smc import SamplerSettings
+from sbirules.store import SimulationStore
+from sbirules.streams import generator, seeded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FilterRound", "RuleFilter", "filter_rules"]
+
+PROPOSALS = ("truncated", "tilted")
+LOST = 0.01  # share of the successful rules so far that a truncation may cut off
+FLOOR = 0.05  # share of each tilted round that is drawn from the prior: bounds the weights
+DRAWS = 100_000  # draws of the prior for a proposal's normalising constant
+ENOUGH = 10  # networks that met the constraints without which a proposal stays the prior
+
+
+@dataclass(frozen=True)
+class FilterRound:
+    """What a round did.
+
+    Arguments:
+        constraints: What was asked in it.
+        simulations: Networks simulated.
+        kept: Share of the prior that its proposal keeps: 1 for the prior itself; for a tilted proposal the prior
+            mean of the predicted success.
+        accepted: Share of its networks that met the constraints.
+        se: Standard error of that.
+        total: Networks simulated so far.
+        successful: Networks of all rounds that meet the constraints.
+        ess: Effective number of those under their weights.
+    """
+
+    constraints: Mapping[str, Any]
+    simulations: int
+    kept: float
+    accepted: float
+    se: float
+    total: int
+    successful: int
+    ess: float
+
+
+@dataclass
+class _Proposal:
+    """A density over rules relative to the prior: 1 everywhere, an indicator, or a mixture of prior and P(A | theta)."""
+
+    success: EventProbability | None = None
+    threshold: float | None = None
+    log_mean: float = 0.0  # log of the prior mean of what is not normalised
+
+    def log_tilt(self, theta: Tensor) -> Tensor:
+        """Log of what multiplies the prior, before it is normalised."""
+        if self.success is None:
+            return torch.zeros(len(theta))
+        with torch.no_grad():
+            log_p = torch.cat([self.success.log_prob(part) for part in theta.split(20_000)])
+        if self.threshold is None:
+            return log_p
+        return torch.where(log_p >= self.threshold, 0.0, -math.inf)
+
+    def log_ratio(self, theta: Tensor) -> Tensor:
+        """Log of proposal / prior."""
+        if self.success is None:
+            return torch.zeros(len(theta))
+        ratio = self.log_tilt(theta) - self.log_mean
+        if self.threshold is not None:
+            return ratio
+        return torch.logaddexp(ratio + math.log1p(-FLOOR), torch.full_like(ratio, math.log(FLOOR)))
+
+
+@dataclass
+class RuleFilter:
+    """Simulations of all rounds, and what follows from them; made by `filter_rules`.
+
+    Arguments:
+        simulator: The simulator.
+        prior: The prior.
+        proposal: `"truncated"` or `"tilted"`.
+        seed: Of rules and networks.
+        folder: Where the rounds' stores go, or None.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+    """
+
+    simulator: Simulator
+    prior: Distribution
+    proposal: str = "truncated"
+    seed: int = 0
+    folder: Path | None = None
+    num_workers: int | None = None
+    progress: bool = False
+    constraints: Constraints | None = None
+    rounds: list[FilterRound] = field(default_factory=list)
+    stores: list[SimulationStore] = field(default_factory=list)
+    converged: bool = False
+    _proposals: list[_Proposal] = field(default_factory=list)
+
+    def more(
+        self, constraints: Mapping[str, Any] | Constraints | None = None, *, budget: int, num_simulations: int = 2048
+    ) -> RuleFilter:
+        """Further rounds, for other constraints if they are given; no simulation is lost.
+
+        Arguments:
+            constraints: New ones; None goes on with those of the last round.
+            budget: Simulations, at most, in these rounds.
+            num_simulations: In each round.
+        """
+        _check.whole("budget", budget, 1)
+        _check.whole("num_simulations", num_simulations, 100)
+        if constraints is None and self.constraints is None:
+            raise ValueError("more() needs constraints, e.g. {'learned': (1, 1)}.")
+        asked = self.constraints if constraints is None else Constraints.of(constraints)
+        assert asked is not None
+        asked.check(self.simulator.summary_names)
+        self.constraints, self.converged = asked, False
+        shares: list[tuple[float, float]] = []
+        while budget > 0 and not self.converged:
+            n = min(num_simulations, budget)
+            self._round(asked, n)
+            budget -= n
+            now = self.rounds[-1]
+            shares.append((now.accepted, now.se))
+            self.converged = self._settled(shares)
+        if not len(self.theta):
+            x = self._rows()[1]
+            warnings.warn(
+                f"none of {len(x)} networks met all constraints ({nearest(x, self.stores[0].summary_names, asked)}): "
+                f"loosen them, or spend more."
+            )
+        return self
+
+    def _settled(self, shares: Sequence[tuple[float, float]]) -> bool:
+        """Whether the share of success has stopped growing: no better than the round before, within two s.e."""
+        if len(shares) < 3 or shares[-1][0] == 0:
+            return False
+        (a, a_se), (b, b_se) = shares[-2:]
+        return b - a < 2 * math.hypot(a_se, b_se) and b - a < 0.1 * b
+
+    def _round(self, constraints: Constraints, n: int) -> None:
+        k = len(self.stores)
+        proposal, start = self._next_proposal(constraints)
+        theta = self._draw(proposal, start, n, k)
+        place = None if self.folder is None else self.folder / f"filter-{k + 1}"
+        self.stores.append(
+            simulate(
+                self.simulator, theta, store=place, seed=self.seed + 7919 * (k + 1), num_workers=self.num_workers,
+                progress=self.progress, label=f"filter {k + 1}",
+            )
+        )  # fmt: skip
+        self._proposals.append(proposal)
+        new = self.stores[-1]
+        share = float(constraints.satisfied(new.x, new.summary_names).float().mean())
+        q = (share * n + 1) / (n + 2)
+        weight = self.weights
+        self.rounds.append(
+            FilterRound(
+                constraints=constraints.config(), simulations=n, kept=math.exp(proposal.log_mean), accepted=share,
+                se=math.sqrt(q * (1 - q) / n), total=sum(map(len, self.stores)), successful=len(weight),
+                ess=float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0,
+            )
+        )  # fmt: skip
+
+    # Proposals ------------------------------------------------------------------------------------
+
+    def _next_proposal(self, constraints: Constraints) -> tuple[_Proposal, Tensor]:
+        """What the next rules are drawn from, and rules inside it to start from."""
+        if not self.stores:
+            return _Proposal(), torch.empty(0, self.simulator.family.dim)
+        theta, x = self._rows()
+        happened = constraints.satisfied(x, self.stores[0].summary_names)
+        if int(happened.sum()) < ENOUGH:
+            # climb: hold on to the constraints that have been met at all, the rarest last
+            happened = self._eased(constraints, x)
+            if int(happened.sum()) < ENOUGH:
+                return _Proposal(), theta[happened]
+        standardiser = Standardiser.of(self.stores[0].theta, getattr(self.prior, "log_scale", None))
+        success = fit_event_probability(theta, happened, standardiser, seed=self.seed + len(self.stores))
+        proposal = _Proposal(success)
+        if self.proposal == "truncated":
+            with torch.no_grad():
+                found = success.log_prob(theta[happened])
+            proposal.threshold = float(torch.quantile(found.double(), LOST))
+        with seeded(self.seed, len(self.stores), 1):
+            pool = self.prior.sample(Size((DRAWS,))).float()
+        proposal.log_mean = float(torch.logsumexp(proposal.log_tilt(pool).double(), dim=0)) - math.log(DRAWS)
+        if not math.isfinite(proposal.log_mean):
+            return _Proposal(), theta[happened]
+        return proposal, theta[happened]
+
+    def _eased(self, constraints: Constraints, x: Tensor) -> Tensor:
+        """Rows that meet the constraints as far as enough rows do: the most common one first, then the next.
+
+        Of the first that too few rows meet beside those before it, the nearest tenth of rows is taken.
+        """
+        names = self.stores[0].summary_names
+        alone = {n: Constraints({n: pair}).satisfied(x, names) for n, pair in constraints.intervals.items()}
+        met = torch.isfinite(x).all(dim=1)
+        for name in sorted(alone, key=lambda name: -int(alone[name].sum())):
+            if int((met & alone[name]).sum()) >= ENOUGH:
+                met = met & alone[name]
+                continue
+            low, high = constraints.intervals[name]
+            column = x[:, list(names).index(name)]
+            distance = torch.maximum(low - column, column - high).clamp(min=0)
+            edge = torch.quantile(distance[met], 0.1)
+            near = met & (distance <= edge)
+            return near if int(near.sum()) < int(met.sum()) else met
+        return met
+
+    def _draw(self, proposal: _Proposal, start: Tensor, n: int, k: int) -> Tensor:
+        if proposal.success is None:
+            with seeded(self.seed, k, 2):
+                return self.prior.sample(Size((n,))).float()
+        settings = SamplerSettings(max_doublings=1)
+        if proposal.threshold is None:
+            plain = int(torch.rand(n, generator=generator((self.seed, k, 3))).lt(FLOOR).sum())
+            chains = draw_chains(proposal.log_tilt, self.prior, n - plain, settings, seed=self.seed + k)
+            tilted = chains.draws.reshape(-1, start.shape[1])[: n - plain]
+            with seeded(self.seed, k, 2):
+                theta = torch.cat([tilted, self.prior.sample(Size((plain,))).float()])
+                return theta[torch.randperm(n)]
+        kept: list[Tensor] = []
+        with seeded(self.seed, k, 2):
+            for _ in range(100):
+                pool = self.prior.sample(Size((20_000,))).float()
+                kept.append(pool[proposal.log_tilt(pool) == 0])
+                if sum(map(len, kept)) >= n:
+                    return torch.cat(kept)[:n]
+        chains = draw_chains(proposal.log_tilt, self.prior, n, settings, seed=self.seed + k)
+        return chains.draws.reshape(-1, start.shape[1])[:n]
+
+    # Results --------------------------------------------------------------------------------------
+
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        return torch.cat([s.theta for s in self.stores]), torch.cat([s.x for s in self.stores])
+
+    def _successful(self) -> Tensor:
+        if self.constraints is None:
+            raise ValueError("nothing was asked yet; call more(constraints, budget=...).")
+        theta, x = self._rows()
+        return theta[self.constraints.satisfied(x, self.stores[0].summary_names)]
+
+    @property
+    def theta(self) -> Tensor:
+        """Rules whose network met the constraints, of all rounds, `(n, D)`."""
+        return self._successful()
+
+    @property
+    def weights(self) -> Tensor:
+        """Weight of each of them against p(theta | A), `(n,)`, summing to 1."""
+        theta = self._successful()
+        if not len(theta):
+            return torch.zeros(0)
+        counts = torch.tensor([float(len(s)) for s in self.stores])
+        parts = torch.stack([p.log_ratio(theta) for p in self._proposals])
+        mixture = torch.logsumexp(parts + torch.log(counts / counts.sum())[:, None], dim=0)
+        return torch.softmax(-mixture.double(), dim=0).float()
+
+    def sample(self, num_samples: int, *, seed: int = 0) -> Tensor:
+        """Rules that met the constraints, drawn by their weights, `(num_samples, D)`: draws of p(theta | A)."""
+        _check.whole("num_samples", num_samples, 1)
+        theta, weight = self.theta, self.weights
+        if not len(theta):
+            raise ValueError("no simulated network met the constraints yet; spend more, or loosen them.")
+        row = torch.multinomial(weight, num_samples, replacement=True, generator=generator(seed))
+        return theta[row]
+
+    def posterior(self, **options: Any) -> Posterior:
+        """The posterior by `fit`, from the simulations of all rounds; options such as `all_of_networks=8`."""
+        return fit(self.stores, self.prior, constraints=self.constraints, **{"seed": self.seed, **options})
+
+    def table(self) -> pd.DataFrame:
+        """One row per round: constraints, simulations, kept, accepted, total, successful, ess."""
+        import pandas as pd
+
+        rows = [
+            {
+                "constraints": ", ".join(r.constraints), "simulations": r.simulations, "kept": r.kept,
+                "accepted": r.accepted, "se": r.se, "total": r.total, "successful": r.successful, "ess": r.ess,
+            }
+            for r in self.rounds
+        ]  # fmt: skip
+        return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="round"))
+
+
+def filter_rules(
+    simulator: Simulator,
+    prior: Distribution,
+    constraints: Mapping[str, Any] | Constraints | Sequence[Mapping[str, Any] | Constraints],
+    *,
+    budget: int = 20_000,
+    num_simulations: int = 2048,
+    proposal: str = "truncated",
+    folder: str | Path | None = None,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> RuleFilter:
+    """Rounds of simulation that home in on the rules that meet constraints.
+
+    Arguments:
+        simulator: The simulator.
+        prior: The prior.
+        constraints: Intervals by summary name. A list of such tables is applied one after another: each stage asks
+            for its own and for all before it.
+        budget: Simulations in all, at most; a list of constraints shares it. Rounds also stop when the share of
+            successful networks has stopped growing.
+        num_simulations: In each round.
+        proposal: `"truncated"`: the prior, cut to where success is at least as likely as in 99 % of the rules that
+            succeeded (Deistler et al. 2022). `"tilted"`: prior x P(success), mixed with 5 % of the prior: reaches
+            more successes, with less even weights.
+        folder: Where the rounds' stores go; None for temporary ones. An interrupted call resumes there.
+        seed: Of rules and networks.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The simulations, a table of the rounds, weighted draws, and the posterior. `more` goes on from there.
+
+    Example:
+        >>> found = filter_rules(simulator, prior, [{"learned": (1, 1)}, {"saturation": (0, 0.2)}])
+        >>> found.table(), found.posterior(all_of_networks=8)
+    """
+    _check.known("proposal", proposal, PROPOSALS)
+    stages = [constraints] if isinstance(constraints, (Mapping, Constraints)) else list(constraints)
+    if not stages:
+        raise ValueError("constraints must name at least one summary, e.g. {'learned': (1, 1)}.")
+    out = RuleFilter(
+        simulator, prior, proposal, seed, None if folder is None else Path(folder), num_workers, progress
+    )
+    _check.whole("budget", budget, 100)
+    asked: dict[str, Any] = {}
+    for left, stage in zip(range(len(stages), 0, -1), stages, strict=True):
+        asked |= dict(Constraints.of(stage).intervals)
+        spent = sum(map(len, out.stores))
+        if budget > spent:
+            out.more(asked, budget=(budget - spent) // left, num_simulations=num_simulations)
+    return out

@@ -1,0 +1,121 @@
+"""Which terms a rule has: what a posterior under a spike-and-slab prior says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sbirules import _check
+
+if TYPE_CHECKING:
+    from sbirules.posterior import Posterior
+    from sbirules.rules import RuleFamily
+
+__all__ = ["CollinearPair", "TopRule", "collinear_terms", "inclusion_probabilities", "top_rules"]
+
+STAND_IN = -0.3  # correlation of presence below which two terms stand in for each other
+MATTERS = 0.05  # by which "either" must be likelier than the likelier of the two
+
+
+@dataclass(frozen=True)
+class TopRule:
+    """One set of terms.
+
+    Arguments:
+        probability: Posterior probability of exactly these terms.
+        terms: Names of the coefficients present.
+        mean: Posterior mean of theta `(D,)` given these terms.
+        sd: Its posterior s.d. `(D,)`.
+        equation: The rule with the mean coefficients.
+    """
+
+    probability: float
+    terms: tuple[str, ...]
+    mean: Tensor
+    sd: Tensor
+    equation: str
+
+    def __str__(self) -> str:
+        return f"{self.probability:.3f}  {self.equation}"
+
+
+@dataclass(frozen=True)
+class CollinearPair:
+    """Two terms of which the data ask for one, without telling which.
+
+    Arguments:
+        terms: Their names.
+        either: Probability that at least one is present.
+        both: Probability that both are.
+        each: Probability of each.
+        correlation: Correlation of their presence over the posterior.
+    """
+
+    terms: tuple[str, str]
+    either: float
+    both: float
+    each: tuple[float, float]
+    correlation: float
+
+    def __str__(self) -> str:
+        a, b = self.terms
+        return (
+            f"{a} or {b}: {self.either:.2f} for at least one ({a} {self.each[0]:.2f}, {b} {self.each[1]:.2f}, "
+            f"both {self.both:.2f})"
+        )
+
+
+def _presence(posterior: Posterior, seed: int) -> Tensor:
+    """Which terms each draw has, `(n, D)`."""
+    prior: Any = posterior.prior
+    if not hasattr(prior, "inclusion"):
+        raise ValueError("only a posterior under a spike_and_slab prior tells which terms are present.")
+    if posterior.chains is None:
+        posterior.sample((4000,), seed=seed)
+    return (posterior.draws != 0) | ~prior.optional
+
+
+def inclusion_probabilities(posterior: Posterior, seed: int = 0) -> dict[str, float]:
+    """See `Posterior.inclusion_probabilities`."""
+    share = _presence(posterior, seed).float().mean(dim=0).tolist()
+    return dict(zip(posterior.names, share, strict=True))
+
+
+def top_rules(posterior: Posterior, num_rules: int, family: RuleFamily | None, seed: int) -> list[TopRule]:
+    """See `Posterior.top_rules`."""
+    _check.whole("num_rules", num_rules, 1)
+    present = _presence(posterior, seed)
+    if family is not None and family.names != posterior.names:
+        raise ValueError(f"family has {_check.listed(family.names)}, the posterior {_check.listed(posterior.names)}.")
+    sets, which, counts = torch.unique(present, dim=0, return_inverse=True, return_counts=True)
+    out = []
+    for k in counts.argsort(descending=True)[:num_rules].tolist():
+        draws = posterior.draws[which == k]
+        mean = draws.mean(dim=0)
+        sd = draws.std(dim=0) if len(draws) > 1 else torch.zeros_like(mean)
+        terms = tuple(n for n, p in zip(posterior.names, sets[k].tolist(), strict=True) if p)
+        plain = ", ".join(f"{n} = {float(mean[posterior.names.index(n)]):.3g}" for n in terms) or "no term"
+        equation = plain if family is None else family.describe(mean).split("\n")[0]
+        out.append(TopRule(float(counts[k]) / len(present), terms, mean, sd, equation))
+    return out
+
+
+def collinear_terms(posterior: Posterior, seed: int) -> list[CollinearPair]:
+    """See `Posterior.collinear_terms`."""
+    present = _presence(posterior, seed).float()
+    share = present.mean(dim=0)
+    out = []
+    for a, b in combinations(range(len(posterior.names)), 2):
+        if not 0 < share[a] < 1 or not 0 < share[b] < 1:
+            continue
+        correlation = float(torch.corrcoef(present[:, [a, b]].T)[0, 1])
+        either = float(((present[:, a] + present[:, b]) > 0).float().mean())
+        if correlation < STAND_IN and either > float(torch.maximum(share[a], share[b])) + MATTERS:
+            both = float((present[:, a] * present[:, b]).mean())
+            names = (posterior.names[a], posterior.names[b])
+            out.append(CollinearPair(names, either, both, (float(share[a]), float(share[b])), correlation))
+    return sorted(out, key=lambda pair: -pair.either)
