@@ -18,6 +18,7 @@ from sbirules.likelihood import LikelihoodSettings
 from sbirules.merge import merge
 from sbirules.polynomial import PolynomialRule
 from sbirules.posterior import Posterior
+from sbirules.recover import Recovery, recover
 from sbirules.refine import refine
 from sbirules.report import report
 from sbirules.rules import Coefficient, RuleFamily
@@ -45,6 +46,7 @@ __all__ = [
     "PolynomialRule",
     "Posterior",
     "Recording",
+    "Recovery",
     "RuleFamily",
     "RuleFilter",
     "SamplerSettings",
@@ -62,6 +64,7 @@ __all__ = [
     "filter_rules",
     "fit",
     "merge",
+    "recover",
     "reference",
     "refine",
     "report",

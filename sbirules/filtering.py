@@ -15,21 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules import _check
-from sbirules.classifier import EventProbability, fit_event_probability
+from sbirules.classifier import fit_event_probability
 from sbirules.constraints import Constraints
 from sbirules.features import Standardiser
 from sbirules.fit import fit, nearest
 from sbirules.posterior import Posterior
-from sbirules.sampling import draw_chains
+from sbirules.proposals import Proposal
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
-from sbirules.smc import SamplerSettings
 from sbirules.store import SimulationStore
-from sbirules.streams import generator, seeded
+from sbirules.streams import generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +37,6 @@ __all__ = ["FilterRound", "RuleFilter", "filter_rules"]
 
 PROPOSALS = ("truncated", "tilted")
 LOST = 0.01  # share of the successful rules so far that a truncation may cut off
-FLOOR = 0.05  # share of each tilted round that is drawn from the prior: bounds the weights
-DRAWS = 100_000  # draws of the prior for a proposal's normalising constant
 ENOUGH = 10  # networks that met the constraints without which a proposal stays the prior
 
 
@@ -70,34 +67,6 @@ class FilterRound:
 
 
 @dataclass
-class _Proposal:
-    """A density over rules relative to the prior: 1 everywhere, an indicator, or a mixture of prior and P(A | theta)."""
-
-    success: EventProbability | None = None
-    threshold: float | None = None
-    log_mean: float = 0.0  # log of the prior mean of what is not normalised
-
-    def log_tilt(self, theta: Tensor) -> Tensor:
-        """Log of what multiplies the prior, before it is normalised."""
-        if self.success is None:
-            return torch.zeros(len(theta))
-        with torch.no_grad():
-            log_p = torch.cat([self.success.log_prob(part) for part in theta.split(20_000)])
-        if self.threshold is None:
-            return log_p
-        return torch.where(log_p >= self.threshold, 0.0, -math.inf)
-
-    def log_ratio(self, theta: Tensor) -> Tensor:
-        """Log of proposal / prior."""
-        if self.success is None:
-            return torch.zeros(len(theta))
-        ratio = self.log_tilt(theta) - self.log_mean
-        if self.threshold is not None:
-            return ratio
-        return torch.logaddexp(ratio + math.log1p(-FLOOR), torch.full_like(ratio, math.log(FLOOR)))
-
-
-@dataclass
 class RuleFilter:
     """Simulations of all rounds, and what follows from them; made by `filter_rules`.
 
@@ -122,7 +91,7 @@ class RuleFilter:
     rounds: list[FilterRound] = field(default_factory=list)
     stores: list[SimulationStore] = field(default_factory=list)
     converged: bool = False
-    _proposals: list[_Proposal] = field(default_factory=list)
+    _proposals: list[Proposal] = field(default_factory=list)
 
     def more(
         self, constraints: Mapping[str, Any] | Constraints | None = None, *, budget: int, num_simulations: int = 2048
@@ -167,8 +136,8 @@ class RuleFilter:
 
     def _round(self, constraints: Constraints, n: int) -> None:
         k = len(self.stores)
-        proposal, start = self._next_proposal(constraints)
-        theta = self._draw(proposal, start, n, k)
+        proposal = self._next_proposal(constraints)
+        theta = proposal.sample(self.prior, n, seed=self.seed + k)
         place = None if self.folder is None else self.folder / f"filter-{k + 1}"
         self.stores.append(
             simulate(
@@ -191,30 +160,26 @@ class RuleFilter:
 
     # Proposals ------------------------------------------------------------------------------------
 
-    def _next_proposal(self, constraints: Constraints) -> tuple[_Proposal, Tensor]:
-        """What the next rules are drawn from, and rules inside it to start from."""
+    def _next_proposal(self, constraints: Constraints) -> Proposal:
+        """What the next rules are drawn from."""
         if not self.stores:
-            return _Proposal(), torch.empty(0, self.simulator.family.dim)
+            return Proposal()
         theta, x = self._rows()
         happened = constraints.satisfied(x, self.stores[0].summary_names)
         if int(happened.sum()) < ENOUGH:
             # climb: hold on to the constraints that have been met at all, the rarest last
             happened = self._eased(constraints, x)
             if int(happened.sum()) < ENOUGH:
-                return _Proposal(), theta[happened]
+                return Proposal()
         standardiser = Standardiser.of(self.stores[0].theta, getattr(self.prior, "log_scale", None))
         success = fit_event_probability(theta, happened, standardiser, seed=self.seed + len(self.stores))
-        proposal = _Proposal(success)
+        proposal = Proposal(success)
         if self.proposal == "truncated":
             with torch.no_grad():
                 found = success.log_prob(theta[happened])
             proposal.threshold = float(torch.quantile(found.double(), LOST))
-        with seeded(self.seed, len(self.stores), 1):
-            pool = self.prior.sample(Size((DRAWS,))).float()
-        proposal.log_mean = float(torch.logsumexp(proposal.log_tilt(pool).double(), dim=0)) - math.log(DRAWS)
-        if not math.isfinite(proposal.log_mean):
-            return _Proposal(), theta[happened]
-        return proposal, theta[happened]
+        proposal.normalise(self.prior, seed=self.seed + len(self.stores))
+        return proposal if math.isfinite(proposal.log_mean) else Proposal()
 
     def _eased(self, constraints: Constraints, x: Tensor) -> Tensor:
         """Rows that meet the constraints as far as enough rows do: the most common one first, then the next.
@@ -235,28 +200,6 @@ class RuleFilter:
             near = met & (distance <= edge)
             return near if int(near.sum()) < int(met.sum()) else met
         return met
-
-    def _draw(self, proposal: _Proposal, start: Tensor, n: int, k: int) -> Tensor:
-        if proposal.success is None:
-            with seeded(self.seed, k, 2):
-                return self.prior.sample(Size((n,))).float()
-        settings = SamplerSettings(max_doublings=1)
-        if proposal.threshold is None:
-            plain = int(torch.rand(n, generator=generator((self.seed, k, 3))).lt(FLOOR).sum())
-            chains = draw_chains(proposal.log_tilt, self.prior, n - plain, settings, seed=self.seed + k)
-            tilted = chains.draws.reshape(-1, start.shape[1])[: n - plain]
-            with seeded(self.seed, k, 2):
-                theta = torch.cat([tilted, self.prior.sample(Size((plain,))).float()])
-                return theta[torch.randperm(n)]
-        kept: list[Tensor] = []
-        with seeded(self.seed, k, 2):
-            for _ in range(100):
-                pool = self.prior.sample(Size((20_000,))).float()
-                kept.append(pool[proposal.log_tilt(pool) == 0])
-                if sum(map(len, kept)) >= n:
-                    return torch.cat(kept)[:n]
-        chains = draw_chains(proposal.log_tilt, self.prior, n, settings, seed=self.seed + k)
-        return chains.draws.reshape(-1, start.shape[1])[:n]
 
     # Results --------------------------------------------------------------------------------------
 
@@ -354,9 +297,7 @@ def filter_rules(
     stages = [constraints] if isinstance(constraints, (Mapping, Constraints)) else list(constraints)
     if not stages:
         raise ValueError("constraints must name at least one summary, e.g. {'learned': (1, 1)}.")
-    out = RuleFilter(
-        simulator, prior, proposal, seed, None if folder is None else Path(folder), num_workers, progress
-    )
+    out = RuleFilter(simulator, prior, proposal, seed, None if folder is None else Path(folder), num_workers, progress)
     _check.whole("budget", budget, 100)
     asked: dict[str, Any] = {}
     for left, stage in zip(range(len(stages), 0, -1), stages, strict=True):

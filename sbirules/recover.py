@@ -74,8 +74,8 @@ class Recovery:
         The area is negative where posteriors are too narrow. The p-value is that of uniform credibilities of the truth
         (Kolmogorov-Smirnov).
         """
-        from sbi.diagnostics.tarp import check_tarp, get_tarp_references
         from sbi.diagnostics.tarp import _run_tarp as tarp_of_draws
+        from sbi.diagnostics.tarp import check_tarp, get_tarp_references
         from scipy.stats import kstest
 
         scale = self.prior_sd
@@ -181,7 +181,7 @@ def recover(
 def learners_of(
     simulator: Simulator, prior: Distribution, rules: int, learners: int, *, folder: Path | None, seed: int, **keep: Any
 ) -> tuple[Tensor, list[Trials]]:
-    """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and a table of learners for each."""
+    """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and the learners of each."""
     truth: list[Tensor] = []
     tables: list[Trials] = []
     for attempt in range(ATTEMPTS):
@@ -189,7 +189,12 @@ def learners_of(
             theta = prior.sample(Size((rules,))).float()
         where = None if folder is None else folder / f"learners-{attempt + 1}"
         runs = simulate(
-            simulator, theta.repeat_interleave(learners, dim=0), store=where, seed=seed + attempt, label="learners", **keep
+            simulator,
+            theta.repeat_interleave(learners, dim=0),
+            store=where,
+            seed=seed + attempt,
+            label="learners",
+            **keep,
         ).trajectory
         for k in range(rules):
             rows = torch.arange(k * learners, (k + 1) * learners)
@@ -199,6 +204,6 @@ def learners_of(
         if len(tables) == rules:
             return torch.stack(truth), tables
     raise ValueError(
-        f"only {len(tables)} of {ATTEMPTS * rules} rules drawn from the prior ran through in all of {learners} networks; "
-        f"narrow the prior."
+        f"only {len(tables)} of {ATTEMPTS * rules} rules drawn from the prior ran through in all of {learners} "
+        f"networks; narrow the prior."
     )

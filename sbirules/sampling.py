@@ -68,9 +68,9 @@ def draw_chains(
         out = run_smc(runs, prior, s.num_runs, s, seed=seed + doubling, hold=hold, progress=progress)
         if bool(torch.isnan(out.power).any()):
             raise ValueError(
-                f"a share of only {float(out.possible.mean()):.2g} of rules drawn from the prior has a posterior density "
-                f"above zero ({s.num_candidates} were tried), too few to start {s.num_runs} runs from, {FEWEST} "
-                f"each; ask for less, or change the prior."
+                f"a share of only {float(out.possible.mean()):.2g} of rules drawn from the prior has a posterior "
+                f"density above zero ({s.num_candidates} were tried), too few to start {s.num_runs} runs from, "
+                f"{FEWEST} each; ask for less, or change the prior."
             )
         r_hat, ess = _agreement(out.theta, hold or {})
         if not r_hat > s.r_hat or doubling == s.max_doublings or bool((out.power < 1 - 1e-6).any()):
