@@ -136,8 +136,8 @@ class IndependentPrior(Distribution):
         return cls({name: _rebuild(name, numbers) for name, numbers in config.items()})
 
 
-# components that a config() can bring back, and their arguments
-REBUILT = {LogUniform: ("low", "high"), Uniform: ("low", "high"), Normal: ("loc", "scale")}
+# components that a config() can bring back, and their arguments; other modules add theirs
+REBUILT: dict[type[Distribution], tuple[str, ...]] = {LogUniform: ("low", "high"), Uniform: ("low", "high"), Normal: ("loc", "scale")}
 
 
 def _describe(component: Distribution) -> dict[str, Any]:
@@ -151,9 +151,9 @@ def _describe(component: Distribution) -> dict[str, Any]:
 
 def _rebuild(name: str, config: Mapping[str, Any]) -> Distribution:
     kinds: dict[str, Any] = {kind.__name__: kind for kind in REBUILT}
-    numbers = {k: float(v) for k, v in config.items() if k != "name"}
     _check.known(f"prior of {name}", config["name"], tuple(kinds))
-    options = {} if config["name"] == "LogUniform" else {"validate_args": False}
+    numbers = {k: float(v) for k, v in config.items() if k != "name"}
+    options = {"validate_args": False} if config["name"] in ("Normal", "Uniform") else {}
     return kinds[config["name"]](**numbers, **options)
 
 

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, HalfCauchy, Normal, constraints
 from sbirules import _check
 from sbirules.rules import RuleFamily
 
-from .independent import Component, IndependentPrior, build
+from .independent import REBUILT, Component, IndependentPrior, build
 
 __all__ = ["Horseshoe", "SpikeAndSlab", "TwoSided", "horseshoe", "spike_and_slab", "two_sided"]
 
@@ -86,14 +86,33 @@ class Horseshoe(Distribution):
         return self.scale * local * torch.randn(Size(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
+        # the pole is cut at a millionth of the scale, where next to no mass lies
+        s = (value.double().abs() / float(self.scale)).clamp(min=1e-6).square() / 2
+        log = torch.as_tensor(_LogScaledExp1.apply(s))
+        return (log - 0.5 * math.log(2 * math.pi**3) - math.log(self.scale)).to(value.dtype)
+
+
+class _LogScaledExp1(torch.autograd.Function):
+    """log(exp(s) E_1(s)), by scipy, with its derivative 1 - 1 / (s exp(s) E_1(s))."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor) -> Tensor:
         from scipy.special import exp1
 
-        # the pole is cut at a millionth of the scale, where next to no mass lies
-        s = (value.double().abs() / float(self.scale)).clamp(min=1e-6).square().numpy() / 2
-        small = np.minimum(s, 50.0)
-        far = -np.log(s) + np.log1p(-1 / np.maximum(s, 2.0))  # exp(s) E_1(s) ~ 1/s - 1/s^2
-        log = np.where(s < 50.0, small + np.log(exp1(small)), far)
-        return (torch.as_tensor(log) - 0.5 * math.log(2 * math.pi**3) - math.log(self.scale)).to(value.dtype)
+        x = s.detach().numpy()
+        near, far = np.minimum(x, 600.0), np.maximum(x, 600.0)
+        series = np.log1p(-1 / far + 2 / far**2 - 6 / far**3) - np.log(far)  # where E_1 underflows
+        out = torch.as_tensor(np.where(x < 600.0, near + np.log(exp1(near)), series))
+        ctx.save_for_backward(s, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        s, out = ctx.saved_tensors
+        return grads[0] * (1 - torch.exp(-out) / s)
+
+
+REBUILT[TwoSided], REBUILT[Horseshoe] = ("low", "high"), ("scale",)
 
 
 class SpikeAndSlab(Distribution):

@@ -82,5 +82,5 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); was it edited by hand?") from error
