@@ -137,7 +137,11 @@ class IndependentPrior(Distribution):
 
 
 # components that a config() can bring back, and their arguments; other modules add theirs
-REBUILT: dict[type[Distribution], tuple[str, ...]] = {LogUniform: ("low", "high"), Uniform: ("low", "high"), Normal: ("loc", "scale")}
+REBUILT: dict[type[Distribution], tuple[str, ...]] = {
+    LogUniform: ("low", "high"),
+    Uniform: ("low", "high"),
+    Normal: ("loc", "scale"),
+}
 
 
 def _describe(component: Distribution) -> dict[str, Any]:

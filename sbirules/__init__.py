@@ -12,6 +12,7 @@ from sbirules.amortised import NPESettings
 from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
+from sbirules.families import FamilyComparison, FamilyRecovery, compare_families, recover_families
 from sbirules.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.fit import fit
 from sbirules.likelihood import LikelihoodSettings
@@ -40,6 +41,8 @@ __all__ = [
     "Constraints",
     "CurveBand",
     "EnsembleSettings",
+    "FamilyComparison",
+    "FamilyRecovery",
     "FilterRound",
     "LikelihoodSettings",
     "NPESettings",
@@ -61,10 +64,12 @@ __all__ = [
     "Trials",
     "TrialsCheck",
     "check",
+    "compare_families",
     "filter_rules",
     "fit",
     "merge",
     "recover",
+    "recover_families",
     "reference",
     "refine",
     "report",

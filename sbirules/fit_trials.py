@@ -76,18 +76,10 @@ def trials_potential(
     wanted = EnsembleSettings if estimator == "ratio" else LikelihoodSettings
     if settings is not None and not isinstance(settings, wanted):
         raise ValueError(f"the settings of estimator={estimator!r} must be {wanted.__name__}, got {settings!r}.")
-    if table.trajectory.type_names != runs.type_names:
-        raise ValueError(
-            f"the trials have the types {_check.listed(table.trajectory.type_names)}, but the simulations "
-            f"{_check.listed(runs.type_names)}."
-        )
     chosen = default_summaries(table) if summaries is None else tuple(resolve(s) for s in summaries)
     columns = summary_names(chosen, table.trajectory.type_names)
-    x_o = _summaries_of(table, chosen)
-    rows, runs, length = _cut_like_learners(runs, table, seed)
-    theta = theta[rows]
-    x = summarise(runs, chosen)
-    ok = (runs.status == Status.OK) & ~torch.isnan(x).any(dim=1)
+    x_o = summaries_of(table, chosen)
+    theta, x, length, ok = rows_like_learners(theta, runs, table, chosen, seed)
     valid = fit_event_probability(theta, ok, standardiser, settings=classifier, seed=seed)
     model: LearnerRatio | LearnerLikelihood
     if isinstance(settings, LikelihoodSettings) or estimator == "likelihood":
@@ -109,13 +101,31 @@ def trials_potential(
         "summary_settings": [s.config() for s in chosen],
         "trial_types": list(runs.type_names),
         "criterion": criterion,
-        "simulations": len(rows),
+        "simulations": len(theta),
         "valid": int(ok.sum()),
     }
     return TrialsPotential(model, x_o, table.num_trials).eval(), facts
 
 
-def _summaries_of(table: Trials, chosen: Sequence[Summary]) -> Tensor:
+def rows_like_learners(
+    theta: Tensor, runs: Trajectory, table: Trials, chosen: Sequence[Summary], seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Simulations cut to the learners' sessions: theta, their summaries, their lengths, and which did not fail.
+
+    Raises:
+        ValueError: If the learners' trials were not simulated.
+    """
+    if table.trajectory.type_names != runs.type_names:
+        raise ValueError(
+            f"the trials have the types {_check.listed(table.trajectory.type_names)}, but the simulations "
+            f"{_check.listed(runs.type_names)}."
+        )
+    rows, cut, length = _cut_like_learners(runs, table, seed)
+    x = summarise(cut, chosen)
+    return theta[rows], x, length, (cut.status == Status.OK) & ~torch.isnan(x).any(dim=1)
+
+
+def summaries_of(table: Trials, chosen: Sequence[Summary]) -> Tensor:
     """Summaries of the learners, `(L, S)`, all of them defined."""
     x_o = summarise(table.trajectory, chosen).float()
     if torch.isnan(x_o).any():
@@ -136,7 +146,7 @@ def learners_again(
     chosen = [rebuild(config) for config in facts["summary_settings"]]
     if facts["estimator"] == "likelihood" and any(s.atoms for s in chosen):
         raise ValueError('given() cannot spread the atoms of these summaries as the fit did; use estimator="ratio".')
-    x = _summaries_of(table, chosen)
+    x = summaries_of(table, chosen)
     more = {"learners": len(table), "trials": int(table.num_trials.sum())}
     return net.given(x, table.num_trials), {**facts, **more}
 

@@ -76,10 +76,14 @@ class LearnerRatio(nn.Module):
             totals: `statistics` of each group, `(M, B, K)`.
             counts: Learners in each group, `(B,)`.
         """
+        return self.log_prob_members(theta, totals, counts).mean(dim=0)
+
+    def log_prob_members(self, theta: Tensor, totals: Tensor, counts: Tensor) -> Tensor:
+        """The same by each member of the ensemble, `(M, B, n)`."""
         rules = theta.flatten(0, 1)
         g = self.g(with_squares(self.theta(rules))).unflatten(1, theta.shape[:2])  # (M, B, n, K + 1)
         each = (g[..., 1:] @ totals[..., None])[..., 0] / math.sqrt(STATISTICS) + counts[:, None] * g[..., 0]
-        return each.mean(dim=0) + counts[:, None] * self.valid.log_prob(rules).reshape(theta.shape[:2])
+        return each + counts[:, None] * self.valid.log_prob(rules).reshape(theta.shape[:2])
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it, beside its tensors."""
