@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-triton lint bench scaling wheel clean
+.PHONY: demo test test-slow test-triton lint validate validate-full bench scaling wheel clean
 
 demo: $(VENV)/.ready
 	$(BIN)/sbirules demo
@@ -25,6 +25,15 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# posteriors against exact references and fresh networks, under half an hour on two cores; writes docs/validation.md
+validate: $(VENV)/.ready
+	$(BIN)/python validation/validate.py
+
+# the same, after half an hour of NUTS for the reference draws
+validate-full: $(VENV)/.ready
+	$(BIN)/python validation/references.py
+	$(BIN)/python validation/validate.py
 
 # machine figures and peers in one run; JAX is needed for the peers only
 bench: $(VENV)/.ready

@@ -71,7 +71,7 @@ def fit(
             neural likelihood estimation with zuko's spline flows. The ratio needs fewer simulations for
             many learners, since it need not model how networks differ under one rule. With x_o: `"likelihood"`
             (default), or `"npe"` for neural posterior estimation, whose density is normalised and which draws
-            without MCMC, but needs more simulations.
+            without a sampler, but needs more simulations.
         settings: Of the estimator: `EnsembleSettings`, `LikelihoodSettings` or `NPESettings`.
         sampler: Settings of the sampler.
         seed: Makes the fit repeatable.

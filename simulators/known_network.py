@@ -28,6 +28,7 @@ from .rate_rnn import RateRNN
 __all__ = ["KnownNetwork"]
 
 DRAWS, NETWORK, PROJECTIONS = range(3)  # streams
+LEAST = 12  # units: 1, 10 and 11 are clamped
 RULES = 256  # rules whose weight changes set the projections
 
 
@@ -42,7 +43,7 @@ class KnownNetwork(Simulator):
 
     Arguments:
         family: The rule family; degree 2 by default.
-        num_units: N.
+        num_units: N, at least 12.
         episodes: Number of trials, all with plasticity.
         projections: S.
         noise: sigma.
@@ -59,6 +60,7 @@ class KnownNetwork(Simulator):
         self.noise, self.scale = _check.above("noise", noise, 0.0), _check.above("scale", scale, 0.0)
         self.seed = _check.whole("seed", seed, 0)
         self.num_trials = _check.whole("episodes", episodes, 1)
+        _check.whole("num_units", num_units, LEAST)
         self.fields = tuple(f"projection_{k + 1}" for k in range(projections))
         columns = Summary(
             "projections", self.fields, partial(_columns, names=self.fields), labels=partial(_labels, count=projections)
