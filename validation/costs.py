@@ -96,8 +96,8 @@ def section(folder: Path) -> Section:
     out = Section(
         "Time and memory",
         f"{SIMULATIONS} simulations, one core and one process for each; {DRAWS} draws. Memory: peak of the process, "
-        f"and by how much fitting and sampling raised it. Training: the same spline flow, rows and batches as in sbi's own "
-        f"loop, seconds per epoch.",
+        f"and by how much fitting and sampling raised it. Training: the same spline flow, rows and batches as in sbi's "
+        f"own loop, seconds per epoch.",
     )
     simulator, prior = network()
     sr.simulate(simulator, prior, SIMULATIONS, store=folder / "network", seed=1, num_workers=1, progress=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
 from section import BLUE, GREY, ORANGE, Row, Section, main
 
 import sbirules as sr
+from sbirules.check import Rate
 from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
 from sbirules.tasks import DelayedDiscrimination
@@ -15,6 +17,18 @@ from sbirules.tasks import DelayedDiscrimination
 BUDGET = 20_000
 FIRST, ROUNDS, PER_ROUND = 8192, 3, 3936  # 20000 in all
 RULES, NETWORKS = 512, 8
+KEEP = {"num_workers": 1, "progress": False}
+
+
+def predicted_and_observed(posterior: sr.Posterior, simulator: RateRNN) -> tuple[float, Rate]:
+    """Mean success of posterior rules as the classifier has it, and in fresh networks."""
+    theta = posterior.sample((RULES,), seed=5)
+    store = sr.simulate(simulator, theta.repeat_interleave(NETWORKS, dim=0), seed=1_000_003, **KEEP)
+    share = (store.x[:, 0] == 1).float().reshape(RULES, NETWORKS).mean(dim=1)
+    with torch.no_grad():
+        predicted = posterior.potential_net.success.log_prob(theta).exp().mean()
+    # networks of one rule are not independent
+    return float(predicted), Rate(float(share.mean()), float(share.std()) / RULES**0.5)
 
 
 def section(folder: Path) -> Section:
@@ -22,12 +36,11 @@ def section(folder: Path) -> Section:
     simulator = RateRNN(family, DelayedDiscrimination(), num_trials=600, summaries=["learned"])
     prior = uniform(family, -0.6, 0.6)
     asked = {"learned": (1, 1)}
-    keep = {"num_workers": 1, "progress": False}
-    store = sr.simulate(simulator, prior, FIRST, seed=1, **keep)
+    store = sr.simulate(simulator, prior, FIRST, seed=1, **KEEP)
     posterior = sr.fit(store, prior, constraints=asked, all_of_networks=32)
     posterior, stores = sr.refine(
         posterior, simulator, store, prior, rounds=ROUNDS, num_simulations=PER_ROUND, seed=3, constraints=asked,
-        all_of_networks=32, **keep,
+        all_of_networks=32, **KEEP,
     )  # fmt: skip
     spent = sum(map(len, stores))
     assert spent <= BUDGET
@@ -40,8 +53,7 @@ def section(folder: Path) -> Section:
     names, predicted, observed, error = [], [], [], []
     for options in ({"all_of_networks": 1}, {"all_of_networks": 8}, {"all_of_networks": 32}, {"reliability": 0.9}):
         here = sr.fit(stores, prior, constraints=asked, seed=7, **options)
-        found = sr.check(here, simulator, rules=RULES, networks_per_rule=NETWORKS, seed=11, **keep)
-        p, rate = found.predicted_success, found.posterior_success
+        p, rate = predicted_and_observed(here, simulator)
         text = f"predicted {p:.3f}, observed {rate}"
         if "reliability" in options:
             names.append("reliability .9")
@@ -53,7 +65,8 @@ def section(folder: Path) -> Section:
         predicted.append(p)
         observed.append(rate.value)
         error.append(2 * rate.se)
-    prior_rate, zero = found.prior_success, found.zero_rule_success
+    beside = sr.check(here, simulator, rules=RULES, networks_per_rule=2, seed=11, **KEEP)
+    prior_rate, zero = beside.prior_success, beside.zero_rule_success
     out.rows.append(Row("beside it", "prior and zero rule", f"prior {prior_rate}, zero rule {zero}"))
 
     figure = Figure(figsize=(6, 3.2), layout="constrained", dpi=130)
