@@ -12,7 +12,7 @@ from sbirules.amortised import NPESettings
 from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
-from sbirules.families import FamilyComparison, FamilyRecovery, compare_families, recover_families
+from sbirules.families import FamilyComparison, compare_families
 from sbirules.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.fit import fit
 from sbirules.likelihood import LikelihoodSettings
@@ -20,6 +20,7 @@ from sbirules.merge import merge
 from sbirules.polynomial import PolynomialRule
 from sbirules.posterior import Posterior
 from sbirules.recover import Recovery, recover
+from sbirules.recover_families import FamilyRecovery, recover_families
 from sbirules.refine import refine
 from sbirules.report import report
 from sbirules.rules import Coefficient, RuleFamily

@@ -19,6 +19,7 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
 from sbirules import _check
+from sbirules.embeddings import EMBEDDINGS, SetEmbedding, embedding
 from sbirules.flows import FlowSettings, train_flow
 from sbirules.streams import seeded
 
@@ -31,9 +32,12 @@ class NPESettings(FlowSettings):
 
     Arguments:
         models: sbi's names of the kinds of flow; `members` of each are trained.
+        embedding: `"cnn"` or `"transformer"` for a row of summaries that is a long curve, such as
+            `learning_curve(100)`: sbi's embedding nets, trained along with each flow. None for named summaries.
     """
 
     models: tuple[str, ...] = ("zuko_nsf", "zuko_maf")
+    embedding: str | None = None
     members: int = 2
     num_transforms: int = 5
     batch_size: int = 200
@@ -47,6 +51,8 @@ class NPESettings(FlowSettings):
         object.__setattr__(self, "models", tuple(self.models))
         for name in self.models:
             _check.known("models", name, ("zuko_nsf", "zuko_maf", "zuko_gf", "zuko_nice"))
+        if self.embedding is not None:
+            _check.known("embedding", self.embedding, EMBEDDINGS)
 
 
 class AmortisedPosterior(nn.Module):
@@ -55,7 +61,8 @@ class AmortisedPosterior(nn.Module):
     Arguments:
         flows: Densities of u given x.
         weights: Of the flows, `(M,)`.
-        x_o: What was observed, `(S,)`.
+        x_o: What was observed, `(S,)`; or a set of learners, `(L, columns)`.
+        shape: What rebuilds it: settings, and the sizes of theta and x.
     """
 
     kind = "observation"
@@ -113,16 +120,27 @@ class AmortisedPosterior(nn.Module):
         """One of that shape, to load tensors into."""
         settings = NPESettings(**config["settings"])
         with seeded(0):
-            batch = torch.randn(64, config["dim"]), torch.randn(64, config["columns"])
-            flows = [_builder(model, settings)(*batch) for model in settings.models for _ in range(settings.members)]
-        return cls(flows, torch.ones(len(flows)), torch.zeros(config["columns"]), config)
+            batch = torch.randn(64, config["dim"]), torch.randn(64, *config["shape"]).abs()
+            flows = [_builder(m, settings, batch[1])(*batch) for m in settings.models for _ in range(settings.members)]
+        return cls(flows, torch.ones(len(flows)), torch.zeros(config["shape"]), config)
 
 
 def fit_npe(
-    theta: Tensor, x: Tensor, x_o: Tensor, prior: Distribution, *, settings: NPESettings | None = None, seed: int = 0,
-    progress: bool = False,
+    theta: Tensor, x: Tensor, x_o: Tensor, prior: Distribution, *, settings: NPESettings | None = None,
+    groups: Tensor | None = None, seed: int = 0, progress: bool = False,
 ) -> tuple[AmortisedPosterior, dict[str, Any]]:  # fmt: skip
-    """Trains the flows on draws of the prior: theta `(n, D)`, finite x `(n, S)`. Returns facts of the training, too."""
+    """Trains the flows, and returns facts of the training, too.
+
+    Arguments:
+        theta: Draws of the prior, `(n, D)`.
+        x: Their summaries, finite, `(n, S)`; or sets of learners, `(n, L, columns)` (see `SetEmbedding`).
+        x_o: What was observed.
+        prior: The prior.
+        settings: Of flows and training.
+        groups: Rows of one number are held out together, `(n,)`; None if all rows are independent.
+        seed: Makes the training repeatable.
+        progress: Whether to show a progress bar.
+    """
     from sbi.inference import NPE
     from tqdm.auto import tqdm
 
@@ -134,7 +152,7 @@ def fit_npe(
     jobs = [(model, member) for model in settings.models for member in range(settings.members)]
     for model, member in tqdm(jobs, desc="fit posterior", unit="flow", disable=not progress):
         with seeded(seed, member):  # members of one number share a split, so that kinds can be compared
-            flow, curve, _ = train_flow(NPE, _builder(model, settings), u, x, settings)
+            flow, curve, _ = train_flow(NPE, _builder(model, settings, x), u, x, settings, groups)
         flows.append(flow)
         losses.append(min(curve))
         curves[f"{model} {member}"] = curve
@@ -143,7 +161,7 @@ def fit_npe(
     # the weight of evidence on held-out rows, between kinds; members of a kind count alike
     of_kind = torch.softmax(-held * loss.mean(dim=1), dim=0)
     weights = (of_kind[:, None] / settings.members).expand(-1, settings.members).reshape(-1)
-    shape = {"settings": vars(settings), "dim": theta.shape[1], "columns": x.shape[1]}
+    shape = {"settings": vars(settings), "dim": theta.shape[1], "shape": list(x.shape[1:])}
     facts = {"validation_loss": curves, "weights": dict(zip(settings.models, of_kind.tolist(), strict=True))}
     model_ = AmortisedPosterior(flows, weights, x_o.float(), shape).requires_grad_(False).eval()
     model_.bind(prior)
@@ -156,11 +174,16 @@ def _transform(prior: Distribution) -> Any:
     return mcmc_transform(prior)
 
 
-def _builder(model: str, settings: NPESettings) -> Any:
+def _builder(model: str, settings: NPESettings, x: Tensor) -> Any:
     from sbi.neural_nets import posterior_nn
 
     options: dict[str, Any] = {} if model != "zuko_nsf" else {"num_bins": settings.num_bins}
+    scale = "independent"
+    if x.ndim == 3:  # the embedding of sets standardises what it sees
+        scale, options["embedding_net"] = "none", SetEmbedding(x.shape[2]).standardise_by(x)
+    elif settings.embedding is not None:
+        scale, options["embedding_net"] = "structured", embedding(settings.embedding, x.shape[1])
     return posterior_nn(
         model, hidden_features=settings.hidden_features, num_transforms=settings.num_transforms,
-        z_score_theta="independent", z_score_x="independent", **options,
+        z_score_theta="independent", z_score_x=scale, **options,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
 from sbirules.features import Standardiser
 from sbirules.fit_observation import observation_potential
+from sbirules.fit_sets import sets_posterior
 from sbirules.fit_trials import trials_potential
 from sbirules.posterior import Posterior
 from sbirules.potentials import SuccessPotential
@@ -69,7 +70,9 @@ def fit(
         classifier: Settings of the classifier of success, or of failures.
         estimator: With trials: `"ratio"` (default) for contrastive ratio estimation, or `"likelihood"` for sbi's
             neural likelihood estimation with zuko's spline flows. The ratio needs fewer simulations for
-            many learners, since it need not model how networks differ under one rule. With x_o: `"likelihood"`
+            many learners, since it need not model how networks differ under one rule. Or `"npe"`, the amortised
+            posterior given sets of learners, for a store with several networks of each rule:
+            `simulate(simulator, prior.sample((2000,)).repeat_interleave(24, dim=0))`. With x_o: `"likelihood"`
             (default), or `"npe"` for neural posterior estimation, whose density is normalised and which draws
             without a sampler, but needs more simulations.
         settings: Of the estimator: `EnsembleSettings`, `LikelihoodSettings` or `NPESettings`.
@@ -102,14 +105,20 @@ def fit(
     elif trials is not None:
         table = Trials.read(trials, tuple(first.manifest["type_names"]), first.manifest["criterion"])
         runs = Trajectory.cat([s.trajectory for s in stores])
-        potential, facts = trials_potential(
-            theta, runs, standardiser, table, criterion=first.manifest["criterion"], summaries=summaries,
-            estimator=estimator or "ratio", settings=settings,
-            classifier=classifier, seed=seed, progress=progress,
-        )  # fmt: skip
+        keep: dict[str, Any] = {
+            "criterion": first.manifest["criterion"], "summaries": summaries, "settings": settings, "seed": seed,
+            "progress": progress,
+        }  # fmt: skip
+        if estimator == "npe":
+            _one_store_of_the_prior(stores)
+            potential, facts = sets_posterior(theta, runs, prior, table, **keep)
+        else:
+            potential, facts = trials_potential(
+                theta, runs, standardiser, table, estimator=estimator or "ratio", classifier=classifier, **keep
+            )
     else:
-        if estimator == "npe" and len(stores) > 1:
-            raise ValueError('estimator="npe" needs one store of rules drawn from the prior; "likelihood" takes more.')
+        if estimator == "npe":
+            _one_store_of_the_prior(stores)
         x = torch.cat([s.x for s in stores])
         potential, facts = observation_potential(
             theta, x, first.summary_names, x_o, prior, standardiser, estimator=estimator or "likelihood",
@@ -119,6 +128,11 @@ def fit(
     if "raw_per_unit" in first.manifest:  # simulations made elsewhere have no units of ours
         posterior.raw_per_unit = torch.tensor(first.manifest["raw_per_unit"], dtype=torch.float64)
     return posterior
+
+
+def _one_store_of_the_prior(stores: Sequence[SimulationStore]) -> None:
+    if len(stores) > 1:
+        raise ValueError('estimator="npe" needs one store of rules drawn from the prior; the others take more.')
 
 
 def _check_stores(stores: Sequence[SimulationStore], prior: Distribution) -> None:

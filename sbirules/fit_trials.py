@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sbirules import _check
 from sbirules.classifier import fit_event_probability
@@ -32,7 +33,7 @@ from sbirules.trials import Trials
 
 __all__ = ["ESTIMATORS", "default_summaries", "learners_again", "spread_atoms", "trials_potential"]
 
-ESTIMATORS = ("ratio", "likelihood")
+ESTIMATORS = ("ratio", "likelihood", "npe")  # the last in fit_sets
 
 
 def default_summaries(table: Trials) -> tuple[Summary, ...]:
@@ -138,17 +139,18 @@ def summaries_of(table: Trials, chosen: Sequence[Summary]) -> Tensor:
     return x_o
 
 
-def learners_again(
-    net: TrialsPotential, facts: Mapping[str, Any], trials: Any
-) -> tuple[TrialsPotential, dict[str, Any]]:
-    """A trained likelihood given other learners."""
+def learners_again(net: Any, facts: Mapping[str, Any], trials: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained likelihood or amortised posterior given other learners."""
+    from sbirules.fit_sets import sets_again
+
     table = Trials.read(trials, facts["trial_types"], facts["criterion"])
     chosen = [rebuild(config) for config in facts["summary_settings"]]
     if facts["estimator"] == "likelihood" and any(s.atoms for s in chosen):
         raise ValueError('given() cannot spread the atoms of these summaries as the fit did; use estimator="ratio".')
     x = summaries_of(table, chosen)
     more = {"learners": len(table), "trials": int(table.num_trials.sum())}
-    return net.given(x, table.num_trials), {**facts, **more}
+    again = net.given if isinstance(net, TrialsPotential) else partial(sets_again, net)
+    return again(x, table.num_trials), {**facts, **more}
 
 
 def _spans(summaries: Sequence[Summary], type_names: Sequence[str]) -> list[slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -92,7 +93,12 @@ class _Silent:
 
 
 def train_flow(
-    kind: type[Any], builder: Any, theta: Tensor, x: Tensor, settings: FlowSettings
+    kind: type[Any],
+    builder: Any,
+    theta: Tensor,
+    x: Tensor,
+    settings: FlowSettings,
+    groups: Tensor | None = None,
 ) -> tuple[nn.Module, list[float], Tensor]:
     """One flow by an sbi trainer (`NLE`, `NPE`) on resident data, its validation losses, and the rows held out.
 
@@ -102,7 +108,9 @@ def train_flow(
         theta: What sbi calls theta, `(n, D)`.
         x: What sbi calls x, `(n, S)`.
         settings: Of the training.
+        groups: Rows of one number are held out together, `(n,)`; None if all rows are independent.
     """
+    unit = torch.arange(len(x)) if groups is None else torch.unique(groups, return_inverse=True)[1]
 
     class Resident(kind):
         def get_dataloaders(
@@ -114,17 +122,20 @@ def train_flow(
             dataloader_kwargs: dict[str, Any] | None = None,
         ) -> tuple[_Batches, _Batches]:
             tensors = self.get_simulations(starting_round)
-            n = len(tensors[0])
-            held = max(1, int(validation_fraction * n))
-            rows = torch.randperm(n)
-            self.train_indices, self.val_indices = rows[held:], rows[:held]
+            units = int(unit.max()) + 1
+            rank = torch.randperm(units)[unit]
+            held = rank < max(1, int(validation_fraction * units))
+            self.train_indices, self.val_indices = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
             return (
-                _Batches(tensors, rows[held:], training_batch_size, shuffle=True),
-                _Batches(tensors, rows[:held], training_batch_size, shuffle=False),
+                _Batches(tensors, self.train_indices, training_batch_size, shuffle=True),
+                _Batches(tensors, self.val_indices, training_batch_size, shuffle=False),
             )
 
     trainer = Resident(prior=None, density_estimator=builder, tracker=_Silent(), show_progress_bars=False)
-    trainer.append_simulations(theta, x, exclude_invalid_x=False)
+    with warnings.catch_warnings():
+        # the length of sessions that are all alike is constant; our embeddings standardise for themselves
+        warnings.filterwarnings("ignore", message="Data has constant values")
+        trainer.append_simulations(theta, x, exclude_invalid_x=False)
     with redirect_stdout(io.StringIO()):  # sbi prints a line for every flow
         flow = trainer.train(
             training_batch_size=settings.batch_size,

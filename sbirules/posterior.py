@@ -237,7 +237,7 @@ class Posterior:
         if not isinstance(self.potential_net, (AmortisedPosterior, TrialsPotential)):
             raise ValueError("given() needs a posterior made by fit(store, prior, x_o=...) or fit(..., trials=...).")
         net: Any
-        if self.facts["kind"] == "trials" and isinstance(self.potential_net, TrialsPotential):
+        if self.facts["kind"] == "trials":
             net, facts = learners_again(self.potential_net, self.facts, observation)
         else:
             net, facts = observed_again(self.potential_net, self.facts, observation)

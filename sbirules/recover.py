@@ -13,7 +13,6 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules import _check
-from sbirules.batched import sample_potentials
 from sbirules.fit import fit
 from sbirules.posterior import Posterior
 from sbirules.simulate import simulate
@@ -171,8 +170,7 @@ def recover(
         store = simulate(simulator, prior, num_simulations, store=where, seed=seed, **keep)
     truth, tables = learners_of(simulator, prior, rules, learners, folder=place, seed=seed + FRESH, **keep)
     posterior = fit(store, prior, trials=tables[0], seed=seed, progress=progress, **dict(fit_options or {}))
-    nets: list[Any] = [posterior.given(table).potential_net for table in tables]
-    draws = sample_potentials(posterior, nets, num_samples, seed=seed, progress=progress).theta
+    draws = posterior.sample_batched((num_samples,), tables, seed=seed, progress=progress).transpose(0, 1)
     with seeded(seed, 5):
         prior_sd = prior.sample(Size((10_000,))).float().std(dim=0)
     return Recovery(posterior.names, truth, draws, learners, prior_sd, posterior)

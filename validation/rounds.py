@@ -44,9 +44,9 @@ def section(folder: Path) -> Section:
         "Filter rounds",
         "Degree 3 (16 coefficients), uniform(-0.6, 0.6), 64 units, truncated proposals. `kept`: share of the prior "
         "that the round's proposal keeps; `accepted`: share of its networks that met what was asked then; `ess`: "
-        "effective number of all rules that do, under their weights against the prior. For comparison, fSBI (Confavreux "
-        "et al. 2023, spiking networks, other constraints) went from under 0.01 % to 21-32 % in three rounds, about 350000 "
-        "simulations in all.",
+        "effective number of all rules that do, under their weights against the prior. For comparison: fSBI "
+        "(Confavreux et al. 2023; spiking networks, other constraints) went from under 0.01 % to 21-32 % in three "
+        "rounds, about 350000 simulations in all.",
     )
     figure = Figure(figsize=(6, 3.4), layout="constrained", dpi=130)
     axes = figure.subplots()
