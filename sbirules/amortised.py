@@ -40,9 +40,6 @@ class NPESettings(FlowSettings):
     embedding: str | None = None
     members: int = 2
     num_transforms: int = 5
-    batch_size: int = 200
-    learning_rate: float = 1e-3
-    patience: int = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,7 +138,6 @@ def fit_npe(
         seed: Makes the training repeatable.
         progress: Whether to show a progress bar.
     """
-    from sbi.inference import NPE
     from tqdm.auto import tqdm
 
     settings = settings or NPESettings()
@@ -152,9 +148,9 @@ def fit_npe(
     jobs = [(model, member) for model in settings.models for member in range(settings.members)]
     for model, member in tqdm(jobs, desc="fit posterior", unit="flow", disable=not progress):
         with seeded(seed, member):  # members of one number share a split, so that kinds can be compared
-            flow, curve, _ = train_flow(NPE, _builder(model, settings, x), u, x, settings, groups)
+            flow, curve, _ = train_flow(_builder(model, settings, x)(u, x), u, x, settings, groups)
         flows.append(flow)
-        losses.append(min(curve))
+        losses.append(min(curve["validation"]))
         curves[f"{model} {member}"] = curve
     held = max(1, int(settings.validation_fraction * len(x)))
     loss = torch.tensor(losses).reshape(len(settings.models), settings.members)
@@ -162,7 +158,7 @@ def fit_npe(
     of_kind = torch.softmax(-held * loss.mean(dim=1), dim=0)
     weights = (of_kind[:, None] / settings.members).expand(-1, settings.members).reshape(-1)
     shape = {"settings": vars(settings), "dim": theta.shape[1], "shape": list(x.shape[1:])}
-    facts = {"validation_loss": curves, "weights": dict(zip(settings.models, of_kind.tolist(), strict=True))}
+    facts = {"losses": curves, "weights": dict(zip(settings.models, of_kind.tolist(), strict=True))}
     model_ = AmortisedPosterior(flows, weights, x_o.float(), shape).requires_grad_(False).eval()
     model_.bind(prior)
     return model_, facts

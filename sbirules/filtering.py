@@ -19,12 +19,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules import _check
-from sbirules.classifier import fit_event_probability
 from sbirules.constraints import Constraints
 from sbirules.features import Standardiser
 from sbirules.fit import fit, nearest
 from sbirules.posterior import Posterior
-from sbirules.proposals import Proposal
+from sbirules.proposals import Proposal, fit_stages
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
 from sbirules.store import SimulationStore
@@ -37,7 +36,6 @@ __all__ = ["FilterRound", "RuleFilter", "filter_rules"]
 
 PROPOSALS = ("truncated", "tilted")
 LOST = 0.01  # share of the successful rules so far that a truncation may cut off
-ENOUGH = 10  # networks that met the constraints without which a proposal stays the prior
 
 
 @dataclass(frozen=True)
@@ -128,10 +126,10 @@ class RuleFilter:
         return self
 
     def _settled(self, shares: Sequence[tuple[float, float]]) -> bool:
-        """Whether the share of success has stopped growing: no better than the round before, within two s.e."""
+        """Whether the share of success has stopped growing: the last two rounds no better than that before them."""
         if len(shares) < 3 or shares[-1][0] == 0:
             return False
-        (a, a_se), (b, b_se) = shares[-2:]
+        (a, a_se), (b, b_se) = shares[-3], _mean(shares[-2:])
         return b - a < 2 * math.hypot(a_se, b_se) and b - a < 0.1 * b
 
     def _round(self, constraints: Constraints, n: int) -> None:
@@ -165,41 +163,16 @@ class RuleFilter:
         if not self.stores:
             return Proposal()
         theta, x = self._rows()
-        happened = constraints.satisfied(x, self.stores[0].summary_names)
-        if int(happened.sum()) < ENOUGH:
-            # climb: hold on to the constraints that have been met at all, the rarest last
-            happened = self._eased(constraints, x)
-            if int(happened.sum()) < ENOUGH:
-                return Proposal()
         standardiser = Standardiser.of(self.stores[0].theta, getattr(self.prior, "log_scale", None))
-        success = fit_event_probability(theta, happened, standardiser, seed=self.seed + len(self.stores))
-        proposal = Proposal(success)
+        names, seed = self.stores[0].summary_names, self.seed + len(self.stores)
+        stages, near = fit_stages(theta, x, names, constraints, standardiser, seed=seed)
+        if not stages:
+            return Proposal()
+        proposal = Proposal(stages)
         if self.proposal == "truncated":
-            with torch.no_grad():
-                found = success.log_prob(theta[happened])
-            proposal.threshold = float(torch.quantile(found.double(), LOST))
-        proposal.normalise(self.prior, seed=self.seed + len(self.stores))
+            proposal.threshold = float(torch.quantile(proposal.log_success(theta[near]).double(), LOST))
+        proposal.normalise(self.prior, seed=seed)
         return proposal if math.isfinite(proposal.log_mean) else Proposal()
-
-    def _eased(self, constraints: Constraints, x: Tensor) -> Tensor:
-        """Rows that meet the constraints as far as enough rows do: the most common one first, then the next.
-
-        Of the first that too few rows meet beside those before it, the nearest tenth of rows is taken.
-        """
-        names = self.stores[0].summary_names
-        alone = {n: Constraints({n: pair}).satisfied(x, names) for n, pair in constraints.intervals.items()}
-        met = torch.isfinite(x).all(dim=1)
-        for name in sorted(alone, key=lambda name: -int(alone[name].sum())):
-            if int((met & alone[name]).sum()) >= ENOUGH:
-                met = met & alone[name]
-                continue
-            low, high = constraints.intervals[name]
-            column = x[:, list(names).index(name)]
-            distance = torch.maximum(low - column, column - high).clamp(min=0)
-            edge = torch.quantile(distance[met], 0.1)
-            near = met & (distance <= edge)
-            return near if int(near.sum()) < int(met.sum()) else met
-        return met
 
     # Results --------------------------------------------------------------------------------------
 
@@ -253,6 +226,11 @@ class RuleFilter:
             for r in self.rounds
         ]  # fmt: skip
         return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="round"))
+
+
+def _mean(shares: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Of shares and their standard errors."""
+    return sum(s for s, _ in shares) / len(shares), math.hypot(*(se for _, se in shares)) / len(shares)
 
 
 def filter_rules(

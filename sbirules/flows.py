@@ -1,16 +1,18 @@
-"""Training sbi's flows: settings, data resident in memory, nothing written to the current folder."""
+"""Training sbi's flows on rows that stay in memory, on a CPU or a GPU.
+
+AdamW with one cycle of the learning rate (Smith & Topin 2019, "Super-convergence") reaches the loss of sbi's own loop
+in a fraction of its passes; rows are taken by indexing, which costs a twentieth of fetching them one by one.
+"""
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator
-from contextlib import redirect_stdout
+import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sbirules import _check
 
@@ -27,121 +29,108 @@ class FlowSettings:
         hidden_features: Units in the hidden layers of a transform's network.
         num_bins: Bins of a spline.
         batch_size: Rows per step.
-        learning_rate: Step of Adam.
-        validation_fraction: Share of the rows held out for early stopping.
-        patience: Epochs without a better validation loss before training stops.
-        max_epochs: Passes over the data at most.
+        learning_rate: Largest step of AdamW; it rises to that over the first third of the training and falls to 0.
+        weight_decay: Of AdamW, divided by the number of rows: the more rows, the less a prior on the weights counts.
+        epochs: Passes over the data.
+        min_steps: Steps at least; few rows are passed over more often.
+        patience: Share of the training without a better validation loss after which it stops early.
+        validation_fraction: Share of the rows held out. The flow as it was when it predicted them best is kept.
+        device: Where to train, with all rows resident; the trained flow comes back to the CPU.
     """
 
     members: int = 3
     num_transforms: int = 2
     hidden_features: int = 50
     num_bins: int = 6
-    batch_size: int = 500
-    learning_rate: float = 2e-3
+    batch_size: int = 200
+    learning_rate: float = 1e-2
+    weight_decay: float = 2000.0
+    epochs: int = 20
+    min_steps: int = 600
+    patience: float = 0.3
     validation_fraction: float = 0.1
-    patience: int = 15
-    max_epochs: int = 500
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in (
-            "members",
-            "num_transforms",
-            "hidden_features",
-            "num_bins",
-            "batch_size",
-            "patience",
-            "max_epochs",
-        ):
+        for name in ("members", "num_transforms", "hidden_features", "num_bins", "batch_size", "epochs"):
             _check.whole(name, getattr(self, name), 1)
+        _check.whole("min_steps", self.min_steps, 0)
         _check.above("learning_rate", self.learning_rate, 0.0)
+        _check.at_least("weight_decay", self.weight_decay, 0.0)
+        _check.share("patience", self.patience)
         if _check.share("validation_fraction", self.validation_fraction) == 1:
             raise ValueError("validation_fraction must leave rows to train on; it must be below 1.")
 
 
-class _Batches:
-    """Batches by indexing resident tensors; sbi's own loader fetches row by row, which costs 20 times as much."""
-
-    def __init__(self, tensors: tuple[Tensor, ...], rows: Tensor, batch_size: int, shuffle: bool) -> None:
-        self.tensors, self.rows, self.shuffle = tensors, rows, shuffle
-        self.batch_size = min(batch_size, len(rows))
-
-    def __len__(self) -> int:
-        return len(self.rows) // self.batch_size
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        rows = self.rows[torch.randperm(len(self.rows))] if self.shuffle else self.rows
-        for k in range(len(self)):
-            batch = rows[k * self.batch_size : (k + 1) * self.batch_size]
-            yield tuple(tensor[batch] for tensor in self.tensors)
-
-
-class _Silent:
-    """A tracker that writes nothing: sbi's default leaves logs in the current folder."""
-
-    log_dir = None
-
-    def log_metric(self, name: str, value: float, step: int | None = None) -> None: ...
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None: ...
-
-    def log_params(self, params: dict[str, Any]) -> None: ...
-
-    def add_figure(self, name: str, figure: Any, step: int | None = None) -> None: ...
-
-    def flush(self) -> None: ...
-
-
 def train_flow(
-    kind: type[Any],
-    builder: Any,
-    theta: Tensor,
-    x: Tensor,
-    settings: FlowSettings,
-    groups: Tensor | None = None,
-) -> tuple[nn.Module, list[float], Tensor]:
-    """One flow by an sbi trainer (`NLE`, `NPE`) on resident data, its validation losses, and the rows held out.
+    flow: Any, target: Tensor, condition: Tensor, settings: FlowSettings, groups: Tensor | None = None
+) -> tuple[Any, dict[str, list[float]], Tensor]:
+    """The flow trained, its losses by epoch (`"training"`, `"validation"`), and the rows held out.
 
     Arguments:
-        kind: The trainer's class.
-        builder: What builds the flow from a batch, as `sbi.neural_nets` makes it.
-        theta: What sbi calls theta, `(n, D)`.
-        x: What sbi calls x, `(n, S)`.
+        flow: A conditional density as `sbi.neural_nets` builds it; it is trained in place.
+        target: What it is a density of, `(n, ...)`.
+        condition: What it is conditioned on, `(n, ...)`.
         settings: Of the training.
         groups: Rows of one number are held out together, `(n,)`; None if all rows are independent.
+
+    Raises:
+        ValueError: If the loss is never a number, or the device is not there.
     """
-    unit = torch.arange(len(x)) if groups is None else torch.unique(groups, return_inverse=True)[1]
-
-    class Resident(kind):
-        def get_dataloaders(
-            self,
-            starting_round: int = 0,
-            training_batch_size: int = 200,
-            validation_fraction: float = 0.1,
-            resume_training: bool = False,
-            dataloader_kwargs: dict[str, Any] | None = None,
-        ) -> tuple[_Batches, _Batches]:
-            tensors = self.get_simulations(starting_round)
-            units = int(unit.max()) + 1
-            rank = torch.randperm(units)[unit]
-            held = rank < max(1, int(validation_fraction * units))
-            self.train_indices, self.val_indices = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
-            return (
-                _Batches(tensors, self.train_indices, training_batch_size, shuffle=True),
-                _Batches(tensors, self.val_indices, training_batch_size, shuffle=False),
-            )
-
-    trainer = Resident(prior=None, density_estimator=builder, tracker=_Silent(), show_progress_bars=False)
-    with warnings.catch_warnings():
-        # the length of sessions that are all alike is constant; our embeddings standardise for themselves
-        warnings.filterwarnings("ignore", message="Data has constant values")
-        trainer.append_simulations(theta, x, exclude_invalid_x=False)
-    with redirect_stdout(io.StringIO()):  # sbi prints a line for every flow
-        flow = trainer.train(
-            training_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            validation_fraction=settings.validation_fraction,
-            stop_after_epochs=settings.patience,
-            max_num_epochs=settings.max_epochs,
+    device = _usable(settings.device)
+    held = _held_out(len(target), groups, settings.validation_fraction)
+    flow, target, condition, held = flow.to(device), target.to(device), condition.to(device), held.to(device)
+    rows, others = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
+    batch = min(settings.batch_size, len(rows))
+    steps = len(rows) // batch
+    epochs = max(settings.epochs, math.ceil(settings.min_steps / steps))
+    decay = settings.weight_decay / len(rows)
+    optimiser = torch.optim.AdamW(flow.parameters(), lr=settings.learning_rate, weight_decay=decay)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=epochs * steps)
+    curves: dict[str, list[float]] = {"training": [], "validation": []}
+    best, best_loss, best_epoch = None, math.inf, 0
+    for epoch in range(epochs):
+        flow.train()
+        order = rows[torch.randperm(len(rows), device=device)]
+        total = torch.zeros((), device=device)
+        for k in range(steps):
+            chosen = order[k * batch : (k + 1) * batch]
+            loss = flow.loss(target[chosen], condition[chosen]).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(flow.parameters(), 5.0)
+            optimiser.step()
+            rate.step()
+            total += loss.detach()
+        flow.eval()
+        with torch.no_grad():
+            parts = [flow.loss(target[part], condition[part]) for part in others.split(10_000)]
+        value = float(torch.cat(parts).mean())
+        curves["training"].append(float(total) / steps)
+        curves["validation"].append(value)
+        if value < best_loss:
+            best, best_loss, best_epoch = copy.deepcopy(flow.state_dict()), value, epoch
+        elif epoch - best_epoch > settings.patience * epochs:
+            break
+    if best is None:
+        raise ValueError(
+            f"the flow's loss was never a number in {epochs} passes over {len(rows)} rows; give a smaller "
+            f"learning_rate than {settings.learning_rate:g}, or look for extreme values among the summaries."
         )
-    return flow, [float(v) for v in trainer.summary["validation_loss"]], trainer.val_indices
+    flow.load_state_dict(best)
+    return flow.cpu(), curves, others.cpu()
+
+
+def _usable(name: str) -> torch.device:
+    # not when settings are made: those of a posterior trained on a GPU are read on machines without one
+    try:
+        return torch.zeros(1, device=name).device
+    except Exception as error:
+        raise ValueError(f'device must name a device that torch can use here, such as "cpu", got {name!r}.') from error
+
+
+def _held_out(count: int, groups: Tensor | None, share: float) -> Tensor:
+    """A random share of the rows, or of the groups, `(n,)`."""
+    unit = torch.arange(count) if groups is None else torch.unique(groups, return_inverse=True)[1]
+    units = int(unit.max()) + 1
+    return torch.randperm(units)[unit] < max(1, int(share * units))

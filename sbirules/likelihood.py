@@ -157,8 +157,6 @@ def fit_likelihood(
     if len(x) < 100:
         raise ValueError(f"a likelihood needs at least 100 simulations that did not fail, got {len(x)}; simulate more.")
     design = Standardiser.of(length[:, None].float(), [True]) if length.unique().numel() > 1 else None
-    from sbi.inference import NLE
-
     z = standardiser(theta)
     context = z if design is None else torch.cat([z, design(length[:, None].to(z.dtype))], dim=1)
     context = context.detach()
@@ -167,19 +165,19 @@ def fit_likelihood(
     flows, curves, gains = [], [], []
     for member in tqdm(range(settings.members), desc="fit likelihood", unit="flow", disable=not progress):
         with seeded(seed, member):
-            flow, curve, held = train_flow(NLE, _builder(settings), context, residuals, settings)
+            flow, losses, held = train_flow(_builder(settings)(context, residuals), residuals, context, settings)
         flows.append(flow)
-        curves.append(curve)
+        curves.append(losses)
         kept = torch.ones(len(x), dtype=torch.bool)
         kept[held] = False
         plain = -float(GaussianResidual(residuals[kept]).log_prob(residuals[held]).mean())
-        gains.append((plain - min(curve)) * len(held))
+        gains.append((plain - min(losses["validation"])) * len(held))
     # the weight of the held-out evidence for the flows against the Gaussian
     share = float(torch.sigmoid(torch.tensor(gains).mean()).clamp(1e-6, 1 - 1e-6))
     model = LearnerLikelihood(trend, GaussianResidual(residuals), flows, share, valid, standardiser, design)
     model.history = {
         "flows": {"settings": vars(settings), "context": context.shape[1], "columns": x.shape[1]},
-        "validation_loss": curves,
+        "losses": curves,
         "flow_share": share,
     }
     return model.eval()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.classifier import EventProbability
+from sbirules.classifier import EventProbability, fit_event_probability
+from sbirules.constraints import Constraints
+from sbirules.features import Standardiser
 from sbirules.sampling import draw_chains
 from sbirules.smc import SamplerSettings
 from sbirules.streams import generator, seeded
 
-__all__ = ["Proposal"]
+__all__ = ["Proposal", "fit_stages"]
 
 FLOOR = 0.05  # share of each tilted round that is drawn from the prior: bounds the weights
 DRAWS = 100_000  # draws of the prior for a proposal's normalising constant
+ENOUGH = 10  # networks that a stage must tell from others
 POOL, TRIES = 20_000, 100  # draws of the prior at a time, and how often, before sampling gives way to SMC
 
 
@@ -25,23 +29,28 @@ POOL, TRIES = 20_000, 100  # draws of the prior at a time, and how often, before
 class Proposal:
     """A density over rules relative to the prior: 1, an indicator, or a mixture of 1 and P(A | theta)."""
 
-    success: EventProbability | None = None
+    stages: list[EventProbability] = field(default_factory=list)  # P(A | theta) is their product
     threshold: float | None = None
     log_mean: float = 0.0  # log of the prior mean of what is not normalised
 
+    def log_success(self, theta: Tensor) -> Tensor:
+        """log P(A | theta), `(n,)`."""
+        with torch.no_grad():
+            parts = theta.split(20_000)
+            return torch.cat([torch.stack([s.log_prob(part) for s in self.stages]).sum(dim=0) for part in parts])
+
     def log_tilt(self, theta: Tensor) -> Tensor:
         """Log of what multiplies the prior, before it is normalised."""
-        if self.success is None:
+        if not self.stages:
             return torch.zeros(len(theta))
-        with torch.no_grad():
-            log_p = torch.cat([self.success.log_prob(part) for part in theta.split(20_000)])
+        log_p = self.log_success(theta)
         if self.threshold is None:
             return log_p
         return torch.where(log_p >= self.threshold, 0.0, -math.inf)
 
     def log_ratio(self, theta: Tensor) -> Tensor:
         """Log of proposal / prior."""
-        if self.success is None:
+        if not self.stages:
             return torch.zeros(len(theta))
         ratio = self.log_tilt(theta) - self.log_mean
         if self.threshold is not None:
@@ -57,7 +66,7 @@ class Proposal:
     def sample(self, prior: Distribution, n: int, *, seed: int) -> Tensor:
         """Rules `(n, D)`."""
         with seeded(seed, 2):
-            if self.success is None:
+            if not self.stages:
                 return prior.sample(Size((n,))).float()
             if self.threshold is not None:
                 kept: list[Tensor] = []
@@ -76,3 +85,37 @@ class Proposal:
         inside = chains.draws.flatten(0, 1)[: n - plain]
         with seeded(seed, 4):
             return torch.cat([inside, outside])[torch.randperm(n)]
+
+
+def fit_stages(
+    theta: Tensor, x: Tensor, names: Sequence[str], constraints: Constraints, standardiser: Standardiser, *, seed: int
+) -> tuple[list[EventProbability], Tensor]:
+    """P(A | theta) as a product: not failing, then one constraint after another given those before it.
+
+    A rare event is learned badly from the few rows where it happened; each of these stages happens often among the
+    rows that it is learned from. The most common constraint comes first. Of the first that hardly any row meets, the
+    nearest tenth of rows stands for it: that is what to climb by.
+
+    Returns:
+        The factors, and the rows that passed them all, `(n,)`.
+    """
+    met = torch.ones(len(x), dtype=torch.bool)
+    stages: list[EventProbability] = []
+    left = dict(constraints.intervals)
+    event, last = torch.isfinite(x).all(dim=1), False
+    while True:
+        if int((met & event).sum()) < ENOUGH:
+            return stages, met
+        if bool((met & ~event).any()):
+            rows = met.nonzero()[:, 0]
+            stages.append(fit_event_probability(theta[rows], event[rows], standardiser, seed=seed + len(stages)))
+        met = met & event
+        if last or not left:
+            return stages, met
+        holds = {name: Constraints({name: pair}).satisfied(x, names) for name, pair in left.items()}
+        name = max(holds, key=lambda name: int((met & holds[name]).sum()))
+        event, (low, high) = holds[name], left.pop(name)
+        if int((met & event).sum()) < ENOUGH:
+            column, last = x[:, list(names).index(name)], True
+            distance = torch.maximum(low - column, column - high).clamp(min=0)
+            event = distance <= torch.quantile(distance[met], 0.1)

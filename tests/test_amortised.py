@@ -11,7 +11,7 @@ from sbirules.priors import uniform
 from sbirules.summaries import learning_curve
 
 PRIOR = uniform(Line(), 0.2, 1.0)
-SMALL = NPESettings(models=("zuko_nsf",), members=1, num_transforms=3, hidden_features=30, max_epochs=40, patience=40)
+SMALL = NPESettings(models=("zuko_nsf",), members=1, num_transforms=3, hidden_features=30, epochs=20)
 OPTIONS = {"num_workers": 1, "progress": False}
 SLOPE = torch.linspace(0, 1, 10)
 DESIGN = torch.stack([torch.ones(10), SLOPE], dim=1)
@@ -111,7 +111,8 @@ def test_raw_curves_are_learned_from(kind):
         num_transforms=2,
         hidden_features=20,
         embedding=kind,
-        max_epochs=60 if kind == "cnn" else 15,
+        epochs=30 if kind == "cnn" else 10,
+        min_steps=0,
     )
     row = Cheap(20).run(torch.tensor([[0.5, 0.6]]), seed=4).error[0]
     posterior = sr.fit(store, PRIOR, x_o=row, estimator="npe", settings=settings)

@@ -18,8 +18,8 @@ FAMILY = sr.PolynomialRule(degree=2, terms=["theta_11", "theta_20", "theta_02"])
 SIMULATOR = LinearGaussian(FAMILY, projections=5)
 BOX, BELL = uniform(FAMILY, -1, 1), normal(FAMILY, 0.1, 0.6)
 QUICK = {
-    "likelihood": LikelihoodSettings(members=2, hidden_features=20, max_epochs=30, patience=8),
-    "npe": NPESettings(members=1, hidden_features=30, num_transforms=3, patience=10),
+    "likelihood": LikelihoodSettings(members=2, hidden_features=20, epochs=15),
+    "npe": NPESettings(members=1, hidden_features=30, num_transforms=3),
 }
 
 
@@ -123,7 +123,9 @@ def test_a_saved_posterior_gives_the_same_density_in_a_new_process(posterior, tm
 
 def test_simulations_made_elsewhere_are_fitted(store):
     elsewhere = SimulationStore.from_arrays(store.theta, store.x, names=FAMILY.names)
-    posterior = fit(elsewhere, BOX, x_o=store.x[0], estimator="npe", settings=NPESettings(members=1, max_epochs=2))
+    posterior = fit(
+        elsewhere, BOX, x_o=store.x[0], estimator="npe", settings=NPESettings(members=1, epochs=2, min_steps=0)
+    )
     assert posterior.sample((10,)).shape == (10, 3)
     assert posterior.raw_per_unit is None
 

@@ -23,22 +23,25 @@ def scaled_down(code):
         "350_000": "300",
         "Client()": "Client(n_workers=1, processes=False, dashboard_address=None)",
         "num_units=64": "num_units=20, num_trials=60",
-        '{"learned": (1, 1)}': '{"final_error": (0, 1)}',
+        '"learned": (1, 1)': '"final_error": (0, 1)',
         "all_of_networks=32": "all_of_networks=2",
+        "all_of_networks=8": "all_of_networks=2",
         "(5000,)": "(400,)",
         "rules=128, networks_per_rule=32": "rules=8, networks_per_rule=2",
         "rounds=3": "rounds=1, num_simulations=100",
+        "budget=20_000": "budget=400",
+        "learners=24, rules=100": "learners=2, rules=10, num_simulations=300, num_samples=100",
     }.items():
         assert old in README, f"{old} is no longer in the README"
         code = code.replace(old, new)
     return code
 
 
-def test_both_scripts_run(tmp_path, monkeypatch, capsys):
+def test_all_scripts_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    script, with_data, many = blocks("python")
+    first, with_data, asking, structure, rounds, studies, many = blocks("python")
     space = {"__name__": "__main__"}
-    exec(compile(scaled_down(script), "README", "exec"), space)
+    exec(compile(scaled_down(first), "README", "exec"), space)
     assert "de_ij/dt = " in capsys.readouterr().out
     assert space["theta"].shape == (400, 16)
     assert (tmp_path / "runs" / "dd" / "report.html").is_file()
@@ -53,6 +56,18 @@ def test_both_scripts_run(tmp_path, monkeypatch, capsys):
     exec(compile(scaled_down(with_data), "README", "exec"), space)
     assert len(space["stores"]) == 2
     assert space["posterior"].sample((100,)).shape == (100, 16)
+
+    space["other_learners"] = space["learners"].subset([0, 1])
+    exec(compile(scaled_down(asking), "README", "exec"), space)
+    assert space["many"].shape == (1000, 2, 16)
+    assert (tmp_path / "runs" / "posterior").is_dir()
+    exec(compile(scaled_down(structure), "README", "exec"), space)
+    assert len(space["posterior"].inclusion_probabilities()) == 16
+    exec(compile(scaled_down(rounds), "README", "exec"), space)
+    assert space["theta"].shape == (1000, 16)
+    capsys.readouterr()
+    exec(compile(scaled_down(studies), "README", "exec"), space)
+    assert "degree 2" in capsys.readouterr().out
 
     exec(compile(scaled_down(many), "README", "exec"), space)
     space["client"].close()

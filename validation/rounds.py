@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from section import BLUE, GREEN, ORANGE, Row, Section, main
 
 import sbirules as sr
+from sbirules.check import Rate
 from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
 from sbirules.tasks import DelayedDiscrimination, DelayedNonMatchToSample
@@ -15,6 +16,7 @@ from sbirules.tasks import DelayedDiscrimination, DelayedNonMatchToSample
 KEEP = {"num_workers": 1, "progress": False}
 FAMILY = sr.PolynomialRule(degree=3)
 PRIOR = uniform(FAMILY, -0.6, 0.6)
+FRESH = 1024
 
 
 def demo() -> sr.RuleFilter:
@@ -25,10 +27,11 @@ def demo() -> sr.RuleFilter:
 
 
 def rare() -> sr.RuleFilter:
-    """Fast learning at low rates, which about one rule of the prior in 10000 shows."""
-    simulator = RateRNN(FAMILY, DelayedDiscrimination(), num_trials=150, summaries=["trials_to_criterion", "mean_rate"])
-    asked = {"trials_to_criterion": (0, 60), "mean_rate": (0, 0.4)}
-    return sr.filter_rules(simulator, PRIOR, asked, budget=20_480, num_simulations=2048, seed=2, **KEEP)
+    """A prior three times as wide, most of whose rules blow the weights up: learn in 300 trials, hardly saturated."""
+    simulator = RateRNN(FAMILY, DelayedDiscrimination(), num_trials=300, summaries=["learned", "saturation"])
+    asked = {"learned": (1, 1), "saturation": (0, 0.1)}
+    wide = uniform(FAMILY, -2, 2)
+    return sr.filter_rules(simulator, wide, asked, budget=20_480, num_simulations=2048, seed=2, **KEEP)
 
 
 def non_match() -> sr.RuleFilter:
@@ -39,14 +42,24 @@ def non_match() -> sr.RuleFilter:
     )
 
 
+def fresh(found: sr.RuleFilter) -> Rate:
+    """Share of fresh networks of the posterior's rules, asked to succeed in all of 32, that meet the constraints."""
+    theta = found.posterior(all_of_networks=32).sample((FRESH,), seed=4)
+    store = sr.simulate(found.simulator, theta, seed=1_000_003, **KEEP)
+    assert found.constraints is not None
+    share = float(found.constraints.satisfied(store.x, store.summary_names).float().mean())
+    return Rate(share, (share * (1 - share) / FRESH) ** 0.5)
+
+
 def section(folder: Path) -> Section:
     out = Section(
         "Filter rounds",
-        "Degree 3 (16 coefficients), uniform(-0.6, 0.6), 64 units, truncated proposals. `kept`: share of the prior "
-        "that the round's proposal keeps; `accepted`: share of its networks that met what was asked then; `ess`: "
-        "effective number of all rules that do, under their weights against the prior. For comparison: fSBI "
-        "(Confavreux et al. 2023; spiking networks, other constraints) went from under 0.01 % to 21-32 % in three "
-        "rounds, about 350000 simulations in all.",
+        "Degree 3 (16 coefficients), uniform(-0.6, 0.6) unless stated, 64 units, truncated proposals. `kept`: share of "
+        "the prior that the round's proposal keeps; `accepted`: share of its networks that met what was asked then; "
+        "`ess`: effective number of all rules that do, under their weights against the prior. In the end the posterior "
+        f"is asked for success in all of 32 networks, and {FRESH} of its rules are tried in a fresh network each. For "
+        "comparison: fSBI (Confavreux et al. 2023; spiking networks, other constraints) went from under 0.01 % to "
+        "21-32 % in three rounds, about 350000 simulations in all.",
     )
     figure = Figure(figsize=(6, 3.4), layout="constrained", dpi=130)
     axes = figure.subplots()
@@ -58,15 +71,14 @@ def section(folder: Path) -> Section:
         found = make()
         table = found.table()
         first, last = table.iloc[0], table.iloc[-1]
+        reached = fresh(found)
         text = (
-            f"{100 * first['accepted']:.3g} % of the prior, {100 * last['accepted']:.3g} % in the last of {len(table)} "
-            f"rounds ({last['total']:.0f} simulations); {last['successful']:.0f} rules, ESS {last['ess']:.0f}"
+            f"{100 * first['accepted']:.2g} % of the prior, {100 * last['accepted']:.2g} % of the last of {len(table)} "
+            f"rounds ({last['total']:.0f} networks; {last['successful']:.0f} successes, ESS {last['ess']:.0f}); "
+            f"{100 * reached.value:.0f} ± {100 * reached.se:.0f} % of fresh networks of the posterior"
         )
-        goal = ">= 21 % from about .01 %" if name == "rare" else "grows"
-        met = bool(last["accepted"] >= 0.21) if name == "rare" else bool(last["ess"] > 3 * first["ess"])
-        out.rows.append(Row(f"filter rounds, {name}", goal, text, met))
-        doc = (make.__doc__ or "").strip()
-        out.tables.append(f"{name}: {doc}\n{table.round(3).to_string()}")
+        out.rows.append(Row(f"filter rounds, {name}", ">= 21 % in the end", text, reached.value >= 0.21))
+        out.tables.append(f"{name}: {(make.__doc__ or '').strip()}\n{table.round(4).to_string()}")
         axes.errorbar(table["total"], 100 * table["accepted"], 200 * table["se"], fmt="o-", color=color, label=name)
     axes.set_xlabel("simulations so far")
     axes.set_ylabel("networks of the round that met\nthe constraints (%), ± 2 s.e.")
