@@ -9,6 +9,7 @@ sbi, zuko, ArviZ and pyro are imported when they are used.
 
 from sbirules import reference, summaries, tasks
 from sbirules.amortised import NPESettings
+from sbirules.bptl import BPTL
 from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
@@ -17,6 +18,7 @@ from sbirules.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.fit import fit
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.merge import merge
+from sbirules.point import PointEstimate
 from sbirules.polynomial import PolynomialRule
 from sbirules.posterior import Posterior
 from sbirules.recover import Recovery, recover
@@ -37,6 +39,7 @@ from sbirules.trials import Trials
 __version__ = "0.1.0"
 
 __all__ = [
+    "BPTL",
     "Coefficient",
     "ConstraintCheck",
     "Constraints",
@@ -47,6 +50,7 @@ __all__ = [
     "FilterRound",
     "LikelihoodSettings",
     "NPESettings",
+    "PointEstimate",
     "PolynomialRule",
     "Posterior",
     "Recording",

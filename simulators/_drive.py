@@ -59,6 +59,11 @@ class Drive:
         """(batch, T, N)."""
         return (*self.inputs.shape[:2], self.weights.shape[2])
 
+    def rows(self, index: Tensor) -> Drive:
+        """That of some networks, of each as often as it is named."""
+        kicks = self.kicks.dense(*self.shape[1:]) if isinstance(self.kicks, Kicks) else self.kicks
+        return Drive(self.inputs[index], self.weights[index], self.leak, kicks[index])
+
     def dense(self) -> Tensor:
         """The sum for every entry, `(batch, T, N)`."""
         kicks = self.kicks.dense(*self.shape[1:]) if isinstance(self.kicks, Kicks) else self.kicks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sbirules import _check
+from sbirules.gradients import LearningGradient
 from sbirules.probe import family_probe, summary_probe, task_probe
 from sbirules.rules import RuleFamily
 from sbirules.simulator import Simulator
@@ -21,8 +22,9 @@ from sbirules.trajectory import Trajectory
 from ._backends import choose
 from ._draws import batch_rows, block_rows, draw
 from ._learning import learn
+from ._sensitivity import GRADIENTS, Goal
 from ._settings import Settings
-from ._trial import Stage
+from ._trial import Networks, Noise, Stage
 from ._units import measure_raw_per_unit
 
 __all__ = ["RateRNN"]
@@ -183,43 +185,22 @@ class RateRNN(Simulator):
         """
         if options:
             _check.known("RateRNN.run's argument", next(iter(options)), RUN_OPTIONS)
-        _check.known("units", units, ("natural", "raw"))
-        theta = _check.theta_matrix(theta, self.names).to(self.device, self.dtype)
-        raw = theta if units == "raw" else self.to_raw(theta)
-        self.family.check_raw(raw)
-        batch = len(raw)
-        types = self.sequence_matrix(trial_types, batch).to(self.device)
-        trials, n = types.shape[1], self.settings.num_units
+        passed = {
+            "weights": weights, "input_weights": input_weights, "initial_states": initial_states, "kicks": kicks,
+            "inputs": inputs, "expectation": expectation,
+        }  # fmt: skip
+        raw, types, given = self._rows(theta, trial_types, units, passed)
+        trials = types.shape[1]
         wrong = [k for k in record if not hasattr(k, "__index__") or not 0 <= k < trials]
         if wrong:
             raise ValueError(f"record must name trials from 0 to {trials - 1}, got {wrong[0]}.")
-        tensors = self.task.tensors(self.settings.dt)
-        _, steps, channels = tensors.inputs.shape
-        passed = {
-            "weights": self._given("weights", weights, batch, (n, n)),
-            "input_weights": self._given("input_weights", input_weights, batch, (n, channels)),
-            "initial_states": self._given("initial_states", initial_states, batch, (trials, n)),
-            "kicks": self._given("kicks", kicks, batch, (trials, steps, n)),
-            "inputs": self._given("inputs", inputs, batch, (trials, steps, channels)),
-            "expectation": self._given("expectation", expectation, batch, (self.task.num_types,)),
-        }
-        seed = global_seed() if seed is None else seed
-        key = list(seed) if isinstance(seed, Sequence) else [seed]
-        given = {name: value for name, value in passed.items() if value is not None}
         known = (raw, *given.values(), self.settings.readout, *vars(self.family).values(), *vars(self.task).values())
         learnable = torch.is_grad_enabled() and any(_requires_grad(v) for v in known)
         backend = choose(self.backend, self.device, self.dtype, learnable)
         stage = Stage.build(self.settings, self.task, self.device, self.dtype)
-        size = block_rows(steps, n, self.device)
-        together = batch_rows(steps, n, self.device, self.max_batch)
         parts = []
         with backend.working():
-            for start in range(0, batch, together):
-                rows = slice(start, min(start + together, batch))
-                mine = {name: value[rows] for name, value in given.items()}
-                net, noise = draw(
-                    self.settings, channels, self.task.num_types, key, rows, mine, self.device, self.dtype, size
-                )
+            for rows, net, noise in self._networks(stage, len(raw), seed, given):
                 parts.append(
                     learn(
                         stage, backend, self.family, net, raw[rows], types[rows], noise,
@@ -227,6 +208,85 @@ class RateRNN(Simulator):
                     )
                 )  # fmt: skip
         return Trajectory.cat(parts)
+
+    def value_and_grad(
+        self, theta: Any, *, gradient: str = "reverse", seed: Key | None = None, trial_types: Any = None,
+        teacher: Any = None, **draws: Any,
+    ) -> LearningGradient:  # fmt: skip
+        """How well each network learns, and the gradient of that with respect to its rule.
+
+        The value is the mean reward of the trials with plasticity; or, with a teacher, minus the mean squared
+        distance to its weights after these trials, in variances of the initial weights.
+
+        Arguments:
+            theta: Rules in natural units, `(batch, D)`, one fresh network each.
+            gradient: `"reverse"`: exact, by automatic differentiation back through all trials. `"forward"`: exact, by
+                tangents carried from trial to trial; its memory does not grow with the number of trials.
+                `"reinforce"`: the estimate of Eq. 9, which ignores that activity depends on the rule.
+            seed: Names the random streams, as in `run`.
+            trial_types: As in `run`.
+            teacher: Weights after each trial, `(trials, N, N)` or `(batch, trials, N, N)` as (post, pre).
+            draws: Random draws to replace, as in `run`.
+
+        Raises:
+            ValueError: If an argument has a wrong shape, or no trial has plasticity.
+        """
+        _check.known("gradient", gradient, tuple(GRADIENTS))
+        for name in draws:
+            _check.known("value_and_grad's argument", name, DRAWS)
+        raw, types, given = self._rows(theta, trial_types, "natural", draws)
+        if types.shape[1] <= self.settings.warm_up:
+            raise ValueError(
+                f"a gradient needs trials with plasticity: {types.shape[1]} trials do not go beyond the warm-up of "
+                f"{self.settings.warm_up}."
+            )
+        if teacher is not None:
+            if gradient == "reinforce":
+                raise ValueError("gradient='reinforce' follows reward; with a teacher use 'forward' or 'reverse'.")
+            n = self.settings.num_units
+            teacher = self._given("teacher", teacher, len(raw), (types.shape[1], n, n))
+        stage = Stage.build(self.settings, self.task, self.device, self.dtype)
+        parts = []
+        for rows, net, noise in self._networks(stage, len(raw), seed, given):
+            goal = Goal(self.settings, None if teacher is None else teacher[rows])
+            parts.append(GRADIENTS[gradient](stage, self.family, net, raw[rows], types[rows], noise, goal))
+        return LearningGradient.cat(parts, self.raw_per_unit)
+
+    def _rows(
+        self, theta: Any, trial_types: Any, units: str, draws: Mapping[str, Any]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Raw rules, trial types and the draws that were passed in, checked, all with a batch dimension."""
+        _check.known("units", units, ("natural", "raw"))
+        theta = _check.theta_matrix(theta, self.names).to(self.device, self.dtype)
+        raw = theta if units == "raw" else self.to_raw(theta)
+        self.family.check_raw(raw)
+        types = self.sequence_matrix(trial_types, len(raw)).to(self.device)
+        trials, n = types.shape[1], self.settings.num_units
+        _, steps, channels = self.task.tensors(self.settings.dt).inputs.shape
+        shapes = {
+            "weights": (n, n), "input_weights": (n, channels), "initial_states": (trials, n),
+            "kicks": (trials, steps, n), "inputs": (trials, steps, channels), "expectation": (self.task.num_types,),
+        }  # fmt: skip
+        given = {name: self._given(name, draws.get(name), len(raw), shape) for name, shape in shapes.items()}
+        return raw, types, {name: value for name, value in given.items() if value is not None}
+
+    def _networks(
+        self, stage: Stage, batch: int, seed: Key | None, given: Mapping[str, Tensor]
+    ) -> Iterator[tuple[slice, Networks, Noise]]:
+        """Fresh networks and their noise, as many rows at a time as are best simulated together."""
+        seed = global_seed() if seed is None else seed
+        key = list(seed) if isinstance(seed, Sequence) else [seed]
+        n = self.settings.num_units
+        _, steps, channels = stage.tensors.inputs.shape
+        size = block_rows(steps, n, self.device)
+        together = batch_rows(steps, n, self.device, self.max_batch)
+        for start in range(0, batch, together):
+            rows = slice(start, min(start + together, batch))
+            mine = {name: value[rows] for name, value in given.items()}
+            yield (
+                rows,
+                *draw(self.settings, channels, self.task.num_types, key, rows, mine, self.device, self.dtype, size),
+            )
 
     def _given(self, name: str, value: Any, batch: int, shape: tuple[int, ...]) -> Tensor | None:
         """A draw passed in by the user, checked and with a batch dimension."""
@@ -269,7 +329,5 @@ def _usable(device: torch.device | str) -> torch.device:
         raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
-RUN_OPTIONS = (
-    "seed", "trial_types", "units", "weights", "input_weights", "initial_states", "kicks", "inputs",
-    "expectation", "record", "keep_weights",
-)  # fmt: skip
+DRAWS = ("weights", "input_weights", "initial_states", "kicks", "inputs", "expectation")
+RUN_OPTIONS = ("seed", "trial_types", "units", *DRAWS, "record", "keep_weights")

@@ -72,7 +72,7 @@ def _widths(out: Section, studies: dict[int, sr.Recovery], prior: torch.distribu
 
 
 def _pictures(out: Section, studies: dict[int, sr.Recovery], folder: Path) -> None:
-    figure = Figure(figsize=(9, 3.4), layout="constrained", dpi=130)
+    figure = Figure(figsize=(10, 3.4), layout="constrained", dpi=130)
     panels = figure.subplots(1, 3, sharey=True)
     grid = torch.linspace(0, 1, 101)
     # 99 % band of the largest distance of an empirical distribution from a uniform one
@@ -86,7 +86,7 @@ def _pictures(out: Section, studies: dict[int, sr.Recovery], folder: Path) -> No
         axes.set_title(f"{n} learner{'s' if n > 1 else ''}")
         axes.set_xlabel("rank of the true coefficient / draws")
     panels[0].set_ylabel("share of ranks below - uniform")
-    panels[2].legend(frameon=False, fontsize=7, ncol=2)
+    panels[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(folder / "calibration.png")
     out.figures["calibration.png"] = (
         "Ranks of the true coefficients among posterior draws; within the grey band (99 %) they are uniform"
