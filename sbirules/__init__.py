@@ -11,6 +11,7 @@ from sbirules import reference, summaries, tasks
 from sbirules.amortised import NPESettings
 from sbirules.bptl import BPTL
 from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
+from sbirules.compare_point import PointComparison, compare_point
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
 from sbirules.families import FamilyComparison, compare_families
@@ -50,6 +51,7 @@ __all__ = [
     "FilterRound",
     "LikelihoodSettings",
     "NPESettings",
+    "PointComparison",
     "PointEstimate",
     "PolynomialRule",
     "Posterior",
@@ -70,6 +72,7 @@ __all__ = [
     "TrialsCheck",
     "check",
     "compare_families",
+    "compare_point",
     "filter_rules",
     "fit",
     "merge",

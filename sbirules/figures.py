@@ -56,8 +56,17 @@ def most_informed(posterior: Posterior, count: int = MAX_PAIR) -> list[int]:
     return sorted(order.tolist())
 
 
-def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, truth: Any = None) -> Figure:
-    """Marginals of the coefficients that were learned most about, prior in grey."""
+def pair_figure(
+    posterior: Posterior, columns: Sequence[int] | None = None, truth: Any = None, points: Tensor | None = None
+) -> Figure:
+    """Marginals of the coefficients that were learned most about, prior in grey.
+
+    Arguments:
+        posterior: With draws.
+        columns: Coefficients to show; None for those that the data tell most about.
+        truth: A rule to mark, `(D,)`.
+        points: Optimised rules to mark, `(n, D)`, the best first.
+    """
     columns = most_informed(posterior) if columns is None else list(columns)
     logs = [posterior.names[i] in TIME_CONSTANTS for i in columns]
     draws, prior = (_logged(t[:, columns], logs) for t in (posterior.draws, _prior_draws(posterior)))
@@ -68,6 +77,9 @@ def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, trut
     low = torch.minimum(draws.min(0).values, prior.min(0).values).numpy()
     high = torch.maximum(draws.max(0).values, prior.max(0).values).numpy()
     marks = None if truth is None else _logged(torch.as_tensor(truth).flatten()[None, columns], logs)[0].numpy()
+    dots = None if points is None else _logged(points.float()[:, columns], logs).numpy()
+    if dots is not None:  # an end point may lie outside the prior
+        low, high = np.minimum(low, dots.min(axis=0)), np.maximum(high, dots.max(axis=0))
     for i in range(n):
         for j in range(n):
             ax = axes[i, j]
@@ -94,6 +106,10 @@ def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, trut
                 ax.axvline(marks[j], color=ORANGE, lw=1.2)
                 if i != j:
                     ax.axhline(marks[i], color=ORANGE, lw=1.2)
+            if dots is not None:
+                heights = dots[:, i] if i != j else np.full(len(dots), 0.04 * ax.get_ylim()[1])
+                ax.plot(dots[:, j], heights, "o", color=ORANGE, ms=4, mfc="none", mew=1.0)
+                ax.plot(dots[0, j], heights[0], "o", color=ORANGE, ms=5)
             ax.tick_params(labelsize=7, labelbottom=i == n - 1, labelleft=j == 0 and i > 0)
             if i == n - 1:
                 ax.set_xlabel(names[j])
@@ -102,6 +118,8 @@ def pair_figure(posterior: Posterior, columns: Sequence[int] | None = None, trut
     handles = [_patch(BLUE, "posterior"), _patch(GREY, "prior")] + (
         [_patch(ORANGE, "truth")] if marks is not None else []
     )
+    if dots is not None:
+        handles.append(_dot(ORANGE, "optimised (best filled)"))
     fig.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
     fig.suptitle("Posterior and prior, natural units", x=0.01, ha="left", fontsize=10)
     return fig
@@ -116,6 +134,12 @@ def _patch(color: str, label: str) -> Any:
     from matplotlib.patches import Patch
 
     return Patch(color=color, label=label)
+
+
+def _dot(color: str, label: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=color, marker="o", ls="", label=label)
 
 
 def marginal_figure(posterior: Posterior) -> Figure:

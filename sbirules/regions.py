@@ -64,8 +64,6 @@ def limited(posterior: Posterior, intervals: Mapping[str, tuple[float, float]]) 
 
 def maximum(posterior: Posterior, num_starts: int, seed: int) -> Tensor:
     """The best rule found by L-BFGS-B within the prior's box, from the best draws."""
-    from scipy.optimize import minimize
-
     _check.whole("num_starts", num_starts, 1)
     if posterior.chains is None:
         posterior.sample((1000,), seed=seed)
@@ -73,36 +71,39 @@ def maximum(posterior: Posterior, num_starts: int, seed: int) -> Tensor:
     with torch.no_grad():
         value = posterior.potential(draws)
     starts = draws[value.argsort(descending=True)[:num_starts]]
-    best, top = starts[0], float(value.max())
+    ends = [climb(posterior, start) for start in starts]
+    best = max(ends, key=lambda end: end[1])
+    return best[0] if best[1] > float(value.max()) else starts[0]
+
+
+def climb(posterior: Posterior, start: Tensor) -> tuple[Tensor, float]:
+    """The local maximum `(D,)` of the density that L-BFGS-B reaches from a rule, and its log-density."""
+    from scipy.optimize import minimize
+
     bounds = _bounds(posterior)
+    # absent terms stay absent: the density counts them apart
+    moving = [
+        k for k in range(len(start)) if k not in posterior.hold and not (_can_be_absent(posterior) and start[k] == 0)
+    ]
 
-    for start in starts:
-        # absent terms stay absent: the density counts them apart
-        moving = [
-            k
-            for k in range(len(start))
-            if k not in posterior.hold and not (_can_be_absent(posterior) and start[k] == 0)
-        ]
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        theta = start.clone()
+        theta[moving] = torch.as_tensor(values, dtype=torch.float32)
+        theta.requires_grad_(True)
+        value = posterior.potential(theta[None])[0]
+        if not bool(torch.isfinite(value)):
+            return 1e10, np.zeros(len(moving))
+        if not value.requires_grad:  # flat, as under a demanded reliability
+            return -float(value), np.zeros(len(moving))
+        (slope,) = torch.autograd.grad(value, theta)
+        return -float(value.detach()), -torch.nan_to_num(slope[moving]).double().numpy()
 
-        def loss(values: np.ndarray, rule: Tensor = start, free: list[int] = moving) -> tuple[float, np.ndarray]:
-            theta = rule.clone()
-            theta[free] = torch.as_tensor(values, dtype=torch.float32)
-            theta.requires_grad_(True)
-            value = posterior.potential(theta[None])[0]
-            if not bool(torch.isfinite(value)):
-                return 1e10, np.zeros(len(free))
-            if not value.requires_grad:  # flat, as under a demanded reliability
-                return -float(value), np.zeros(len(free))
-            (slope,) = torch.autograd.grad(value, theta)
-            return -float(value.detach()), -torch.nan_to_num(slope[free]).double().numpy()
-
-        found = minimize(
-            loss, start[moving].double().numpy(), jac=True, method="L-BFGS-B", bounds=[bounds[k] for k in moving]
-        )
-        if -found.fun > top:
-            top, best = -found.fun, start.clone()
-            best[moving] = torch.as_tensor(found.x, dtype=torch.float32)
-    return best
+    found = minimize(
+        loss, start[moving].double().numpy(), jac=True, method="L-BFGS-B", bounds=[bounds[k] for k in moving]
+    )
+    end = start.clone()
+    end[moving] = torch.as_tensor(found.x, dtype=torch.float32)
+    return end, -float(found.fun)
 
 
 def _can_be_absent(posterior: Posterior) -> bool:
