@@ -86,6 +86,11 @@ class PyroPrior(Distribution):
                     f"number, drawn by its own pyro.sample, and the model must run inside a plate."
                 )
         supports: list[Any] = [sites[name]["fn"].support for name in names]
+        for name, support in zip(names, supports, strict=True):
+            if any(torch.is_tensor(v) and len(torch.unique(v)) > 1 for v in vars(support).values()):
+                raise ValueError(
+                    f"the bounds of site {name!r} depend on another site; give it bounds that are always the same."
+                )
         self._support = constraints.stack(supports, dim=-1)
         # hyperparameters: the prior is the mixture over these draws of them
         self.hyper = {name: site["value"] for name, site in sites.items() if name not in names}
@@ -141,7 +146,7 @@ class PyroPrior(Distribution):
         each = torch.stack([sites[n]["fn"].log_prob(sites[n]["value"]).expand(count, -1) for n in self.names]).sum(
             dim=0
         )
-        out[inside] = torch.logsumexp(each, dim=0).detach() - math.log(count)
+        out[inside] = torch.logsumexp(each, dim=0) - math.log(count)
         return out
 
 
@@ -153,7 +158,7 @@ def from_pyro(
     Arguments:
         model: Without arguments; one `pyro.sample` of a single number for each coefficient, named like it, in
             natural units (time constants in their own). Coefficients may depend on each other in the order in
-            which they are drawn.
+            which they are drawn, their bounds may not.
         family: The rule family.
         hyperparameter_draws: Other sites are hyperparameters; the prior is the mixture over so many draws of them,
             so that its density is exact.

@@ -10,7 +10,7 @@ weight is how well it predicts rules that it was not trained on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ from torch.distributions import Distribution
 from sbirules import _check
 from sbirules.embeddings import EMBEDDINGS, SetEmbedding, embedding
 from sbirules.flows import FlowSettings, train_flow
+from sbirules.scale import unconstrained
 from sbirules.streams import seeded
+from sbirules.summaries import Summary
 
 __all__ = ["AmortisedPosterior", "NPESettings", "fit_npe"]
 
@@ -73,10 +75,11 @@ class AmortisedPosterior(nn.Module):
         self.register_buffer("weights", weights)
         self.register_buffer("x_o", x_o)
         self.transform: Any = None
+        self.summaries: Sequence[Summary] | None = None  # of learners, those of the fit; None after loading
 
     def bind(self, prior: Distribution) -> None:
         """Tells it the prior, whose support it is to stay in."""
-        self.transform = _transform(prior)
+        self.transform = unconstrained(prior)
 
     def forward(self, theta: Tensor) -> Tensor:
         """Log-density `(n,)` of theta `(n, D)` inside the prior's support."""
@@ -143,7 +146,8 @@ def fit_npe(
     settings = settings or NPESettings()
     if len(x) < 100:
         raise ValueError(f"NPE needs at least 100 simulations that did not fail, got {len(x)}; simulate more.")
-    u = _transform(prior)(theta)
+    u = unconstrained(prior)(theta)
+    _check_connected(prior, u)
     flows, losses, curves = [], [], {}
     jobs = [(model, member) for model in settings.models for member in range(settings.members)]
     for model, member in tqdm(jobs, desc="fit posterior", unit="flow", disable=not progress):
@@ -164,10 +168,14 @@ def fit_npe(
     return model_, facts
 
 
-def _transform(prior: Distribution) -> Any:
-    from sbi.utils import mcmc_transform
-
-    return mcmc_transform(prior)
+def _check_connected(prior: Distribution, u: Tensor) -> None:
+    """Raises ValueError if the prior has gaps or atoms, which a flow's density cannot have."""
+    middle = unconstrained(prior).inv((u + u.roll(1, dims=0)) / 2)
+    if hasattr(prior, "propose_switch") or bool(torch.isinf(prior.log_prob(middle)).any()):
+        raise ValueError(
+            'estimator="npe" needs a prior without gaps in which no coefficient can be exactly zero; leave estimator '
+            "out, which takes any prior."
+        )
 
 
 def _builder(model: str, settings: NPESettings, x: Tensor) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +32,24 @@ def sample_batched(
 ) -> Tensor:
     """Draws `(*sample_shape, B, D)`; see `Posterior.sample_batched`."""
     nets: list[Any] = []
+    reason = ""
     for k, observation in enumerate(observations):
         try:
             nets.append(posterior.given(observation).potential_net)
         except ValueError as error:
+            reason = str(error)
             warnings.warn(f"observation {k}: {error} Its draws are NaN.")
             nets.append(None)
     n = Size(sample_shape).numel()
     good = [k for k, net in enumerate(nets) if net is not None]
+    if nets and not good:
+        raise ValueError(f"none of {len(nets)} observations can be used: {reason}")
     draws = torch.full((len(nets), n, len(posterior.names)), torch.nan)
     if good and isinstance(nets[good[0]], AmortisedPosterior):
         for k in good:
+            if posterior.hold or posterior.region:
+                draws[k] = posterior.given(observations[k]).sample((n,), seed=seed + k)
+                continue
             with seeded(seed, k):
                 draws[k] = nets[k].sample(n)
     elif good:
@@ -54,6 +62,7 @@ def sample_potentials(
 ) -> Particles:
     """n draws of the posterior of each of many groups of learners, `(B, n, D)`, from a posterior's own estimator."""
     s = replace(posterior.settings, num_particles=max(posterior.settings.num_particles, n))
+    limits = posterior.limits()
     started, parts = time.monotonic(), []
     for at in range(0, len(nets), AT_ONCE):
         if s.time_limit is not None:  # of all observations together; what comes late gets next to none
@@ -62,7 +71,12 @@ def sample_potentials(
         else:
             now = s
         group = nets[at : at + AT_ONCE]
-        parts.append(run_smc(many_learners(group), posterior.prior, len(group), now, seed=seed + at, progress=progress))
+        likelihood = within(many_learners(group), limits)
+        parts.append(
+            run_smc(
+                likelihood, posterior.prior, len(group), now, seed=seed + at, hold=posterior.hold, progress=progress
+            )
+        )
     whole = Particles(
         *(
             torch.cat([getattr(p, f) for p in parts])
@@ -71,6 +85,20 @@ def sample_potentials(
     )
     tell(whole, s, "observation")
     return replace(whole, theta=whole.theta[:, :n])
+
+
+def within(log_likelihood: LogLikelihood, limits: Mapping[int, tuple[float, float]]) -> LogLikelihood:
+    """The same, -inf where a column of theta leaves its interval."""
+    if not limits:
+        return log_likelihood
+
+    def limited(theta: Tensor, which: Tensor) -> Tensor:
+        value = log_likelihood(theta, which)
+        for column, (low, high) in limits.items():
+            value = torch.where((theta[..., column] >= low) & (theta[..., column] <= high), value, -math.inf)
+        return value
+
+    return limited
 
 
 def many_learners(nets: Sequence[TrialsPotential]) -> LogLikelihood:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sbirules.features import spread
+
 __all__ = ["EMBEDDINGS", "SetEmbedding", "embedding"]
 
 EMBEDDINGS = ("cnn", "transformer")
@@ -73,7 +75,7 @@ class SetEmbedding(nn.Module):
         """Takes mean and s.d. from sets `(n, L, columns)`."""
         rows = x[x[..., -1] > 0][:, :-1]
         self.mean.copy_(rows.mean(dim=0))
-        self.sd.copy_(rows.std(dim=0).clamp(min=1e-6))
+        self.sd.copy_(spread(rows))
         return self
 
     def forward(self, x: Tensor) -> Tensor:

@@ -236,6 +236,11 @@ def compare_families(
             theta = out.theta[: s.num_runs].flatten(0, 1)[None]
             of_members = ratio.members(name, theta, whole, torch.tensor([n]))[:, 0]
         scores.append(torch.logsumexp(left_out, dim=1) - math.log(left_out.shape[1]))
+        if bool((out.power < 1 - 1e-6).any()):
+            raise ValueError(
+                f"the sampler's time_limit of {s.time_limit:g} s is too short to compare families: not all posteriors "
+                f"were reached; raise it."
+            )
         z = out.log_evidence[: s.num_runs]
         evidence.append(z.mean())
         sampler_se.append(z.std() / math.sqrt(len(z)) if len(z) > 1 else torch.tensor(math.nan))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Standardiser", "with_squares"]
+__all__ = ["Standardiser", "spread", "with_squares"]
 
 
 class Standardiser(nn.Module):
@@ -39,7 +39,7 @@ class Standardiser(nn.Module):
         """The standardiser of a sample `(n, D)`."""
         log = tuple(log) if log is not None else (False,) * values.shape[1]
         seen = _logged(values, log)
-        return cls(seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6), log)
+        return cls(seen.mean(dim=0), spread(seen), log)
 
     def forward(self, values: Tensor) -> Tensor:
         return (_logged(values, self.log) - self.mean) / self.sd
@@ -53,6 +53,12 @@ class Standardiser(nn.Module):
         """One of that shape, to load tensors into."""
         n = len(config["log"])
         return cls(torch.zeros(n), torch.ones(n), config["log"])
+
+
+def spread(values: Tensor) -> Tensor:
+    """S.d. of each column; 1 for a column that is constant, which must not blow up what differs from it."""
+    sd, size = values.std(dim=0), values.abs().mean(dim=0)
+    return torch.where(sd > 1e-6 * size.clamp(min=1e-6), sd, 1.0)
 
 
 def _logged(values: Tensor, log: Sequence[bool]) -> Tensor:

@@ -103,6 +103,8 @@ def fit(
             theta, x, first.summary_names, standardiser, asked, all_of_networks, reliability, classifier, seed
         )
     elif trials is not None:
+        if "criterion" not in first.manifest:
+            raise ValueError("this store keeps no trials, as one made from arrays; give x_o or constraints instead.")
         table = Trials.read(trials, tuple(first.manifest["type_names"]), first.manifest["criterion"])
         runs = Trajectory.cat([s.trajectory for s in stores])
         keep: dict[str, Any] = {

@@ -21,6 +21,7 @@ from sbirules.potentials import TrialsPotential
 __all__ = ["ESTIMATORS", "observation_potential", "observed", "observed_again"]
 
 ESTIMATORS = {"likelihood": LikelihoodSettings, "npe": NPESettings}
+FEWEST = 100  # simulations to learn from
 ATOMS = 0.02  # share of all rows that may have one value before a summary counts as having atoms
 
 
@@ -34,13 +35,15 @@ def observed(x_o: Any, names: Sequence[str]) -> tuple[Tensor, list[int]]:
     Raises:
         ValueError: If a name is unknown, a value is not finite, or the length is wrong.
     """
+    if hasattr(x_o, "to_dict"):  # a pandas Series, or a table of one row
+        x_o = x_o.iloc[0].to_dict() if getattr(x_o, "ndim", 1) == 2 and len(x_o) == 1 else x_o.to_dict()
     if isinstance(x_o, Mapping):
         for name in x_o:
             _check.known("x_o", name, tuple(names))
         columns = [i for i, name in enumerate(names) if name in x_o]
-        row = torch.tensor([float(x_o[names[i]]) for i in columns])
+        row = _numbers([x_o[names[i]] for i in columns], x_o)
     else:
-        row, columns = torch.as_tensor(x_o, dtype=torch.float32), list(range(len(names)))
+        row, columns = _numbers(x_o, x_o), list(range(len(names)))
         row = row[0] if row.ndim == 2 and len(row) == 1 else row
     if tuple(row.shape) != (len(columns),) or not columns:
         raise ValueError(
@@ -51,6 +54,13 @@ def observed(x_o: Any, names: Sequence[str]) -> tuple[Tensor, list[int]]:
         wrong = names[columns[int((~torch.isfinite(row)).nonzero()[0])]]
         raise ValueError(f"x_o must be finite, got {wrong} = {float(row[~torch.isfinite(row)][0])}.")
     return row, columns
+
+
+def _numbers(values: Any, given: Any) -> Tensor:
+    try:
+        return torch.as_tensor(values, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"x_o must hold numbers, got {given!r}.") from error
 
 
 def observation_potential(
@@ -101,11 +111,17 @@ def observation_potential(
         # rules whose networks failed cannot have made x_o: the valid rows already carry p(valid | theta)
         net, more = fit_npe(theta[ok], x[ok], row, prior, settings=settings, seed=seed, progress=progress)
         return net, facts | more
+    if int(ok.sum()) < FEWEST:
+        counts = ", ".join(f"{names[i]} in {int(torch.isfinite(x[:, k]).sum())}" for k, i in enumerate(columns))
+        raise ValueError(
+            f"only {int(ok.sum())} of {len(x)} simulated networks have all of the observed summaries (defined: "
+            f"{counts}); at least {FEWEST} are needed."
+        )
     for k in range(x.shape[1]):
         _, counts = torch.unique(x[ok][:, k], return_counts=True)
         if int(counts.max()) > ATOMS * int(ok.sum()):
-            x[:, k : k + 1], spread = spread_atoms(x[:, k : k + 1], row[None, k : k + 1], ok, seed)
-            row[k] = spread[0, 0]
+            x[:, k], spread = spread_atoms(x[:, k], row[k : k + 1], ok, (seed, k))
+            row[k] = spread[0]
     valid = fit_event_probability(theta, ok, standardiser, settings=classifier, seed=seed)
     alike = torch.zeros(int(ok.sum()), dtype=torch.long)
     model = fit_likelihood(

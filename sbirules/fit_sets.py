@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from sbirules.amortised import AmortisedPosterior, NPESettings, fit_npe
 from sbirules.fit_trials import default_summaries, rows_like_learners, summaries_of
 from sbirules.streams import generator
-from sbirules.summaries import SummaryLike, resolve, summary_names
+from sbirules.summaries import SummaryLike, resolve, summary_names, written
 from sbirules.trajectory import Trajectory
 from sbirules.trials import Trials
 
@@ -92,13 +92,15 @@ def sets_posterior(
         "trials": int(table.num_trials.sum()),
         "estimator": "npe",
         "summaries": list(summary_names(chosen, table.trajectory.type_names)),
-        "summary_settings": [s.config() for s in chosen],
+        "summary_settings": [written(s) for s in chosen],
+        "lengths": [int(length.min()), int(length.max())],
         "trial_types": list(runs.type_names),
         "criterion": criterion,
         "simulations": len(theta),
         "valid": int(ok.sum()),
         **more,
     }
+    net.summaries = chosen
     return net, facts
 
 

@@ -16,7 +16,7 @@ from sbirules.features import Standardiser
 from sbirules.likelihood import LearnerLikelihood, LikelihoodSettings, fit_likelihood
 from sbirules.potentials import TrialsPotential
 from sbirules.ratio import LearnerRatio, fit_ratio
-from sbirules.streams import generator
+from sbirules.streams import Key, generator
 from sbirules.summaries import (
     Summary,
     SummaryLike,
@@ -27,12 +27,15 @@ from sbirules.summaries import (
     summary_names,
     volatility,
     with_length,
+    written,
 )
 from sbirules.trajectory import Status, Trajectory
 from sbirules.trials import Trials
 
 __all__ = ["ESTIMATORS", "default_summaries", "learners_again", "spread_atoms", "trials_potential"]
 
+DISCRETE = 0.05  # share of rows whose value no other has, below which a summary counts as discrete
+RARE = 0.005  # share of rows above which a value of any other summary is an atom
 ESTIMATORS = ("ratio", "likelihood", "npe")  # the last in fit_sets
 
 
@@ -85,8 +88,8 @@ def trials_potential(
     model: LearnerRatio | LearnerLikelihood
     if isinstance(settings, LikelihoodSettings) or estimator == "likelihood":
         for at, summary in zip(_spans(chosen, table.trajectory.type_names), chosen, strict=True):
-            if summary.atoms:
-                x[:, at], x_o[:, at] = spread_atoms(x[:, at], x_o[:, at], ok, seed)
+            for k in range(at.start, at.stop) if summary.atoms else ():
+                x[:, k], x_o[:, k] = spread_atoms(x[:, k], x_o[:, k], ok, (seed, k))
         flows = settings if isinstance(settings, LikelihoodSettings) else None
         model = fit_likelihood(
             theta[ok], x[ok], length[ok], valid, standardiser, settings=flows, seed=seed, progress=progress
@@ -99,13 +102,16 @@ def trials_potential(
         "trials": int(table.num_trials.sum()),
         "estimator": estimator,
         "summaries": list(columns),
-        "summary_settings": [s.config() for s in chosen],
+        "summary_settings": [written(s) for s in chosen],
+        "lengths": [int(length.min()), int(length.max())],
         "trial_types": list(runs.type_names),
         "criterion": criterion,
         "simulations": len(theta),
         "valid": int(ok.sum()),
     }
-    return TrialsPotential(model, x_o, table.num_trials).eval(), facts
+    net = TrialsPotential(model, x_o, table.num_trials).eval()
+    net.summaries = chosen
+    return net, facts
 
 
 def rows_like_learners(
@@ -143,14 +149,28 @@ def learners_again(net: Any, facts: Mapping[str, Any], trials: Any) -> tuple[nn.
     """A trained likelihood or amortised posterior given other learners."""
     from sbirules.fit_sets import sets_again
 
-    table = Trials.read(trials, facts["trial_types"], facts["criterion"])
-    chosen = [rebuild(config) for config in facts["summary_settings"]]
+    types = tuple(facts["trial_types"])
+    table = Trials.read(trials, types, facts["criterion"])
+    if table.trajectory.type_names != types:
+        raise ValueError(
+            f"the trials have the types {_check.listed(table.trajectory.type_names)}, but this posterior learned from "
+            f"{_check.listed(types)}."
+        )
+    low, high = facts["lengths"]
+    if int(table.num_trials.min()) < low or int(table.num_trials.max()) > high:
+        raise ValueError(
+            f"sessions of {int(table.num_trials.min())} to {int(table.num_trials.max())} trials are given, but this "
+            f"posterior learned from sessions of {low} to {high}; fit again with them."
+        )
+    chosen = getattr(net, "summaries", None) or [rebuild(config) for config in facts["summary_settings"]]
     if facts["estimator"] == "likelihood" and any(s.atoms for s in chosen):
         raise ValueError('given() cannot spread the atoms of these summaries as the fit did; use estimator="ratio".')
     x = summaries_of(table, chosen)
     more = {"learners": len(table), "trials": int(table.num_trials.sum())}
     again = net.given if isinstance(net, TrialsPotential) else partial(sets_again, net)
-    return again(x, table.num_trials), {**facts, **more}
+    new = again(x, table.num_trials)
+    new.summaries = chosen
+    return new, {**facts, **more}
 
 
 def _spans(summaries: Sequence[Summary], type_names: Sequence[str]) -> list[slice]:
@@ -163,13 +183,28 @@ def _spans(summaries: Sequence[Summary], type_names: Sequence[str]) -> list[slic
     return spans
 
 
-def spread_atoms(x: Tensor, x_o: Tensor, ok: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Adds uniform noise as wide as the spacing of values: summaries with atoms have no density without it."""
-    gaps = [torch.unique(column).diff() for column in x[ok].T]
-    gap = torch.stack([d.min() if len(d) else torch.ones(()) for d in gaps])
-    stream = generator(seed, 2)
-    noise = [gap * (torch.rand(t.shape, generator=stream) - 0.5) for t in (x, x_o)]
-    return x + noise[0], x_o + noise[1]
+def spread_atoms(x: Tensor, x_o: Tensor, ok: Tensor, key: Key) -> tuple[Tensor, Tensor]:
+    """A column `(n,)` and what was observed of it `(m,)` without atoms: with those there is no density.
+
+    Discrete values get uniform noise as wide as their spacing. Atoms amid other values are each spread over an
+    interval of their own, opened by moving all that lies above them up; the order stays.
+    """
+    values, counts = torch.unique(x[ok], return_counts=True)
+    stream = generator(key, 2)
+    noise = [torch.rand(t.shape, generator=stream) for t in (x, x_o)]
+    alone = float(counts[counts == 1].sum()) / int(ok.sum())
+    if alone < DISCRETE:
+        gap = float(values.diff().min()) if len(values) > 1 else 1.0
+        return x + gap * (noise[0] - 0.5), x_o + gap * (noise[1] - 0.5)
+    atoms = values[counts > max(3, RARE * int(ok.sum()))]
+    width = float(x[ok].std().clamp(min=1e-6)) / 2
+
+    def opened(column: Tensor, u: Tensor) -> Tensor:
+        below = (column[:, None] > atoms).sum(dim=1)
+        at = (column[:, None] == atoms).any(dim=1)
+        return column + width * (below + torch.where(at, u, 0.0))
+
+    return opened(x, noise[0]), opened(x_o, noise[1])
 
 
 def _cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tensor, Trajectory, Tensor]:

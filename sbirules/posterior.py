@@ -128,7 +128,7 @@ class Posterior:
         """Unnormalised log-density `(n,)` of theta `(n, D)`: log prior + log-likelihood; -inf outside the prior."""
         theta = _check.theta_matrix(theta, self.names).float()
         value = self.prior.log_prob(theta).float()
-        for column, (low, high) in self._limits().items():
+        for column, (low, high) in self.limits().items():
             inside = (theta[:, column] >= low) & (theta[:, column] <= high)
             value = torch.where(inside, value, -math.inf)
         if isinstance(self.potential_net, AmortisedPosterior):
@@ -142,7 +142,8 @@ class Posterior:
         prior = self.prior.log_prob(_check.theta_matrix(theta, self.names).float())
         return torch.where(torch.isfinite(prior), self.potential(theta) - prior, -math.inf)
 
-    def _limits(self) -> dict[int, tuple[float, float]]:
+    def limits(self) -> dict[int, tuple[float, float]]:
+        """Intervals that columns of theta are kept to, those of fixed ones next to nothing wide."""
         held = {k: (v - 1e-5 * max(1.0, abs(v)), v + 1e-5 * max(1.0, abs(v))) for k, v in self.hold.items()}
         return self.region | held
 

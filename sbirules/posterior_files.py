@@ -93,7 +93,7 @@ def load(folder: Path, prior: Distribution | None = None) -> Posterior:
     out = Posterior(prior, content["names"], net.eval(), content["facts"], SamplerSettings(**content["sampler"]))
     out.raw_per_unit = tensors.get("raw_per_unit")
     out.hold = {out.names.index(name): value for name, value in content["hold"].items()}
-    out.region = {out.names.index(name): (low, high) for name, (low, high) in content["region"].items()}
+    out.region = {out.names.index(name): (float(low), float(high)) for name, (low, high) in content["region"].items()}
     kept = content["chains"]
     if kept is not None:
         z = kept["log_evidence"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from sbirules.amortised import AmortisedPosterior
 from sbirules.classifier import EventProbability
 from sbirules.likelihood import LearnerLikelihood
 from sbirules.ratio import LearnerRatio
+from sbirules.summaries import Summary
 
 __all__ = ["KINDS", "SuccessPotential", "TrialsPotential"]
 
@@ -69,6 +70,7 @@ class TrialsPotential(nn.Module):
     def __init__(self, likelihood: LearnerLikelihood | LearnerRatio, x: Tensor, length: Tensor) -> None:
         super().__init__()
         self.likelihood = likelihood
+        self.summaries: Sequence[Summary] | None = None  # those of the fit; None after loading
         self.register_buffer("x", x)
         self.register_buffer("length", length)
 

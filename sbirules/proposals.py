@@ -21,7 +21,7 @@ __all__ = ["Proposal", "fit_stages"]
 
 FLOOR = 0.05  # share of each tilted round that is drawn from the prior: bounds the weights
 DRAWS = 100_000  # draws of the prior for a proposal's normalising constant
-ENOUGH = 10  # networks that a stage must tell from others
+ENOUGH, FEWEST = 10, 50  # networks that a stage must tell from others, and of both kinds together
 POOL, TRIES = 20_000, 100  # draws of the prior at a time, and how often, before sampling gives way to SMC
 
 
@@ -102,9 +102,10 @@ def fit_stages(
     met = torch.ones(len(x), dtype=torch.bool)
     stages: list[EventProbability] = []
     left = dict(constraints.intervals)
-    event, last = torch.isfinite(x).all(dim=1), False
+    asked = [list(names).index(name) for name in constraints.intervals]
+    event, last = torch.isfinite(x[:, asked]).all(dim=1), False  # a failed network's summaries are NaN
     while True:
-        if int((met & event).sum()) < ENOUGH:
+        if int((met & event).sum()) < ENOUGH or int(met.sum()) < FEWEST:
             return stages, met
         if bool((met & ~event).any()):
             rows = met.nonzero()[:, 0]

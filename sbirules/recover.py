@@ -53,8 +53,13 @@ class Recovery:
 
     @property
     def ranks(self) -> Tensor:
-        """Number of draws below the truth, `(rules, D)`: uniform if the posteriors are right (Talts et al. 2018)."""
-        return (self.draws < self.truth[:, None]).sum(dim=1)
+        """Number of draws below the truth, `(rules, D)`: uniform if the posteriors are right (Talts et al. 2018).
+
+        Draws that equal the truth, as where a term is absent in both, count as below or above at random.
+        """
+        truth = self.truth[:, None]
+        below, ties = (self.draws < truth).sum(dim=1), (self.draws == truth).sum(dim=1)
+        return below + (torch.rand(ties.shape, generator=generator(2)) * (ties + 1)).long()
 
     @property
     def sbc_p(self) -> dict[str, float]:
@@ -169,7 +174,7 @@ def recover(
         where = None if place is None else place / "store"
         store = simulate(simulator, prior, num_simulations, store=where, seed=seed, **keep)
     truth, tables = learners_of(simulator, prior, rules, learners, folder=place, seed=seed + FRESH, **keep)
-    posterior = fit(store, prior, trials=tables[0], seed=seed, progress=progress, **dict(fit_options or {}))
+    posterior = fit(store, prior, trials=tables[0], **{"seed": seed, "progress": progress, **dict(fit_options or {})})
     draws = posterior.sample_batched((num_samples,), tables, seed=seed, progress=progress).transpose(0, 1)
     with seeded(seed, 5):
         prior_sd = prior.sample(Size((10_000,))).float().std(dim=0)

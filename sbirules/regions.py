@@ -86,6 +86,9 @@ def climb(posterior: Posterior, start: Tensor) -> tuple[Tensor, float]:
         k for k in range(len(start)) if k not in posterior.hold and not (_can_be_absent(posterior) and start[k] == 0)
     ]
 
+    if not moving:  # the rule without terms
+        return start, float(posterior.potential(start[None]))
+
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         theta = start.clone()
         theta[moving] = torch.as_tensor(values, dtype=torch.float32)

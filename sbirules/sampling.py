@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -113,10 +114,13 @@ def _agreement(theta: Tensor, hold: Mapping[int, float]) -> tuple[float, float]:
     """R-hat over runs and effective sample size of the worst coefficient."""
     import arviz
 
-    moving = [k for k in range(theta.shape[2]) if k not in hold and bool((theta[:, :, k].std(dim=1) > 0).all())]
+    moving = [k for k in range(theta.shape[2]) if k not in hold and bool(theta[:, :, k].std() > 0)]
     if not moving:
         return math.nan, math.nan
     draws = theta[:, :, moving].numpy()
     distinct = len(torch.unique(theta.flatten(0, 1), dim=0))
     ess = min(float(arviz.ess({"u": draws})["u"].min()), float(distinct))
-    return (float(arviz.rhat({"u": draws})["u"].max()) if len(draws) > 1 else math.nan), ess
+    if len(draws) == 1:
+        return math.nan, ess
+    # NaN: constant within every run, but not the same in all
+    return float(np.nan_to_num(arviz.rhat({"u": draws})["u"], nan=math.inf).max()), ess

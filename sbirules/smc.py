@@ -19,6 +19,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules import _check
+from sbirules.scale import unconstrained
 from sbirules.streams import seeded
 
 __all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
@@ -70,7 +71,7 @@ class Particles:
 
     Arguments:
         theta: `(B, P, D)`; NaN for an observation that was given up.
-        log_evidence: Log of the mean likelihood under the prior, `(B,)`.
+        log_evidence: Log of the mean likelihood under the prior, `(B,)`; NaN if time ran out.
         power: Power of the likelihood that was reached, `(B,)`: 1 unless time ran out, NaN if given up.
         acceptance: Share of moves accepted at the last power, `(B,)`.
         possible: Share of draws of the prior with a likelihood above zero, `(B,)`.
@@ -166,6 +167,10 @@ def run_smc(
             cloud.put(still, part)
             bar.update(float(step.sum()))
             still = still[~done]
+        if len(still):  # out of time: none of the draws may be impossible
+            part = cloud.take(still)
+            cloud.put(still, part.resampled(torch.isfinite(part.value).double()))
+            log_evidence[still] = math.nan  # what was reached is that of a weaker likelihood
     cloud.theta[lost] = math.nan
     log_evidence[lost] = -math.inf
     return Particles(cloud.theta, log_evidence, torch.where(lost, math.nan, power), acceptance, possible)
@@ -274,9 +279,7 @@ class _Scale:
         self.hold = hold
         self.switches = hasattr(prior, "propose_switch")
         if not self.switches:
-            from sbi.utils import mcmc_transform
-
-            self.transform = mcmc_transform(prior)
+            self.transform = unconstrained(prior)
 
     def sample(self, *shape: int) -> Tensor:
         """Draws of the prior `(*shape, D)`, held coefficients at their values."""

@@ -29,6 +29,7 @@ __all__ = [
     "summary",
     "summary_names",
     "volatility",
+    "written",
 ]
 
 LAST = 50  # trials over which "final" and "learned" are judged
@@ -308,18 +309,24 @@ CATALOGUE: dict[str, Summary] = {
 }  # fmt: skip
 
 
+def written(item: Summary) -> dict[str, object]:
+    """Its `config()`, marked where the catalogue could not give it back."""
+    function = getattr(item.function, "func", item.function)
+    return item.config() | ({} if function.__module__ == __name__ else {"own": True})
+
+
 def rebuild(config: Mapping[str, Any]) -> Summary:
-    """The summary of the catalogue that gave this `config()`.
+    """The summary of the catalogue that was `written` so.
 
     Raises:
         ValueError: If it is a user's own.
     """
-    name, settings = config["name"], {k: v for k, v in config.items() if k != "name"}
-    makers: dict[str, Callable[..., Summary]] = {"volatility": volatility}
-    if "bins" in settings:
-        return makers.get(name, learning_curve)(settings.pop("bins"), **settings)
-    if name not in CATALOGUE:
+    settings = {k: v for k, v in config.items() if k not in ("name", "own")}
+    name = config["name"]
+    if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
         raise ValueError(f"the summary {name!r} is not one of the catalogue; fit again instead.")
+    if "bins" in settings:
+        return (volatility if name == "volatility" else learning_curve)(settings.pop("bins"), **settings)
     return CATALOGUE[name]
 
 
