@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from sbirules import _check
+from sbirules.evolution import evolve
 from sbirules.gradients import Differentiable
 from sbirules.point import PointEstimate, success_of
 from sbirules.rules import TIME_CONSTANTS
 
 __all__ = ["BPTL"]
 
-KINDS = ("reverse", "forward", "reinforce")
+KINDS = ("reverse", "forward", "reinforce", "evolution")
 PATIENCE = 5  # iterations in a row that most networks may diverge in before a restart is given up
 AVERAGED = 0.2  # share of the iterations, the last ones, whose mean is the result
 SMALL = 0.02  # size of a term, in natural units, that l1 weighs on in the polish
@@ -37,7 +38,7 @@ class BPTL:
     Arguments:
         simulator: One that knows gradients, such as `RateRNN`.
         gradient: `"reverse"` or `"forward"` (exact), or `"reinforce"` (the paper's estimate; see
-            `RateRNN.value_and_grad`).
+            `RateRNN.value_and_grad`). Or `"evolution"`, the control without gradient: CMA-ES, by the package `cma`.
         episodes: Trials of a session in training, warm-up included.
         networks: Networks per restart and iteration.
         restarts: Starting points.
@@ -50,6 +51,7 @@ class BPTL:
         clip: A network's gradient is cut to so many times the median length among those of its restart.
         start: Where to start, `(D,)` or `(restarts, D)`; None for zero coefficients and the family's time constants.
         start_sd: S.d. of what is added to that, one draw per restart.
+        step_sd: First s.d. of the search distribution of `"evolution"`.
 
     Example:
         >>> point = BPTL(simulator, l1=1e-3).fit(seed=0)
@@ -60,6 +62,7 @@ class BPTL:
         self, simulator: Differentiable, *, gradient: str = "reverse", episodes: int = 100, networks: int = 16,
         restarts: int = 2, iterations: int = 60, learning_rate: float = 0.05, l1: float = 0.0, polish: int = 0,
         clip: float = 2.0, start: Any = None, start_sd: float = 0.05,
+        step_sd: float = 0.2,
     ) -> None:  # fmt: skip
         if not hasattr(simulator, "value_and_grad"):
             raise ValueError(
@@ -79,7 +82,7 @@ class BPTL:
         self.simulator, self.gradient = simulator, gradient
         self.episodes, self.networks, self.restarts, self.iterations = episodes, networks, restarts, iterations
         self.learning_rate, self.l1, self.polish, self.clip = learning_rate, l1, polish, clip
-        self.start_sd = start_sd
+        self.start_sd, self.step_sd = start_sd, _check.above("step_sd", step_sd, 0.0)
         names = simulator.names
         self.log = torch.tensor([name in TIME_CONSTANTS for name in names])
         if start is None:
@@ -108,14 +111,42 @@ class BPTL:
         Raises:
             ValueError: If all restarts diverged.
         """
-        from tqdm.auto import tqdm
+        types = self.simulator.task.sequence(self.episodes) if trial_types is None else trial_types
+        if self.gradient == "evolution":
+            if teacher is not None or draws:
+                raise ValueError("gradient='evolution' follows reward in fresh networks; leave teacher and draws out.")
+            trace = evolve(self, seed, types, progress)
+            gone = torch.zeros(self.restarts, dtype=torch.bool)
+        else:
+            trace, gone = self._ascend(seed, {"trial_types": types, "teacher": teacher, **(draws or {})}, progress)
+        if gone.all():
+            raise ValueError(
+                f"all {self.restarts} restarts diverged, the last after {len(trace['value'])} iterations: most "
+                f"networks blew up. Lower learning_rate ({self.learning_rate:g}) or start_sd ({self.start_sd:g})."
+            )
+        if gone.any():
+            warnings.warn(f"{int(gone.sum())} of {self.restarts} restarts diverged and were given up.")
+        last = trace["theta"][-max(1, int(AVERAGED * (self.polish or self.iterations))) :]
+        theta = torch.where(last[-1] == 0, 0.0, last.mean(dim=0))
+        success = success_of(self.simulator, theta, evaluate, seed=seed) if evaluate else None
+        return PointEstimate(
+            family=self.simulator.family, theta=theta, diverged=gone, success=success, trace=trace,
+            raw_per_unit=torch.as_tensor(self.simulator.raw_per_unit), settings=self.settings() | {"seed": seed},
+        )  # fmt: skip
 
+    def starts(self, seed: int) -> Tensor:
+        """Where restarts begin, `(restarts, D)`, with time constants as logarithms."""
         stream = torch.Generator().manual_seed(seed)
         noise = self.start_sd * torch.randn(self.start.shape, generator=stream, dtype=torch.float64)
-        free = (torch.where(self.log, self.start.log(), self.start) + noise).requires_grad_()
-        low, high = self._bounds()
+        return torch.where(self.log, self.start.log(), self.start) + noise
+
+    def _ascend(self, seed: int, options: Mapping[str, Any], progress: bool) -> tuple[dict[str, Tensor], Tensor]:
+        """The way of all restarts, and which of them were given up."""
+        from tqdm.auto import tqdm
+
+        free = self.starts(seed).requires_grad_()
+        low, high = self.bounds()
         adam = torch.optim.Adam([free], lr=self.learning_rate, betas=(0.9, 0.99))
-        types = self.simulator.task.sequence(self.episodes) if trial_types is None else trial_types
         shape = (self.restarts, self.networks)
         lost = torch.zeros(self.restarts, dtype=torch.long)
         gone = torch.zeros(self.restarts, dtype=torch.bool)
@@ -125,9 +156,8 @@ class BPTL:
         for k in bar:
             theta = torch.where(self.log, free.detach().exp(), free.detach())
             found = self.simulator.value_and_grad(
-                theta.repeat_interleave(self.networks, dim=0), gradient=self.gradient, seed=(seed, k),
-                trial_types=types, teacher=teacher, **(draws or {}),
-            )  # fmt: skip
+                theta.repeat_interleave(self.networks, dim=0), gradient=self.gradient, seed=(seed, k), **options
+            )
             ok = found.ok.reshape(shape)
             each = found.gradient.double().reshape(*shape, -1) * torch.where(self.log, theta, 1.0)[:, None]
             mean, norm = _robust_mean(each, ok, self.clip)
@@ -151,29 +181,16 @@ class BPTL:
                     free.copy_(self._shrunk(free, adam, late))
                 free.clamp_(low, high)
                 free[zero] = 0.0
-        if gone.all():
-            raise ValueError(
-                f"all {self.restarts} restarts diverged, the last after {len(trace['value'])} iterations: most "
-                f"networks blew up. Lower learning_rate ({self.learning_rate:g}) or start_sd ({self.start_sd:g})."
-            )
-        if gone.any():
-            warnings.warn(f"{int(gone.sum())} of {self.restarts} restarts diverged and were given up.")
-        last = torch.stack(trace["theta"])[-max(1, int(AVERAGED * (self.polish or self.iterations))) :]
-        theta = torch.where(last[-1] == 0, 0.0, last.mean(dim=0))
-        success = success_of(self.simulator, theta, evaluate, seed=seed) if evaluate else None
-        return PointEstimate(
-            family=self.simulator.family, theta=theta, diverged=gone, success=success,
-            trace={name: torch.stack(values) for name, values in trace.items()},
-            raw_per_unit=torch.as_tensor(self.simulator.raw_per_unit), settings=self.settings() | {"seed": seed},
-        )  # fmt: skip
+        return {name: torch.stack(values) for name, values in trace.items()}, gone
 
     def settings(self) -> dict[str, Any]:
         """Everything but the simulator, in plain types."""
         names = ("gradient", "episodes", "networks", "restarts", "iterations", "learning_rate", "l1", "polish", "clip")
-        return {name: getattr(self, name) for name in names} | {"start_sd": self.start_sd, "start": self.start.tolist()}
+        more = {"start_sd": self.start_sd, "step_sd": self.step_sd, "start": self.start.tolist()}
+        return {name: getattr(self, name) for name in names} | more
 
-    def _bounds(self) -> tuple[Tensor, Tensor]:
-        """Legal values of what is optimised, `(D,)` each."""
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Legal values of what is optimised, `(D,)` each: coefficients, and logarithms of time constants."""
         per_unit = torch.as_tensor(self.simulator.raw_per_unit).double()
         raw = torch.tensor(list(self.simulator.family.bounds.values()), dtype=torch.float64)
         low, high = (raw / per_unit[:, None]).T

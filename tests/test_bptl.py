@@ -72,6 +72,21 @@ def test_reward_rises_and_the_result_is_complete(tmp_path):
         sr.PointEstimate.load(tmp_path / "elsewhere", family)
 
 
+def test_the_control_without_gradient_climbs_too():
+    family = sr.PolynomialRule(terms=["theta_11", "theta_33"], degree=3)
+    simulator = RateRNN(family, DelayedDiscrimination(), num_units=24, num_trials=60)
+    optimiser = sr.BPTL(
+        simulator, gradient="evolution", episodes=60, networks=32, restarts=2, iterations=10, start_sd=0.0, step_sd=0.2
+    )
+    point = optimiser.fit(seed=1, evaluate=0)
+    assert point.point.min() < -0.3  # either term learns with a negative coefficient
+    value = point.trace["value"][:, point.best]
+    assert value[-3:].mean() > value[0] + 0.03
+    assert torch.equal(optimiser.fit(seed=1, evaluate=0).theta, point.theta)
+    with pytest.raises(ValueError, match="leave teacher and draws out"):
+        optimiser.fit(teacher=torch.zeros(60, 24, 24))
+
+
 def test_a_fit_that_diverges_is_reported_not_returned():
     simulator = RateRNN(sr.PolynomialRule(terms=["theta_11"]), TASK, num_units=12, warm_up=2, num_trials=20)
     options = {"episodes": 20, "networks": 4, "iterations": 8, "start_sd": 0.0}
