@@ -29,6 +29,7 @@ def scaled_down(code):
         "(5000,)": "(400,)",
         "rules=128, networks_per_rule=32": "rules=8, networks_per_rule=2",
         "rounds=3": "rounds=1, num_simulations=100",
+        "restarts=4": "restarts=2, iterations=2, networks=2, episodes=30",
         "budget=20_000": "budget=400",
         "learners=24, rules=100": "learners=2, rules=10, num_simulations=300, num_samples=100",
     }.items():
@@ -39,7 +40,7 @@ def scaled_down(code):
 
 def test_all_scripts_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    first, with_data, asking, structure, rounds, studies, many = blocks("python")
+    first, with_data, asking, bridge, structure, rounds, studies, many = blocks("python")
     space = {"__name__": "__main__"}
     exec(compile(scaled_down(first), "README", "exec"), space)
     assert "de_ij/dt = " in capsys.readouterr().out
@@ -61,6 +62,8 @@ def test_all_scripts_run(tmp_path, monkeypatch, capsys):
     exec(compile(scaled_down(asking), "README", "exec"), space)
     assert space["many"].shape == (1000, 2, 16)
     assert (tmp_path / "runs" / "posterior").is_dir()
+    exec(compile(scaled_down(bridge), "README", "exec"), space)
+    assert (tmp_path / "bridge.png").is_file()
     exec(compile(scaled_down(structure), "README", "exec"), space)
     assert len(space["posterior"].inclusion_probabilities()) == 16
     exec(compile(scaled_down(rounds), "README", "exec"), space)
