@@ -90,8 +90,8 @@ def section(folder: Path) -> Section:
     axes.legend(frameon=False)
     figure.savefig(folder / "rounds.png")
     out.figures["rounds.png"] = (
-        "Share of a round's networks that met the constraints asked in it; from the fifth round on the demo problem asks for "
-        "moderate rates, too"
+        "Share of a round's networks that met the constraints asked in it; from the fifth round on the demo problem "
+        "asks for moderate rates, too"
     )
     return out
 
