@@ -3,7 +3,7 @@
     q(theta | x) = sum_m w_m q_m(u | x) |du / dtheta|,    u = T(theta)
 
 T maps the prior's support to the real numbers (sbi's `mcmc_transform`), so that no draw lies outside the prior. The
-q_m are sbi's zuko flows, of several kinds, each with its own split into training and validation rows; a kind's
+q_m are sbi's zuko flows, of one kind or several, each with its own split into training and validation rows; a kind's
 weight is how well it predicts rules that it was not trained on.
 """
 
@@ -38,10 +38,11 @@ class NPESettings(FlowSettings):
             `learning_curve(100)`: sbi's embedding nets, trained along with each flow. None for named summaries.
     """
 
-    models: tuple[str, ...] = ("zuko_nsf", "zuko_maf")
+    models: tuple[str, ...] = ("zuko_nsf",)
     embedding: str | None = None
-    members: int = 2
-    num_transforms: int = 5
+    members: int = 4
+    num_transforms: int = 3
+    batch_size: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()

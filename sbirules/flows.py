@@ -44,7 +44,7 @@ class FlowSettings:
     num_bins: int = 6
     batch_size: int = 200
     learning_rate: float = 1e-2
-    weight_decay: float = 2000.0
+    weight_decay: float = 300.0
     epochs: int = 20
     min_steps: int = 600
     patience: float = 0.3
@@ -75,7 +75,7 @@ def train_flow(
         groups: Rows of one number are held out together, `(n,)`; None if all rows are independent.
 
     Raises:
-        ValueError: If the loss is never a number, or the device is not there.
+        ValueError: If the loss is no number, or the device is not there.
     """
     device = _usable(settings.device)
     held = _held_out(len(target), groups, settings.validation_fraction)
@@ -95,7 +95,10 @@ def train_flow(
         total = torch.zeros((), device=device)
         for k in range(steps):
             chosen = order[k * batch : (k + 1) * batch]
-            loss = flow.loss(target[chosen], condition[chosen]).mean()
+            try:
+                loss = flow.loss(target[chosen], condition[chosen]).mean()
+            except ValueError as error:  # torch's own checks, where they are switched on
+                raise ValueError(_no_number(epoch + 1, len(rows), settings)) from error
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(flow.parameters(), 5.0)
@@ -113,12 +116,16 @@ def train_flow(
         elif epoch - best_epoch > settings.patience * epochs:
             break
     if best is None:
-        raise ValueError(
-            f"the flow's loss was never a number in {epochs} passes over {len(rows)} rows; give a smaller "
-            f"learning_rate than {settings.learning_rate:g}, or look for extreme values among the summaries."
-        )
+        raise ValueError(_no_number(epochs, len(rows), settings))
     flow.load_state_dict(best)
     return flow.cpu(), curves, others.cpu()
+
+
+def _no_number(epochs: int, rows: int, settings: FlowSettings) -> str:
+    return (
+        f"the flow's loss is no number after {epochs} passes over {rows} rows; give a smaller learning_rate than "
+        f"{settings.learning_rate:g}, or look for extreme values among the summaries."
+    )
 
 
 def _usable(name: str) -> torch.device:

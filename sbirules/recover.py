@@ -87,9 +87,12 @@ class Recovery:
         with seeded(0):
             reference = get_tarp_references(truth)
         ecp, alpha = tarp_of_draws(draws, truth, reference)
-        nearer = ((draws - reference).norm(dim=2) < (truth - reference).norm(dim=1)).float().mean(dim=0)
-        jitter = torch.rand(len(nearer), generator=generator(1)) / (len(draws) + 1)
-        p = float(kstest((nearer * len(draws) / (len(draws) + 1) + jitter).numpy(), "uniform").pvalue)
+        # distances are compared in double precision and by the same sum, so that equal rules tie
+        far, own = ((v.double() - reference).norm(dim=-1) for v in (draws, truth))
+        nearer, ties = (far < own).sum(dim=0), (far == own).sum(dim=0)
+        # the truth takes a random place among draws that are as far away, as where no term is present in both
+        place = nearer + torch.rand(len(nearer), generator=generator(1)) * (ties + 1)
+        p = float(kstest((place / (len(draws) + 1)).numpy(), "uniform").pvalue)
         return float(check_tarp(ecp, alpha)[0]), p
 
     def coverage(self, level: float = 0.95) -> dict[str, float]:

@@ -61,7 +61,7 @@ def test_what_goes_wrong_is_said():
         trained(FlowSettings(device="nowhere"))
     target, condition = linear(300)
     flow = likelihood_nn("zuko_nsf", hidden_features=20, num_transforms=2)(condition, target)
-    with pytest.raises(ValueError, match="never a number in 1 passes over 270 rows"):
+    with pytest.raises(ValueError, match="is no number after 1 passes over 270 rows"):
         train_flow(flow, target * math.nan, condition, FlowSettings(epochs=1, min_steps=0))
     for wrong in ({"epochs": 0}, {"learning_rate": 0}, {"patience": 0}, {"weight_decay": -1}, {"min_steps": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):

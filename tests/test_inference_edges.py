@@ -128,6 +128,9 @@ def test_ranks_of_right_posteriors_with_atoms_are_uniform():
     assert min(study.sbc_p.values()) > 0.01
     assert study.ranks.min() >= 0
     assert study.ranks.max() <= 200
+    nothing = torch.randn(400, 201, 2) * (torch.rand(400, 201, 1) < 0.6)  # many a rule without any term
+    study = sr.Recovery(Line().names, nothing[:, 0], nothing[:, 1:], 1, torch.ones(2), bell(PRIOR))
+    assert study.tarp[1] > 0.01
 
 
 def test_atoms_are_spread_without_moving_anything_past_another():
