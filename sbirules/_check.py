@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 __all__ = ["above", "at_least", "finite", "known", "listed", "share", "theta_matrix", "whole"]
 
@@ -55,6 +55,17 @@ def whole(argument: str, value: Any, bound: int) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < bound:
         raise ValueError(f"{argument} must be a whole number of at least {bound}, got {value!r}.")
     return int(value)
+
+
+def shape(argument: str, value: Any) -> Size:
+    """A shape such as `(1000,)`."""
+    try:
+        size = Size(value)
+    except TypeError:
+        size = Size((-1,))
+    if any(n < 0 for n in size):
+        raise ValueError(f"{argument} must be a shape such as (1000,), got {value!r}.")
+    return size
 
 
 def share(argument: str, value: float, *, zero: bool = False) -> float:

@@ -10,14 +10,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
+from sbirules import _check
 from sbirules.amortised import AmortisedPosterior
 from sbirules.potentials import TrialsPotential
 from sbirules.ratio import LearnerRatio
 from sbirules.sampling import tell
 from sbirules.smc import LogLikelihood, Particles, run_smc
 from sbirules.streams import seeded
+from sbirules.trials import Trials
 
 if TYPE_CHECKING:
     from sbirules.posterior import Posterior
@@ -31,6 +33,8 @@ def sample_batched(
     posterior: Posterior, sample_shape: Sequence[int], observations: Sequence[Any], *, seed: int, progress: bool
 ) -> Tensor:
     """Draws `(*sample_shape, B, D)`; see `Posterior.sample_batched`."""
+    if isinstance(observations, (str, Trials)) or not hasattr(observations, "__len__"):
+        raise ValueError(f"observations must be a list of observations, got {type(observations).__name__}.")
     nets: list[Any] = []
     reason = ""
     for k, observation in enumerate(observations):
@@ -40,7 +44,7 @@ def sample_batched(
             reason = str(error)
             warnings.warn(f"observation {k}: {error} Its draws are NaN.")
             nets.append(None)
-    n = Size(sample_shape).numel()
+    n = _check.shape("sample_shape", sample_shape).numel()
     good = [k for k, net in enumerate(nets) if net is not None]
     if nets and not good:
         raise ValueError(f"none of {len(nets)} observations can be used: {reason}")

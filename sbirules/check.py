@@ -167,6 +167,15 @@ def check(
     if constraints is None and trials is None:
         constraints = posterior.facts.get("constraints")
     if (constraints is None) == (trials is None):
+        if trials is None and posterior.facts.get("kind") == "trials":
+            raise ValueError(
+                "check needs the table that fit was given, trials=...: a posterior keeps its summaries only."
+            )
+        if trials is None and posterior.facts.get("kind") == "observation":
+            raise ValueError(
+                "check re-simulates for constraints or trials, not for x_o; give constraints={...} around what was "
+                "observed."
+            )
         raise ValueError("check needs exactly one of constraints and trials.")
     if posterior.chains is None or len(posterior.draws) < rules:
         posterior.sample((max(2000, rules),), seed=seed)

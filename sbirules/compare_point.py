@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from sbirules import _check
 from sbirules.check import Rate
@@ -63,10 +64,21 @@ class PointComparison:
 
         return pair_figure(self.posterior, points=self.ends)
 
+    def _outside(self) -> list[str]:
+        """A sentence where the point lies outside the prior."""
+        if self.log_density > -math.inf:
+            return []
+        draws = self.posterior.prior.sample(Size((4000,))).float()
+        low, high = draws.min(dim=0).values, draws.max(dim=0).values
+        beyond = [n for n, v, a, b in zip(self.posterior.names, self.ends[0], low, high, strict=True) if v < a or v > b]
+        where = f": {', '.join(beyond)} beyond what it allows" if beyond else ", in a gap between what it allows"
+        return [f"The point lies outside the prior{where}; density and level below say no more than that."]
+
     def __str__(self) -> str:
         return "\n".join(
             [
                 self.table().round(3).to_string(),
+                *self._outside(),
                 f"joint: outside the {100 * self.joint_level:.1f} % region of highest density; log-density "
                 f"{self.log_density:+.1f} against the mean of draws; {self.distance:.2f} s.d. from the nearest mode",
                 *(f"success of {name}: {rate}" for name, rate in self.success.items()),

@@ -64,7 +64,7 @@ class FilterRound:
     ess: float
 
 
-@dataclass
+@dataclass(repr=False)
 class RuleFilter:
     """Simulations of all rounds, and what follows from them; made by `filter_rules`.
 
@@ -124,6 +124,9 @@ class RuleFilter:
                 f"loosen them, or spend more."
             )
         return self
+
+    def __repr__(self) -> str:
+        return f"RuleFilter({len(self.rounds)} rounds, {sum(map(len, self.stores))} simulations)"
 
     def _settled(self, shares: Sequence[tuple[float, float]]) -> bool:
         """Whether the share of success has stopped growing: the last two rounds no better than that before them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules import _check
@@ -23,6 +23,7 @@ from sbirules.posterior import Posterior
 from sbirules.potentials import SuccessPotential
 from sbirules.smc import SamplerSettings
 from sbirules.store import SimulationStore
+from sbirules.streams import seeded
 from sbirules.summaries import SummaryLike
 from sbirules.trajectory import Trajectory
 from sbirules.trials import Trials
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "nearest"]
 
+BEYOND = 0.05  # share of the prior beyond all simulated rules, of any coefficient, that a fit refuses
 FEW = 25  # networks that satisfy the constraints below which a fit comes with a warning
 
 
@@ -139,8 +141,8 @@ def _one_store_of_the_prior(stores: Sequence[SimulationStore]) -> None:
 
 def _check_stores(stores: Sequence[SimulationStore], prior: Distribution) -> None:
     """Raises ValueError unless the stores hold simulations of one simulator, of rules inside the prior."""
-    if not stores:
-        raise ValueError("fit needs at least one store.")
+    if not stores or not all(isinstance(s, SimulationStore) for s in stores):
+        raise ValueError('fit needs a SimulationStore, from simulate(...) or SimulationStore("folder"), or several.')
     names = tuple(getattr(prior, "names", stores[0].names))
     if names != stores[0].names:
         raise ValueError(
@@ -149,6 +151,7 @@ def _check_stores(stores: Sequence[SimulationStore], prior: Distribution) -> Non
     for other in stores[1:]:
         if other.simulator_hash != stores[0].simulator_hash:
             raise ValueError(f"{other.path} and {stores[0].path} hold simulations of different simulators.")
+    _check_reach(torch.cat([s.theta for s in stores]), prior, names)
     for s in stores:
         outside = torch.isinf(prior.log_prob(s.theta))
         if outside.any():
@@ -156,6 +159,22 @@ def _check_stores(stores: Sequence[SimulationStore], prior: Distribution) -> Non
                 f"{int(outside.sum())} of {len(s)} simulated rules in {s.path} lie outside the prior; "
                 f"pass the prior that they were drawn from."
             )
+
+
+def _check_reach(theta: Tensor, prior: Distribution, names: Sequence[str]) -> None:
+    """Raises ValueError where the prior reaches far beyond the rules that were simulated."""
+    if len(theta) < 100:
+        return
+    with seeded(0):
+        draws = prior.sample(Size((2000,))).float()
+    beyond = ((draws < theta.min(dim=0).values) | (draws > theta.max(dim=0).values)).float().mean(dim=0)
+    worst = int(beyond.argmax())
+    if float(beyond[worst]) > BEYOND:
+        low, high = float(theta[:, worst].min()), float(theta[:, worst].max())
+        raise ValueError(
+            f"the prior reaches beyond the simulations: {100 * float(beyond[worst]):.0f} % of its {names[worst]} lies "
+            f"outside [{low:.3g}, {high:.3g}], where they were; pass the prior they were drawn from, or simulate more."
+        )
 
 
 def _success(

@@ -23,7 +23,7 @@ __all__ = ["PointEstimate", "success_of"]
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PointEstimate:
     """End points of all restarts, made by `BPTL.fit`.
 
@@ -67,6 +67,9 @@ class PointEstimate:
     def describe(self, *, latex: bool = False) -> str:
         """The best end point as an equation, in natural units."""
         return self.family.describe(self.point, latex=latex)
+
+    def __repr__(self) -> str:
+        return f"PointEstimate({len(self.theta)} restarts, {len(self.names)} coefficients)"
 
     def __str__(self) -> str:
         value = float(self.trace["value"][-1, self.best])

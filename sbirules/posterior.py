@@ -83,12 +83,16 @@ class Posterior:
         The same seed gives the same draws, whatever torch's global seed.
         The chains themselves, with their R-hat, are then in `posterior.chains`.
         """
-        n = Size(sample_shape).numel()
+        n = _check.shape("sample_shape", sample_shape).numel()
         self.chains = self._draw(max(n, 1), seed, progress)
         flat = self.chains.draws.reshape(-1, len(self.names))
         with seeded(seed, 1):
             flat = flat[torch.randperm(len(flat))][:n]
-        return flat.reshape(*sample_shape, len(self.names))
+        return flat.reshape(*Size(sample_shape), len(self.names))
+
+    def __repr__(self) -> str:
+        drawn = "no draws yet" if self.chains is None else f"{len(self.draws)} draws"
+        return f"Posterior({self.facts.get('kind', '?')}, {len(self.names)} coefficients, {drawn})"
 
     def _draw(self, n: int, seed: int, progress: bool) -> Chains:
         if isinstance(self.potential_net, AmortisedPosterior) and not (self.hold or self.region):
@@ -185,7 +189,8 @@ class Posterior:
     def marginals(self, seed: int = 0) -> pd.DataFrame:
         """Mean, s.d. and quantiles of each coefficient, beside the prior's s.d. and the contraction.
 
-        Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was.
+        Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was. Under a prior
+        in which terms may be absent, the probability that they are present stands in its place.
         """
         from sbirules.regions import marginals
 
@@ -265,15 +270,15 @@ class Posterior:
 
     # For other tools ------------------------------------------------------------------------------
 
-    def to_inference_data(self, num_samples: int = 2000, seed: int = 0) -> arviz.InferenceData:
+    def to_inference_data(self, num_samples: int | None = None, seed: int = 0) -> arviz.InferenceData:
         """Prior and posterior as ArviZ InferenceData, one scalar variable per coefficient.
 
-        Takes the chains of the last `sample`, or draws some.
+        Draws so many; None takes the chains of the last `sample`, or draws 2000.
         """
         from sbirules.inference_data import inference_data
 
-        if self.chains is None:
-            self.sample((num_samples,), seed=seed)
+        if self.chains is None or num_samples is not None:
+            self.sample((num_samples or 2000,), seed=seed)
         return inference_data(self, seed=seed)
 
     def pairplot(self, num_samples: int = 2000, *, truth: Any = None, seed: int = 0) -> Figure:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["held", "limited", "marginals", "maximum"]
 
 
+FEWEST = 1000  # draws that a table of quantiles needs
+
+
 def held(posterior: Posterior, fixed: Mapping[str, float]) -> dict[int, float]:
     """Columns to fix, and at what; see `Posterior.conditioned`."""
     if not fixed:
@@ -132,7 +135,7 @@ def marginals(posterior: Posterior, seed: int) -> pd.DataFrame:
     """One row for each coefficient; see `Posterior.marginals`."""
     import pandas as pd
 
-    if posterior.chains is None:
+    if posterior.chains is None or len(posterior.draws) < FEWEST:
         posterior.sample((2000,), seed=seed)
     draws = posterior.draws.double()
     with seeded(seed):
@@ -143,4 +146,7 @@ def marginals(posterior: Posterior, seed: int) -> pd.DataFrame:
         "mean": draws.mean(dim=0), "sd": sd, "2.5%": low, "median": median, "97.5%": high, "prior_sd": before,
         "contraction": 1 - (sd / before) ** 2,
     }  # fmt: skip
+    if _can_be_absent(posterior):  # to find a term present widens its distribution: contraction would mislead
+        columns["inclusion"] = (draws != 0).double().mean(dim=0)
+        del columns["contraction"]
     return pd.DataFrame({name: v.numpy() for name, v in columns.items()}, index=list(posterior.names))

@@ -59,6 +59,9 @@ class SimulationStore:
             rows = num_simulations if rows is None else min(rows, num_simulations)
         self._limit = rows
 
+    def __repr__(self) -> str:
+        return f"SimulationStore({str(self.path)!r}, {len(self)} simulations, {len(self.names)} coefficients)"
+
     @classmethod
     def create(
         cls, path: str | Path, config: Mapping[str, Any], seed: int, *, engine: str = "", **facts: Any

@@ -248,3 +248,42 @@ def test_what_cannot_be_is_refused_in_words(linear, of_learners):
             pytest.raises(ValueError, match=words),
         ):
             call()
+
+
+def test_plain_mistakes_get_a_sentence(linear, of_learners, tmp_path):
+    _, store = linear
+    posterior = of_learners[1]
+    wide = uniform(FAMILY, -2, 2)
+    for call, words in [
+        (lambda: posterior.sample(100), r"sample_shape must be a shape such as \(1000,\), got 100"),
+        (lambda: posterior.sample((-1,)), "sample_shape must be a shape"),
+        (
+            lambda: posterior.sample_batched((9,), "learners.csv"),
+            "observations must be a list of observations, got str",
+        ),
+        (lambda: fit(str(tmp_path), POSITIVE, x_o=[0.0]), "fit needs a SimulationStore"),
+        (
+            lambda: fit(store, wide, x_o=[0.0, 0.0, 0.0]),
+            "the prior reaches beyond the simulations: 50 %|4[0-9] %|5[0-9] %",
+        ),
+        (lambda: sr.check(posterior, Cheap()), "the table that fit was given"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_tables_do_not_rest_on_a_peek_at_a_few_draws(of_learners):
+    posterior = of_learners[1]
+    posterior.sample((50,))
+    assert posterior.to_inference_data(num_samples=1500)["posterior"].sizes["draw"] >= 700
+    posterior.sample((50,))
+    posterior.marginals()
+    assert len(posterior.draws) >= 1000
+    assert repr(posterior).startswith("Posterior(trials, 2 coefficients")
+
+
+def test_marginals_under_absent_terms_tell_their_probability():
+    posterior = bell(spike_and_slab(FAMILY, 0.3, two_sided(0.4, 1.0)))
+    table = posterior.marginals()
+    assert "contraction" not in table
+    assert table["inclusion"].tolist() == pytest.approx(list(posterior.inclusion_probabilities().values()))
