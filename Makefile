@@ -26,7 +26,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# posteriors against exact references and fresh networks, under half an hour on two cores; writes docs/validation.md
+# posteriors against exact references and fresh networks, about half an hour on two idle cores; writes docs/validation.md
 validate: $(VENV)/.ready
 	$(BIN)/python validation/validate.py
 
