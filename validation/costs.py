@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -43,6 +42,12 @@ def network() -> tuple[RateRNN, torch.distributions.Distribution]:
     return simulator, uniform(family, -1, 1)
 
 
+def peak() -> float:
+    """Peak resident memory of this process in GiB. Not `ru_maxrss`, which starts at that of the parent."""
+    (line,) = (row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**20
+
+
 def measure(kind: str, folder: Path) -> None:
     """Fits and samples in this process, and prints seconds and peak memory above that before."""
     torch.set_num_threads(1)
@@ -59,15 +64,14 @@ def measure(kind: str, folder: Path) -> None:
         store = sr.SimulationStore(folder / "known")
         with seeded(99):
             options = {"x_o": known(prior.sample((1,)))[0], "estimator": kind}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     clock = time.perf_counter()
     posterior = sr.fit(store, prior, **options)
     fitted = time.perf_counter() - clock
     clock = time.perf_counter()
     posterior.sample((DRAWS,))
     drawn = time.perf_counter() - clock
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"fit": fitted, "sample": drawn, "peak": peak / 2**20, "grown": (peak - before) / 2**20}))
+    print(json.dumps({"fit": fitted, "sample": drawn, "peak": peak(), "grown": peak() - before}))
 
 
 def training(kind: str) -> tuple[float, float, float, float]:
