@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
-__all__ = ["above", "at_least", "finite", "known", "listed", "share", "theta_matrix", "whole"]
+__all__ = ["above", "at_least", "finite", "known", "listed", "shape", "share", "theta_matrix", "whole"]
 
 
 def listed(names: Iterable[object]) -> str:

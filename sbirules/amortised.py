@@ -147,8 +147,9 @@ def fit_npe(
     settings = settings or NPESettings()
     if len(x) < 100:
         raise ValueError(f"NPE needs at least 100 simulations that did not fail, got {len(x)}; simulate more.")
-    u = unconstrained(prior)(theta)
-    _check_connected(prior, u)
+    transform = unconstrained(prior)
+    u = transform(theta)
+    _check_connected(prior, transform.inv((u + u.roll(1, dims=0)) / 2))
     flows, losses, curves = [], [], {}
     jobs = [(model, member) for model in settings.models for member in range(settings.members)]
     for model, member in tqdm(jobs, desc="fit posterior", unit="flow", disable=not progress):
@@ -169,9 +170,8 @@ def fit_npe(
     return model_, facts
 
 
-def _check_connected(prior: Distribution, u: Tensor) -> None:
-    """Raises ValueError if the prior has gaps or atoms, which a flow's density cannot have."""
-    middle = unconstrained(prior).inv((u + u.roll(1, dims=0)) / 2)
+def _check_connected(prior: Distribution, middle: Tensor) -> None:
+    """Raises ValueError if the prior has gaps, where rules between its draws lie, or atoms: a flow has neither."""
     if hasattr(prior, "propose_switch") or bool(torch.isinf(prior.log_prob(middle)).any()):
         raise ValueError(
             'estimator="npe" needs a prior without gaps in which no coefficient can be exactly zero; leave estimator '

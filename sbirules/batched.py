@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,6 @@ def sample_potentials(
 ) -> Particles:
     """n draws of the posterior of each of many groups of learners, `(B, n, D)`, from a posterior's own estimator."""
     s = replace(posterior.settings, num_particles=max(posterior.settings.num_particles, n))
-    limits = posterior.limits()
     started, parts = time.monotonic(), []
     for at in range(0, len(nets), AT_ONCE):
         if s.time_limit is not None:  # of all observations together; what comes late gets next to none
@@ -75,7 +74,7 @@ def sample_potentials(
         else:
             now = s
         group = nets[at : at + AT_ONCE]
-        likelihood = within(many_learners(group), limits)
+        likelihood = _of_part(posterior, many_learners(group))
         parts.append(
             run_smc(
                 likelihood, posterior.prior, len(group), now, seed=seed + at, hold=posterior.hold, progress=progress
@@ -91,16 +90,11 @@ def sample_potentials(
     return replace(whole, theta=whole.theta[:, :n])
 
 
-def within(log_likelihood: LogLikelihood, limits: Mapping[int, tuple[float, float]]) -> LogLikelihood:
-    """The same, -inf where a column of theta leaves its interval."""
-    if not limits:
-        return log_likelihood
+def _of_part(posterior: Posterior, log_likelihood: LogLikelihood) -> LogLikelihood:
+    """The same, -inf outside the part of the posterior that is asked for."""
 
     def limited(theta: Tensor, which: Tensor) -> Tensor:
-        value = log_likelihood(theta, which)
-        for column, (low, high) in limits.items():
-            value = torch.where((theta[..., column] >= low) & (theta[..., column] <= high), value, -math.inf)
-        return value
+        return torch.where(posterior.within_limits(theta), log_likelihood(theta, which), -math.inf)
 
     return limited
 

@@ -49,7 +49,7 @@ class BPTL:
         polish: Iterations in the end in which terms that are zero stay so, and l1 weighs on small terms only (by
             0.02 / (0.02 + |theta|); Candes et al. 2008): before, it has shrunk what it keeps, too.
         clip: A network's gradient is cut to so many times the median length among those of its restart.
-        start: Where to start, `(D,)` or `(restarts, D)`; None for zero coefficients and the family's time constants.
+        start: Where to start, `(D,)` or `(restarts, D)`; None for zero coefficients and time constants of 1000.
         start_sd: S.d. of what is added to that, one draw per restart.
         step_sd: First s.d. of the search distribution of `"evolution"`.
 

@@ -15,6 +15,7 @@ from sbirules.point import PointEstimate, success_of
 from sbirules.posterior import Posterior
 from sbirules.regions import climb
 from sbirules.simulator import Simulator
+from sbirules.streams import seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,11 +69,12 @@ class PointComparison:
         """A sentence where the point lies outside the prior."""
         if self.log_density > -math.inf:
             return []
-        draws = self.posterior.prior.sample(Size((4000,))).float()
+        with seeded(0):  # printing must not move the caller's random stream
+            draws = self.posterior.prior.sample(Size((4000,))).float()
         low, high = draws.min(dim=0).values, draws.max(dim=0).values
         beyond = [n for n, v, a, b in zip(self.posterior.names, self.ends[0], low, high, strict=True) if v < a or v > b]
         where = f": {', '.join(beyond)} beyond what it allows" if beyond else ", in a gap between what it allows"
-        return [f"The point lies outside the prior{where}; density and level below say no more than that."]
+        return [f"The point lies outside the prior{where}; density and joint level say no more than that."]
 
     def __str__(self) -> str:
         return "\n".join(

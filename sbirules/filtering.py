@@ -103,10 +103,9 @@ class RuleFilter:
         """
         _check.whole("budget", budget, 1)
         _check.whole("num_simulations", num_simulations, 100)
-        if constraints is None and self.constraints is None:
-            raise ValueError("more() needs constraints, e.g. {'learned': (1, 1)}.")
         asked = self.constraints if constraints is None else Constraints.of(constraints)
-        assert asked is not None
+        if asked is None:
+            raise ValueError("more() needs constraints, e.g. {'learned': (1, 1)}.")
         asked.check(self.simulator.summary_names)
         self.constraints, self.converged = asked, False
         shares: list[tuple[float, float]] = []

@@ -132,9 +132,7 @@ class Posterior:
         """Unnormalised log-density `(n,)` of theta `(n, D)`: log prior + log-likelihood; -inf outside the prior."""
         theta = _check.theta_matrix(theta, self.names).float()
         value = self.prior.log_prob(theta).float()
-        for column, (low, high) in self.limits().items():
-            inside = (theta[:, column] >= low) & (theta[:, column] <= high)
-            value = torch.where(inside, value, -math.inf)
+        value = torch.where(self.within_limits(theta), value, -math.inf)
         if isinstance(self.potential_net, AmortisedPosterior):
             return torch.where(torch.isfinite(value), self.potential_net(theta), -math.inf)
         if self.potential_net is not None:
@@ -146,10 +144,14 @@ class Posterior:
         prior = self.prior.log_prob(_check.theta_matrix(theta, self.names).float())
         return torch.where(torch.isfinite(prior), self.potential(theta) - prior, -math.inf)
 
-    def limits(self) -> dict[int, tuple[float, float]]:
-        """Intervals that columns of theta are kept to, those of fixed ones next to nothing wide."""
+    def within_limits(self, theta: Tensor) -> Tensor:
+        """Which rules `(..., D)` are in the part of the posterior that this is, `(...)` boolean."""
+        # fixed columns may be off by rounding
         held = {k: (v - 1e-5 * max(1.0, abs(v)), v + 1e-5 * max(1.0, abs(v))) for k, v in self.hold.items()}
-        return self.region | held
+        inside = torch.ones(theta.shape[:-1], dtype=torch.bool)
+        for column, (low, high) in (self.region | held).items():
+            inside &= (theta[..., column] >= low) & (theta[..., column] <= high)
+        return inside
 
     # Parts of the posterior -----------------------------------------------------------------------
 

@@ -59,15 +59,16 @@ class Drive:
         """(batch, T, N)."""
         return (*self.inputs.shape[:2], self.weights.shape[2])
 
+    def _dense_kicks(self) -> Tensor:
+        return self.kicks.dense(*self.shape[1:]) if isinstance(self.kicks, Kicks) else self.kicks
+
     def rows(self, index: Tensor) -> Drive:
         """That of some networks, of each as often as it is named."""
-        kicks = self.kicks.dense(*self.shape[1:]) if isinstance(self.kicks, Kicks) else self.kicks
-        return Drive(self.inputs[index], self.weights[index], self.leak, kicks[index])
+        return Drive(self.inputs[index], self.weights[index], self.leak, self._dense_kicks()[index])
 
     def dense(self) -> Tensor:
         """The sum for every entry, `(batch, T, N)`."""
-        kicks = self.kicks.dense(*self.shape[1:]) if isinstance(self.kicks, Kicks) else self.kicks
-        return torch.baddbmm(kicks, self.inputs, self.weights, alpha=self.leak)
+        return torch.baddbmm(self._dense_kicks(), self.inputs, self.weights, alpha=self.leak)
 
 
 def draw_kicks(

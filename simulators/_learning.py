@@ -35,12 +35,7 @@ def learn(
     s, task = stage.settings, stage.task
     dtype = raw.dtype
     rule = Plasticity.of(s, family, raw, net.mask)
-    state = State(
-        kernel=net.weights.mT.clone(memory_format=torch.contiguous_format),
-        expectation=net.expectation.clone(memory_format=torch.contiguous_format),
-        dead=torch.zeros_like(raw[:, 0], dtype=torch.bool),
-        mean=torch.zeros_like(net.weights[:, 0]),
-    )
+    state = State.before_learning(net)
     meter = ActivityMeter(s, trial_types, LAST)
     there, types = trial_types >= 0, trial_types.clamp(min=0)
     errors, outputs, lives = [], [], []

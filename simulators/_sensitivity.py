@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -52,13 +52,6 @@ class Goal:
         return -distance.mean(dim=(1, 2)) / self.settings.connectivity.initial_sd**2
 
 
-def _start(net: Networks, raw: Tensor) -> State:
-    return State(
-        kernel=net.weights.mT.contiguous(), expectation=net.expectation.clone(),
-        dead=torch.zeros_like(raw[:, 0], dtype=torch.bool), mean=torch.zeros_like(net.weights[:, 0]),
-    )  # fmt: skip
-
-
 def _trials(stage: Stage, net: Networks, types: Tensor, noise: Noise) -> Iterator[tuple[int, Drive, Tensor, bool]]:
     """Number, input and kicks, initial states of each trial, and whether weights change in it."""
     for k in range(types.shape[1]):
@@ -92,7 +85,7 @@ def reverse(
 ) -> LearningGradient:
     """Exact, by automatic differentiation; keeps the state after each trial and computes the rest again."""
     leaf = raw.detach().requires_grad_()
-    state, sums = _start(net, leaf), _Sum(goal, types)
+    state, sums = State.before_learning(net), _Sum(goal, types)
 
     def step(
         kernel: Tensor, expectation: Tensor, dead: Tensor, mean: Tensor, theta: Tensor, k: int, drive: Drive,
@@ -133,7 +126,7 @@ def forward(
     wide = replace(goal, teacher=None if goal.teacher is None else goal.teacher[again])
     with torch.no_grad(), forward_ad.dual_level():
         theta = forward_ad.make_dual(raw[again], torch.eye(dim, device=raw.device, dtype=raw.dtype).repeat(rows, 1))
-        state, sums = _start(many, raw[again]), _Sum(wide, kinds)
+        state, sums = State.before_learning(many), _Sum(wide, kinds)
         for k, drive, x0, plastic in _trials(stage, net, types, noise):
             drawn = drive.rows(again)
             trial, state = _one(stage, family, many, theta, state, kinds, k, drawn, x0[again], plastic)
@@ -151,7 +144,7 @@ def reinforce(
 ) -> LearningGradient:
     """The paper's estimate (Eq. 9), analytic: surprise times what each coefficient adds to the trace."""
     with torch.no_grad():
-        state, sums = _start(net, raw), _Sum(goal, types)
+        state, sums = State.before_learning(net), _Sum(goal, types)
         rule = Plasticity.of(stage.settings, family, raw, net.mask)
         total = torch.zeros_like(raw)
         for k, drive, x0, plastic in _trials(stage, net, types, noise):
@@ -178,9 +171,7 @@ def _one(
 def _sensitivity_of_trace(rule: Plasticity, raw: Tensor, kernel: Tensor, trial: Trial, mean: Tensor) -> Tensor:
     """Sum over synapses of the weight change's derivative per unit of surprise, `(batch, D)`."""
     s, family = rule.settings, rule.family
-    x, rate = trial.x, trial.rate
-    assert x is not None
-    assert rate is not None
+    x, rate = cast(Tensor, trial.x), cast(Tensor, trial.rate)  # the trial was watched
     deviation = deviation_from_mean(x, mean, s.xbar_factor)[0][:, s.trace_start :]
     rates, there = rate[:, s.trace_start : -1], 1.0 if rule.mask is None else rule.mask
 

@@ -85,6 +85,16 @@ class State:
     dead: Tensor
     mean: Tensor
 
+    @staticmethod
+    def before_learning(net: Networks) -> State:
+        """Of networks before their first trial, in memory of its own."""
+        return State(
+            kernel=net.weights.mT.clone(memory_format=torch.contiguous_format),
+            expectation=net.expectation.clone(memory_format=torch.contiguous_format),
+            dead=torch.zeros_like(net.weights[:, 0, 0], dtype=torch.bool),
+            mean=torch.zeros_like(net.weights[:, 0]),
+        )
+
 
 @dataclass(frozen=True)
 class Trial:

@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 from sbirules import _check
 from sbirules.polynomial import PolynomialRule
 from sbirules.rules import RuleFamily
+from sbirules.scale import unconstrained
 from sbirules.simulator import Simulator
 from sbirules.streams import Key, generator, global_seed, seeded
 from sbirules.summaries import Summary
@@ -163,9 +164,8 @@ class KnownNetwork(Simulator):
             progress: Whether to show a progress bar.
         """
         from pyro.infer import MCMC, NUTS
-        from sbi.utils import mcmc_transform
 
-        transform = mcmc_transform(prior)
+        transform = unconstrained(prior)
 
         def energy(sites: dict[str, Tensor]) -> Tensor:
             free = sites["theta"][None]
