@@ -7,10 +7,11 @@
 sbi, zuko, ArviZ and pyro are imported when they are used.
 """
 
-from sbirules import reference, summaries, tasks
+from sbirules import figures, reference, summaries, tasks
 from sbirules.amortised import NPESettings
 from sbirules.bptl import BPTL
-from sbirules.check import ConstraintCheck, CurveBand, TrialsCheck, check
+from sbirules.calibration import Calibration, calibrate
+from sbirules.check import check
 from sbirules.compare_point import PointComparison, compare_point
 from sbirules.constraints import Constraints
 from sbirules.ensemble import EnsembleSettings
@@ -25,8 +26,11 @@ from sbirules.posterior import Posterior
 from sbirules.recover import Recovery, recover
 from sbirules.recover_families import FamilyRecovery, recover_families
 from sbirules.refine import refine
+from sbirules.regimes import Regimes, regimes
 from sbirules.report import report
+from sbirules.resimulation import ConstraintCheck, CurveBand, ObservationCheck, TrialsCheck
 from sbirules.rules import Coefficient, RuleFamily
+from sbirules.sensitivity import Sensitivity, sensitivity
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
 from sbirules.smc import SamplerSettings
@@ -36,11 +40,14 @@ from sbirules.summaries import Summary, summary
 from sbirules.task import Task, TrialTensors
 from sbirules.trajectory import Recording, Status, Trajectory
 from sbirules.trials import Trials
+from sbirules.verdicts import Checks, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BPTL",
+    "Calibration",
+    "Checks",
     "Coefficient",
     "ConstraintCheck",
     "Constraints",
@@ -51,15 +58,18 @@ __all__ = [
     "FilterRound",
     "LikelihoodSettings",
     "NPESettings",
+    "ObservationCheck",
     "PointComparison",
     "PointEstimate",
     "PolynomialRule",
     "Posterior",
     "Recording",
     "Recovery",
+    "Regimes",
     "RuleFamily",
     "RuleFilter",
     "SamplerSettings",
+    "Sensitivity",
     "SimulationStore",
     "Simulator",
     "Status",
@@ -70,9 +80,12 @@ __all__ = [
     "TrialTensors",
     "Trials",
     "TrialsCheck",
+    "Verdict",
+    "calibrate",
     "check",
     "compare_families",
     "compare_point",
+    "figures",
     "filter_rules",
     "fit",
     "merge",
@@ -80,7 +93,9 @@ __all__ = [
     "recover_families",
     "reference",
     "refine",
+    "regimes",
     "report",
+    "sensitivity",
     "simulate",
     "summaries",
     "summary",

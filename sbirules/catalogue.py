@@ -20,7 +20,7 @@ from sbirules.summaries import CATALOGUE
 from sbirules.task import Task
 
 __all__ = [
-    "FAMILIES", "PRIORS", "SIMULATORS", "TASKS", "check_key", "load", "make", "make_prior", "make_simulator",
+    "FAMILIES", "PRIORS", "SIMULATORS", "TASKS", "check_key", "keys_of", "load", "make", "make_prior", "make_simulator",
     "needed_summaries",
 ]  # fmt: skip
 
@@ -54,6 +54,22 @@ def _options(maker: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a maker's arguments, without those that a study fills in."""
     taken = ("self", "family", "task", "args", "kwargs", "settings", "changes", "special")
     return tuple(p for p in inspect.signature(maker).parameters if p not in taken)
+
+
+def keys_of(section: str, given: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Keys that a section may hold, given the name in it; None where only making the object can tell."""
+    if section == "simulator":
+        return None if ":" in str(given["name"]) else ("name", "summaries", *_network_settings())
+    catalogues: dict[str, Mapping[str, Any]] = {"rule": FAMILIES, "task": TASKS}
+    makers = catalogues.get(section, {})
+    name = str(given.get("family" if section == "rule" else "name"))
+    if name not in makers:
+        return None
+    return ("family" if section == "rule" else "name", *_options(makers[name]))
+
+
+def _network_settings() -> list[str]:
+    return [f.name for f in fields(load("sbirules.simulators._settings:Settings"))]
 
 
 def make(
@@ -115,9 +131,8 @@ def make_simulator(given: Mapping[str, Any], family: RuleFamily, task: Task, tru
     else:
         _check.known("[simulator] name", name, tuple(SIMULATORS))
         maker = load(SIMULATORS[name])
-        settings = [f.name for f in fields(load("sbirules.simulators._settings:Settings"))]
         for key in options:
-            check_key("key in [simulator]", key, ("name", "summaries", *settings))
+            check_key("key in [simulator]", key, ("name", "summaries", *_network_settings()))
     if isinstance(options.get("clamped"), Mapping):  # TOML's keys are text
         options["clamped"] = {int(k) if str(k).isdecimal() else k: v for k, v in options["clamped"].items()}
     if name == "miconi2017":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -12,35 +13,55 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sbirules.study import Study
 
-__all__ = ["main"]
+__all__ = ["EXIT", "main"]
 
 LISTS = ("families", "tasks", "simulators", "priors", "summaries")
+EXIT = {"done": 0, "failed checks": 1, "wrong input": 2, "interrupted": 130}
+CODES = (
+    "exit codes: 0 done; 1 done, but with --strict a check failed; 2 wrong input; 130 interrupted (run again to go on)"
+)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sbirules", description="Simulation-based inference over families of synaptic plasticity rules."
+        prog="sbirules",
+        description="Simulation-based inference over families of synaptic plasticity rules.",
+        epilog=CODES,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
+        return commands.add_parser(name, help=text, description=text, epilog=CODES)
 
     demo = command("demo", "Run the bundled study: which rules of degree 3 learn delayed discrimination?")
     run = command("run", "Run a study file: simulate, fit, check, report. Picks up where it stopped.")
     simulate = command("simulate", "Only simulate, all of a study or a range of shards (for array jobs).")
     simulate.add_argument("--shards", metavar="A:B", help="shards A to B - 1, counted from zero (default: all)")
     simulate.add_argument("--device", metavar="D", help="torch device, for instance cuda (default: the study's)")
+    stages = [
+        command("fit", "Fit the posterior of a results folder again, if its study.toml changed."),
+        command("check", "Check the posterior of a results folder: predictions, calibration, variants."),
+        command("report", "Write report.html, figures and summary.json of a results folder anew."),
+    ]
+    trust = 'let names of the form "module:Class" import your own code'
     for parsed in (run, simulate):
         parsed.add_argument("study", metavar="STUDY.toml", type=Path, help="the study file")
-        trust = 'let names of the form "module:Class" import your own code'
+        parsed.add_argument(
+            "--dry-run", action="store_true", help="print the resolved study and the expected time, and stop"
+        )
+    for parsed in stages:
+        parsed.add_argument("folder", metavar="DIR", type=Path, help="a folder made by sbirules run or demo")
+    for parsed in (run, simulate, *stages):
         parsed.add_argument("--trust", action="store_true", help=trust)
-        parsed.add_argument("--dry-run", action="store_true", help="print the resolved study and stop")
     named = "runs/<name of the study file>"
     for parsed, default in ((demo, "runs/demo"), (run, named), (simulate, named)):
         parsed.add_argument("--out", metavar="DIR", type=Path, help=f"where results go (default: {default})")
+    for parsed in (demo, run, simulate, *stages):
         parsed.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
         parsed.add_argument("--quiet", action="store_true", help="no progress bars")
+    for parsed in (demo, run, *stages):
+        parsed.add_argument("--json", action="store_true", help="print the content of summary.json, nothing else")
+        parsed.add_argument("--strict", action="store_true", help="exit with 1 if a check fails")
 
     merge = command("merge", "Join stores made by simulate --shards in folders of their own.")
     merge.add_argument("parts", metavar="DIR", type=Path, nargs="+", help="results of simulate --shards")
@@ -48,56 +69,75 @@ def _parser() -> argparse.ArgumentParser:
 
     show = command("list", "List what studies can name.")
     show.add_argument("what", choices=LISTS, help="which catalogue")
+    show.add_argument("--json", action="store_true", help="print names and descriptions as JSON")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0 done, 2 wrong input, 130 interrupted."""
+    """Runs a command; returns its exit code, one of `EXIT`."""
     args = _parser().parse_args(argv)
     try:
         if args.command == "list":
-            for name, text in _catalogue(args.what):
-                print(f"{name:<28} {text}".rstrip())
-            return 0
+            return _list(args)
         if args.command == "merge":
             return _merge(args)
         return _run(args)
     except (ValueError, OSError) as error:
         print(f"sbirules: {error}", file=sys.stderr)
-        return 2
+        return EXIT["wrong input"]
     except KeyboardInterrupt:
         print("\nsbirules: stopped; run the same command again to go on from here.", file=sys.stderr)
-        return 130
+        return EXIT["interrupted"]
 
 
 def _run(args: argparse.Namespace) -> int:
-    import tomli_w
     import torch
 
-    from sbirules.pipeline import plain_toml, run_study
+    from sbirules.pipeline import STAGES, run_study, study_of
     from sbirules.study import Study
 
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}.")
+    torch.set_num_threads(1)
     if args.command == "demo":
         with resources.as_file(resources.files("sbirules").joinpath("demo.toml")) as path:
             study = Study.read(path)
+    elif args.command in STAGES:
+        study = study_of(args.folder, trust=args.trust)
+        args.out = args.folder
     else:
         sys.path.insert(0, str(args.study.resolve().parent))  # where a user's "module:Class" lies
         study = Study.read(args.study, trust=args.trust)
         if args.dry_run:
-            print(tomli_w.dumps(plain_toml(study.resolved())), end="")
-            return 0
+            return _dry_run(study, args.workers)
     out = args.out or Path("runs") / study.name
-    torch.set_num_threads(1)
     if args.command == "simulate":
         return _simulate(args, study, out)
+    until = args.command if args.command in STAGES else "report"
     result = run_study(
-        study, out, num_workers=args.workers, progress=not args.quiet, say=lambda line: print(line, flush=True)
-    )
-    _print_findings(study, result)
-    print(f"Results are in {out}: open {out / 'report.html'}")
-    return 0
+        study, out, until=until, num_workers=args.workers, progress=not (args.quiet or args.json),
+        say=lambda line: None if args.json else print(line, flush=True),
+    )  # fmt: skip
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        _print_findings(result)
+        page = f": open {out / 'report.html'}" if until == "report" else ""
+        print(f"Results are in {out}{page}")
+    failed = result.get("checks", {}).get("verdict") == "fail"
+    return EXIT["failed checks"] if failed and args.strict else EXIT["done"]
+
+
+def _dry_run(study: Study, workers: int | None) -> int:
+    import tomli_w
+
+    from sbirules.forecast import forecast
+    from sbirules.pipeline import plain_toml
+
+    for line in forecast(study, workers):
+        print(f"# {line}")
+    print(tomli_w.dumps(plain_toml(study.resolved())), end="")
+    return EXIT["done"]
 
 
 def _simulate(args: argparse.Namespace, study: Study, out: Path) -> int:
@@ -119,7 +159,7 @@ def _simulate(args: argparse.Namespace, study: Study, out: Path) -> int:
     store = simulate_stage(study, out, args.workers, not args.quiet, shards=shards)
     made = "all shards" if shards is None else f"shards {args.shards}"
     print(f"{made} of {study.name} are in {store.path}")
-    return 0
+    return EXIT["done"]
 
 
 def _merge(args: argparse.Namespace) -> int:
@@ -128,10 +168,14 @@ def _merge(args: argparse.Namespace) -> int:
     store = merge([part / "store" for part in args.parts], args.out / "store")
     failed = {name.lower(): n for name, n in store.status_counts().items() if n and name != "OK"}
     print(f"{len(store)} simulations are in {store.path}; failed: {failed or 'none'}")
-    return 0
+    return EXIT["done"]
 
 
-def _print_findings(study: Study, result: dict[str, Any]) -> None:
+def _print_findings(result: dict[str, Any]) -> None:
+    for name, check in result.get("checks", {}).get("checks", {}).items():
+        print(f"  {check['verdict']:<8} {name}: {check['finding']}")
+        if check["advice"]:
+            print(f"{'':<11}{check['advice']}")
     if "constraint" in result:
         c = result["constraint"]
         for name in ("posterior_success", "prior_success", "zero_rule_success", "posterior_reliable"):
@@ -142,6 +186,16 @@ def _print_findings(study: Study, result: dict[str, Any]) -> None:
     clear = [n for n, (low, high) in draws.items() if low > 0 or high < 0]
     clear = [n for n in clear if not n.startswith("tau_")]
     print(f"  95 % interval excludes zero: {', '.join(clear) if clear else 'no coefficient'}")
+
+
+def _list(args: argparse.Namespace) -> int:
+    found = _catalogue(args.what)
+    if args.json:
+        print(json.dumps(dict(found), indent=1))
+    else:
+        for name, text in found:
+            print(f"{name:<28} {text}".rstrip())
+    return EXIT["done"]
 
 
 def _catalogue(what: str) -> list[tuple[str, str]]:

@@ -10,10 +10,10 @@ import torch
 from torch import Size, Tensor
 
 from sbirules import _check
-from sbirules.check import Rate
 from sbirules.point import PointEstimate, success_of
 from sbirules.posterior import Posterior
 from sbirules.regions import climb
+from sbirules.resimulation import Rate
 from sbirules.simulator import Simulator
 from sbirules.streams import seeded
 
@@ -59,11 +59,11 @@ class PointComparison:
         }  # fmt: skip
         return pd.DataFrame({n: v.numpy() for n, v in columns.items()}, index=list(self.posterior.names))
 
-    def figure(self) -> Figure:
+    def figure(self, axes: Any = None) -> Figure:
         """Posterior and prior of the coefficients learned most about, with the end points of all restarts."""
-        from sbirules.figures import pair_figure
+        from sbirules.figures import pairs
 
-        return pair_figure(self.posterior, points=self.ends)
+        return pairs(self.posterior, points=self.ends, axes=axes)[0, 0].figure
 
     def _outside(self) -> list[str]:
         """A sentence where the point lies outside the prior."""

@@ -22,8 +22,9 @@ from sbirules import _check
 from sbirules.constraints import Constraints
 from sbirules.features import Standardiser
 from sbirules.fit import fit, nearest
+from sbirules.point import PointEstimate
 from sbirules.posterior import Posterior
-from sbirules.proposals import Proposal, fit_stages
+from sbirules.proposals import Proposal, WarmStart, fit_stages
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
 from sbirules.store import SimulationStore
@@ -45,8 +46,8 @@ class FilterRound:
     Arguments:
         constraints: What was asked in it.
         simulations: Networks simulated.
-        kept: Share of the prior that its proposal keeps: 1 for the prior itself; for a tilted proposal the prior
-            mean of the predicted success.
+        kept: Share of the prior that its proposal keeps: 1 for the prior itself and for a warm start; for a tilted proposal the
+            prior mean of the predicted success.
         accepted: Share of its networks that met the constraints.
         se: Standard error of that.
         total: Networks simulated so far.
@@ -76,6 +77,7 @@ class RuleFilter:
         folder: Where the rounds' stores go, or None.
         num_workers: Worker processes; None for one per core.
         progress: Whether to show progress bars.
+        start: Rules around which half of the first round is drawn, `(K, D)`, or None.
     """
 
     simulator: Simulator
@@ -85,11 +87,12 @@ class RuleFilter:
     folder: Path | None = None
     num_workers: int | None = None
     progress: bool = False
+    start: Tensor | None = None
     constraints: Constraints | None = None
     rounds: list[FilterRound] = field(default_factory=list)
     stores: list[SimulationStore] = field(default_factory=list)
     converged: bool = False
-    _proposals: list[Proposal] = field(default_factory=list)
+    _proposals: list[Proposal | WarmStart] = field(default_factory=list)
 
     def more(
         self, constraints: Mapping[str, Any] | Constraints | None = None, *, budget: int, num_simulations: int = 2048
@@ -160,10 +163,10 @@ class RuleFilter:
 
     # Proposals ------------------------------------------------------------------------------------
 
-    def _next_proposal(self, constraints: Constraints) -> Proposal:
+    def _next_proposal(self, constraints: Constraints) -> Proposal | WarmStart:
         """What the next rules are drawn from."""
         if not self.stores:
-            return Proposal()
+            return Proposal() if self.start is None else WarmStart(self.start, self.prior)
         theta, x = self._rows()
         standardiser = Standardiser.of(self.stores[0].theta, getattr(self.prior, "log_scale", None))
         names, seed = self.stores[0].summary_names, self.seed + len(self.stores)
@@ -235,6 +238,16 @@ def _mean(shares: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return sum(s for s, _ in shares) / len(shares), math.hypot(*(se for _, se in shares)) / len(shares)
 
 
+def _points(start: PointEstimate | Any, simulator: Simulator) -> Tensor | None:
+    """Rules to start around, `(K, D)`."""
+    if isinstance(start, PointEstimate):
+        if start.names != simulator.names:
+            mine, theirs = _check.listed(start.names), _check.listed(simulator.names)
+            raise ValueError(f"start has the coefficients {mine}, the simulator's rules have {theirs}.")
+        start = start.theta[~start.diverged]
+    return None if start is None else _check.theta_matrix(start, simulator.names, argument="start").float()
+
+
 def filter_rules(
     simulator: Simulator,
     prior: Distribution,
@@ -243,6 +256,7 @@ def filter_rules(
     budget: int = 20_000,
     num_simulations: int = 2048,
     proposal: str = "truncated",
+    start: PointEstimate | Any = None,
     folder: str | Path | None = None,
     seed: int = 0,
     num_workers: int | None = None,
@@ -261,6 +275,9 @@ def filter_rules(
         proposal: `"truncated"`: the prior, cut to where success is at least as likely as in 99 % of the rules that
             succeeded (Deistler et al. 2022). `"tilted"`: prior x P(success), mixed with 5 % of the prior: reaches
             more successes, with less even weights.
+        start: An optimised rule, or several, in natural units, `(D,)` or `(K, D)`; or what `BPTL.fit` returned, all of
+            whose end points count. Half of the first round is drawn around them, with a third of the prior's s.d.;
+            weights take account of it, so that the result is the same distribution, reached sooner.
         folder: Where the rounds' stores go; None for temporary ones. An interrupted call resumes there.
         seed: Of rules and networks.
         num_workers: Worker processes; None for one per core.
@@ -277,7 +294,8 @@ def filter_rules(
     stages = [constraints] if isinstance(constraints, (Mapping, Constraints)) else list(constraints)
     if not stages:
         raise ValueError("constraints must name at least one summary, e.g. {'learned': (1, 1)}.")
-    out = RuleFilter(simulator, prior, proposal, seed, None if folder is None else Path(folder), num_workers, progress)
+    place = None if folder is None else Path(folder)
+    out = RuleFilter(simulator, prior, proposal, seed, place, num_workers, progress, _points(start, simulator))
     _check.whole("budget", budget, 100)
     asked: dict[str, Any] = {}
     for left, stage in zip(range(len(stages), 0, -1), stages, strict=True):

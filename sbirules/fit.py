@@ -20,7 +20,7 @@ from sbirules.fit_observation import observation_potential
 from sbirules.fit_sets import sets_posterior
 from sbirules.fit_trials import trials_potential
 from sbirules.posterior import Posterior
-from sbirules.potentials import SuccessPotential
+from sbirules.potentials import SuccessPotential, training_curves
 from sbirules.smc import SamplerSettings
 from sbirules.store import SimulationStore
 from sbirules.streams import seeded
@@ -128,6 +128,8 @@ def fit(
             theta, x, first.summary_names, x_o, prior, standardiser, estimator=estimator or "likelihood",
             settings=settings, classifier=classifier, seed=seed, progress=progress,
         )  # fmt: skip
+    flows = facts.pop("losses", {})
+    facts["training"] = training_curves(potential) | {name: curve["validation"] for name, curve in flows.items()}
     posterior = Posterior(prior, first.names, potential, facts, sampler)
     if "raw_per_unit" in first.manifest:  # simulations made elsewhere have no units of ours
         posterior.raw_per_unit = torch.tensor(first.manifest["raw_per_unit"], dtype=torch.float64)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Size
 
-from sbirules.check import ConstraintCheck, TrialsCheck
 from sbirules.files import plain
+from sbirules.resimulation import ConstraintCheck, ObservationCheck, Resimulation, TrialsCheck
 from sbirules.rules import TIME_CONSTANTS
 from sbirules.streams import seeded
 from sbirules.trials import Trials
@@ -27,7 +27,7 @@ NUM_PRIOR = 2000
 def inference_data(
     posterior: Posterior,
     *,
-    checked: ConstraintCheck | TrialsCheck | None = None,
+    checked: Resimulation | None = None,
     trials: Trials | None = None,
     seed: int = 0,
 ) -> arviz.InferenceData:
@@ -55,14 +55,23 @@ def inference_data(
         groups["posterior_predictive"] = {"learning_curve": checked.mean_curves.double().numpy()[None]}
         if checked.curve.observed is not None:
             groups["observed_data"] = {"learning_curve": checked.curve.observed.double().numpy()}
+    if isinstance(checked, ObservationCheck):
+        groups["posterior_predictive"] = {"summaries": checked.x.double().numpy()[None]}
+        groups["observed_data"] = {"summaries": checked.x_o.double().numpy()}
     if trials is not None:
         have = [n for n in ("error", "correct") if n in trials.trajectory.available]
         groups.setdefault("observed_data", {}).update({n: getattr(trials.trajectory, n).double().numpy() for n in have})
         groups["observed_data"]["trial_type"] = trials.trial_types.numpy()
-    dims = {"learning_curve": ["bin"], **{n: ["learner", "trial"] for n in ("error", "correct", "trial_type")}}
+    dims = {
+        "learning_curve": ["bin"],
+        "summaries": ["summary"],
+        **{n: ["learner", "trial"] for n in ("error", "correct", "trial_type")},
+    }
     coords: dict[str, Any] = {} if trials is None else {"learner": list(trials.learners)}
     if isinstance(checked, TrialsCheck):
         coords["bin"] = list(checked.curve.names)
+    if isinstance(checked, ObservationCheck):
+        coords["summary"] = list(checked.names)
     data = arviz.from_dict(**groups, dims=dims, coords=coords)
     raw = posterior.raw_per_unit if posterior.raw_per_unit is not None else torch.ones(len(posterior.names))
     for group in (data["posterior"], data["prior"]):
@@ -70,7 +79,11 @@ def inference_data(
             unit = TIME_CONSTANTS[name].unit if name in TIME_CONSTANTS else "natural units"
             group[name].attrs.update(raw_per_unit=per_unit, units=unit)
     data["posterior"].attrs.update(
-        {k: v if isinstance(v, (int, float, str)) else json.dumps(plain(v)) for k, v in posterior.facts.items()}
+        {
+            k: v if isinstance(v, (int, float, str)) else json.dumps(plain(v))
+            for k, v in posterior.facts.items()
+            if k != "training"
+        }
     )
     data["posterior"].attrs.update(r_hat=posterior.chains.r_hat, ess=posterior.chains.ess)
     _finite_attributes(data)

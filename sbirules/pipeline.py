@@ -1,44 +1,52 @@
-"""A study from start to end: simulate, fit, check, report. Each stage picks up where it stopped."""
+"""A study from start to end: simulate, fit, check, sensitivity, report. Each stage picks up where it stopped."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from sbirules.check import ConstraintCheck, TrialsCheck, check
+from sbirules.check import check
 from sbirules.ensemble import EnsembleSettings
-from sbirules.files import digest, write_atomically, write_json
+from sbirules.files import digest, read_json, write_atomically, write_json
 from sbirules.fit import fit
 from sbirules.inference_data import inference_data
 from sbirules.likelihood import LikelihoodSettings
 from sbirules.posterior import Posterior
 from sbirules.refine import refine
-from sbirules.report import make_figures, report
+from sbirules.report import report
+from sbirules.report_figures import make_figures, write_figures
 from sbirules.results import summary
+from sbirules.sensitivity import Sensitivity, sensitivity
 from sbirules.simulate import simulate
 from sbirules.smc import SamplerSettings
 from sbirules.store import SimulationStore
 from sbirules.study import Study
+from sbirules.verdicts import Checks
 
-__all__ = ["run_study"]
+__all__ = ["STAGES", "plain_toml", "run_study", "simulate_stage", "study_of"]
+
+STAGES = ("fit", "check", "report")  # those that run on a folder of results
 
 
 def run_study(
     study: Study,
     folder: str | Path,
     *,
+    until: str = "report",
     num_workers: int | None = None,
     progress: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Runs a study into a folder and returns the content of its summary.json.
+    """Runs a study into a folder and returns the content of its summary.json, as far as it is known.
 
     Arguments:
         study: The study.
         folder: Where results go.
+        until: The last stage to run, of `STAGES`.
         num_workers: Worker processes; None for one per core.
         progress: Whether to show progress bars.
         say: Called with a line of text as each stage starts.
@@ -47,12 +55,34 @@ def run_study(
     say("simulate: rules from the prior, one fresh network each")
     store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
+    write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
     say("fit: the posterior over rules")
     posterior = fit_stage(study, store, folder, num_workers, progress)
-    say("check: posterior rules on fresh networks")
-    checked = check_stage(study, posterior, folder, num_workers, progress)
+    if until == "fit":
+        return summary(store, posterior)
+    say("check: posterior rules on fresh networks, calibration, variants")
+    checked = check_stage(study, store, posterior, folder, num_workers, progress)
+    if until == "check":
+        return summary(store, posterior, checked, study.trials)
+    say("sensitivity: which coefficients matter")
+    found = sensitivity_stage(study, store, posterior, num_workers, progress)
     say("report")
-    return report_stage(study, store, posterior, checked, folder, text)
+    return report_stage(study, store, posterior, checked, found, folder, text)
+
+
+def study_of(folder: Path, *, trust: bool = False) -> Study:
+    """The study whose results a folder holds.
+
+    Raises:
+        ValueError: If it holds none.
+    """
+    if not (folder / "study.toml").is_file():
+        raise ValueError(
+            f"{folder} holds no results of a study: study.toml is missing. Run 'sbirules run STUDY.toml --out {folder}' first."
+        )
+    study = Study.read(folder / "study.toml", trust=trust)
+    name = str(read_json(folder / "name.json")["name"]) if (folder / "name.json").is_file() else folder.name
+    return Study(name, study.sections, study.simulator, study.prior, study.constraints, study.trials, study.variants)
 
 
 def simulate_stage(
@@ -117,40 +147,52 @@ def fit_stage(study: Study, store: SimulationStore, folder: Path, num_workers: i
 
 
 def check_stage(
-    study: Study, posterior: Posterior, folder: Path, num_workers: int | None, progress: bool
-) -> ConstraintCheck | TrialsCheck:
-    """Re-simulates posterior rules into `check/`, in a folder of its own for each posterior and set of settings."""
+    study: Study, store: SimulationStore, posterior: Posterior, folder: Path, num_workers: int | None, progress: bool
+) -> Checks:
+    """All checks; their simulations go into `check/`, in a folder of its own for each posterior and set of settings."""
     s = study.sections["check"]
     place = folder / "check" / digest([posterior.facts["study"], s])[:12]
     return check(
-        posterior, study.simulator, constraints=study.constraints, trials=study.trials, rules=s["rules"],
-        networks_per_rule=s.get("networks_per_rule"), folder=place, seed=s["seed"], num_workers=num_workers,
-        progress=progress,
+        posterior, study.simulator, store=store, constraints=study.constraints, trials=study.trials, rules=s["rules"],
+        networks_per_rule=s.get("networks_per_rule"), calibration=s["calibration"], held_out=study.variants, folder=place,
+        seed=s["seed"], num_workers=num_workers, progress=progress,
     )  # fmt: skip
+
+
+def sensitivity_stage(
+    study: Study, store: SimulationStore, posterior: Posterior, num_workers: int | None, progress: bool
+) -> Sensitivity:
+    """Which coefficients matter; parts that a family or machine cannot have are left out, and said."""
+    s = study.sections["sensitivity"]
+    found = sensitivity(
+        posterior, study.simulator, store=store, parts=s["parts"], num_rules=s["rules"], networks=s["networks"],
+        seed=s["seed"], num_workers=num_workers, progress=progress,
+    )  # fmt: skip
+    for name, why in found.left_out.items():
+        warnings.warn(f"sensitivity: {name} is left out: {why}")
+    return found
 
 
 def report_stage(
     study: Study,
     store: SimulationStore,
     posterior: Posterior,
-    checked: ConstraintCheck | TrialsCheck,
+    checked: Checks,
+    found: Sensitivity,
     folder: Path,
     text: str,
 ) -> dict[str, Any]:
-    """Writes study.toml, posterior.nc, summary.json, figures/ and report.html."""
-    write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
-    data = inference_data(posterior, checked=checked, trials=study.trials)
+    """Writes posterior.nc, summary.json, figures/ and report.html."""
+    data = inference_data(posterior, checked=checked.resimulation, trials=study.trials)
     write_atomically(folder / "posterior.nc", lambda path: data.to_netcdf(str(path), engine="h5netcdf"))
-    made = make_figures(posterior, study.simulator, checked)
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, (figure, _) in made.items():
-        target = folder / "figures" / f"{name}.png"
-        write_atomically(target, lambda path, f=figure: f.savefig(path, format="png"))  # type: ignore[misc]
+    made = make_figures(posterior, study.simulator, checked, found)
+    write_figures(made, folder / "figures")
     title = f"Posterior over plasticity rules: {study.name}"
     report(
-        folder / "report.html", posterior, study.simulator, checked=checked, store=store, study=text, title=title,
-        made=made,
+        folder / "report.html", posterior, study.simulator, checked=checked, sensitivity=found, store=store, study=text,
+        title=title, made=made,
     )  # fmt: skip
-    content = summary(store, posterior, checked, study.trials)
+    write_json(folder / "name.json", {"name": study.name})
+    content = summary(store, posterior, checked, study.trials, found)
     write_json(folder / "summary.json", content)
     return content

@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from sbirules.check import Rate
 from sbirules.files import read_json, write_atomically, write_json
+from sbirules.resimulation import Rate
 from sbirules.rules import RuleFamily
 from sbirules.summaries import resolve, summarise
 

@@ -284,12 +284,12 @@ class Posterior:
         return inference_data(self, seed=seed)
 
     def pairplot(self, num_samples: int = 2000, *, truth: Any = None, seed: int = 0) -> Figure:
-        """One- and two-dimensional marginals, by sbi's `pairplot`."""
-        from sbirules.figures import pair_figure
+        """One- and two-dimensional marginals of the coefficients learned most about; see `figures.pairs`."""
+        from sbirules.figures import pairs
 
         if self.chains is None:
             self.sample((num_samples,), seed=seed)
-        return pair_figure(self, truth=truth)
+        return pairs(self, truth=truth)[0, 0].figure
 
     @property
     def draws(self) -> Tensor:

@@ -15,7 +15,7 @@ from sbirules.likelihood import LearnerLikelihood
 from sbirules.ratio import LearnerRatio
 from sbirules.summaries import Summary
 
-__all__ = ["KINDS", "SuccessPotential", "TrialsPotential"]
+__all__ = ["KINDS", "SuccessPotential", "TrialsPotential", "training_curves"]
 
 
 class SuccessPotential(nn.Module):
@@ -104,3 +104,16 @@ KINDS: dict[str, type[SuccessPotential] | type[TrialsPotential] | type[Amortised
     "trials": TrialsPotential,
     "observation": AmortisedPosterior,
 }
+
+
+def training_curves(potential: nn.Module) -> dict[str, list[float]]:
+    """Held-out loss by epoch of each network that a fit trained, by name; empty for one that was loaded."""
+    out: dict[str, list[float]] = {}
+    for name, part in potential.named_modules():
+        history = getattr(part, "history", {})
+        label = {"success": "success", "valid": "failures"}.get(name.rsplit(".", 1)[-1], "ratio")
+        if "held_out_loss" in history:
+            out[label] = list(history["held_out_loss"])
+        for k, losses in enumerate(history.get("losses", ())):
+            out[f"flow {k + 1}"] = list(losses["validation"])
+    return {name: [round(float(v), 6) for v in curve] for name, curve in out.items()}

@@ -17,11 +17,13 @@ from sbirules.sampling import draw_chains
 from sbirules.smc import SamplerSettings
 from sbirules.streams import generator, seeded
 
-__all__ = ["Proposal", "fit_stages"]
+__all__ = ["Proposal", "WarmStart", "fit_stages"]
 
 FLOOR = 0.05  # share of each tilted round that is drawn from the prior: bounds the weights
 DRAWS = 100_000  # draws of the prior for a proposal's normalising constant
 ENOUGH, FEWEST = 10, 50  # networks that a stage must tell from others, and of both kinds together
+WARM = 0.5  # share of a warm round that is drawn around points; the rest, from the prior, bounds the weights
+WIDTH = 0.3  # s.d. around a point, in s.d. of the prior
 POOL, TRIES = 20_000, 100  # draws of the prior at a time, and how often, before sampling gives way to SMC
 
 
@@ -85,6 +87,68 @@ class Proposal:
         inside = chains.draws.flatten(0, 1)[: n - plain]
         with seeded(seed, 4):
             return torch.cat([inside, outside])[torch.randperm(n)]
+
+
+@dataclass
+class WarmStart:
+    """A density over rules: half the prior, half normal distributions around points, cut to the prior's support.
+
+    Arguments:
+        points: `(K, D)`.
+        prior: It must have a density.
+
+    Raises:
+        ValueError: If the prior has none, or hardly any of it lies around a point.
+    """
+
+    points: Tensor
+    prior: Distribution
+    log_mean: float = 0.0  # it keeps all of the prior
+
+    def __post_init__(self) -> None:
+        if hasattr(self.prior, "slab"):
+            raise ValueError("start needs a prior with a density; under spike-and-slab terms are absent or present.")
+        with seeded(0, 7):
+            self.scale = WIDTH * self.prior.sample(Size((POOL,))).float().std(dim=0)
+        shares = []
+        for k, point in enumerate(self.points):
+            share = float(self._inside(self._around(point, POOL, k)).float().mean())
+            if share < 0.01:
+                raise ValueError(
+                    f"start: the prior hardly reaches the neighbourhood of point {k} ({100 * share:.1f} % of it lies "
+                    f"inside); widen the prior, or leave that point out."
+                )
+            shares.append(share)
+        self.log_share = torch.tensor(shares).log()
+
+    def _around(self, point: Tensor, n: int, seed: int) -> Tensor:
+        return point + self.scale * torch.randn(n, len(point), generator=generator(seed, 8))
+
+    def _inside(self, theta: Tensor) -> Tensor:
+        return torch.isfinite(self.prior.log_prob(theta))
+
+    def log_ratio(self, theta: Tensor) -> Tensor:
+        """Log of proposal / prior."""
+        gap = (theta[:, None] - self.points) / self.scale
+        each = -0.5 * (gap**2 + math.log(2 * math.pi)).sum(dim=2) - self.scale.log().sum() - self.log_share
+        around = torch.logsumexp(each, dim=1) - math.log(len(self.points))
+        ratio = around - self.prior.log_prob(theta)
+        return torch.logaddexp(ratio + math.log(WARM), torch.full_like(ratio, math.log1p(-WARM)))
+
+    def sample(self, prior: Distribution, n: int, *, seed: int) -> Tensor:
+        """Rules `(n, D)`."""
+        which = torch.randint(len(self.points), (n,), generator=generator(seed, 9))
+        warm = torch.rand(n, generator=generator(seed, 10)) < WARM
+        with seeded(seed, 2):
+            theta = prior.sample(Size((n,))).float()
+        for k, point in enumerate(self.points):
+            rows = (warm & (which == k)).nonzero()[:, 0]
+            near, pull = theta[:0], 0
+            while len(near) < len(rows):
+                pool = self._around(point, POOL, seed * 1000 + 100 * k + pull + 1)
+                near, pull = torch.cat([near, pool[self._inside(pool)]]), pull + 1
+            theta[rows] = near[: len(rows)]
+        return theta
 
 
 def fit_stages(

@@ -185,9 +185,13 @@ def recover(
 
 
 def learners_of(
-    simulator: Simulator, prior: Distribution, rules: int, learners: int, *, folder: Path | None, seed: int, **keep: Any
-) -> tuple[Tensor, list[Trials]]:
-    """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and the learners of each."""
+    simulator: Simulator, prior: Distribution, rules: int, learners: int, *, folder: Path | None, seed: int,
+    trial_types: Any = None, **keep: Any,
+) -> tuple[Tensor, list[Trials]]:  # fmt: skip
+    """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and the learners of each.
+
+    Sequences of trial types `(learners, trials)` are those of the learners; None for the task's own.
+    """
     truth: list[Tensor] = []
     tables: list[Trials] = []
     for attempt in range(ATTEMPTS):
@@ -199,6 +203,7 @@ def learners_of(
             theta.repeat_interleave(learners, dim=0),
             store=where,
             seed=seed + attempt,
+            trial_types=trial_types,
             label="learners",
             **keep,
         ).trajectory

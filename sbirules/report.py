@@ -2,95 +2,43 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import math
-from collections.abc import Mapping
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import date
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Size
 
 from sbirules import _check, figures
-from sbirules.check import ConstraintCheck, TrialsCheck
+from sbirules.compare_point import PointComparison, compare_point
+from sbirules.equations import typeset
 from sbirules.files import write_atomically
+from sbirules.point import PointEstimate
 from sbirules.posterior import Posterior
+from sbirules.report_figures import ReportFigure, make_figures, png
+from sbirules.resimulation import ConstraintCheck
 from sbirules.results import parameter_table
+from sbirules.rules import TIME_CONSTANTS
+from sbirules.sensitivity import Sensitivity
 from sbirules.simulator import Simulator
 from sbirules.store import SimulationStore
+from sbirules.streams import seeded
+from sbirules.verdicts import Checks
 
-__all__ = ["make_figures", "report"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-HIDDEN = ("study", "cautions")  # facts that the page does not list
-Check = ConstraintCheck | TrialsCheck
+__all__ = ["report"]
 
-
-def make_figures(posterior: Posterior, simulator: Simulator, checked: Check | None) -> dict[str, tuple[Any, str]]:
-    """Figures of a study by name, each with its caption."""
-    out: dict[str, tuple[Any, str]] = {}
-    if isinstance(checked, ConstraintCheck):
-        out["success"] = (
-            figures.success_figure(checked),
-            f"Success on fresh networks. Left: mean share over {checked.rules} rules of {checked.networks_per_rule} "
-            f"networks each (bars: standard error between rules). Right: how it varies over posterior rules.",
-        )
-        out["learning_curves"] = (
-            figures.curve_figure(checked.curves, "Learning curves of fresh networks", trials=simulator.num_trials),
-            "Error over a session: median and middle half of fresh networks under posterior rules, prior rules, and "
-            "without plasticity.",
-        )
-    if isinstance(checked, TrialsCheck):
-        out["learning_curves"] = (
-            figures.curve_figure(
-                {"posterior": checked.curve}, "Posterior predictive check", "mean error, mean over learners",
-                simulator.num_trials,
-            ),
-            f"Mean learning curve of the learners (points) and of as many fresh networks under each of "
-            f"{checked.rules} posterior rules (median and 95 % band).",
-        )  # fmt: skip
-    out["marginals"] = (
-        figures.marginal_figure(posterior),
-        "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey.",
-    )
-    if len(posterior.names) > 1:
-        out["pairs"] = (
-            figures.pair_figure(posterior),
-            "Coefficients whose posterior differs most from the prior, one by one and in pairs (r: correlation).",
-        )
-        out["correlations"] = (
-            figures.correlation_figure(posterior),
-            "Posterior correlations: strongly correlated coefficients can stand in for each other.",
-        )
-    return out
-
-
-def _lead(posterior: Posterior, checked: Check | None) -> list[str]:
-    """What was found, in sentences with numbers."""
-    if isinstance(checked, ConstraintCheck):
-        s, p, z, r = (
-            checked.posterior_success, checked.prior_success, checked.zero_rule_success, checked.posterior_reliable
-        )  # fmt: skip
-        cautions = list(posterior.facts.get("cautions", ()))
-        if s.value < p.value + 2 * math.hypot(s.se, p.se):
-            cautions.append(
-                "Posterior rules do not succeed clearly more often than prior rules: do not rely on this fit."
-            )
-        return [
-            *cautions,
-            f"On fresh networks, posterior rules satisfy the constraints in {s.value:.0%} ± {s.se:.1%} of networks, "
-            f"prior rules in {p.value:.0%} ± {p.se:.1%}, and no plasticity at all in {z.value:.1%} ± {z.se:.1%}.",
-            f"{r.value:.0%} ± {r.se:.1%} of posterior rules satisfy them in at least 90 % of networks. "
-            f"The classifier behind the posterior predicted {checked.predicted_success:.0%}.",
-            f"Measured on {checked.rules} rules with {checked.networks_per_rule} fresh networks each"
-            + ("; fewer than the 32 that a study should use." if checked.networks_per_rule < 32 else "."),
-        ]
-    if isinstance(checked, TrialsCheck):
-        return [
-            f"{checked.curve.coverage:.0%} of the bins of the learners' mean learning curve lie in the 95 % band of "
-            f"{checked.rules} posterior rules, each simulated in {checked.networks_per_rule} fresh networks.",
-        ]
-    return ["No check by re-simulation was run."]
+WORDS = {"pass": "✓ pass", "caution": "! caution", "fail": "✗ fail"}  # a sign beside the colour
+HIDDEN = ("study", "cautions", "training", "summary_settings", "kind", "criterion", "lengths")  # facts not listed
+DRAWS = 800  # posterior draws in the interactive figure
+MANY = 60  # rows of a table of pairs
 
 
 def report(
@@ -98,25 +46,35 @@ def report(
     posterior: Posterior,
     simulator: Simulator,
     *,
-    checked: Check | None = None,
+    checked: Checks | None = None,
+    sensitivity: Sensitivity | None = None,
+    point: PointEstimate | PointComparison | Any = None,
     store: SimulationStore | None = None,
     study: str = "",
     title: str = "Posterior over plasticity rules",
-    made: Mapping[str, tuple[Any, str]] | None = None,
+    made: Sequence[ReportFigure] | None = None,
 ) -> None:
-    """Writes a self-contained HTML page: what was asked and found, figures, tables, settings.
+    """Writes a self-contained HTML page: the question, the verdicts, the rule, figures, tables, settings.
+
+    It loads nothing from anywhere, follows the reader's light or dark mode, and prints.
 
     Arguments:
         path: The file.
         posterior: With draws.
         simulator: The simulator.
         checked: The result of `sbirules.check`.
+        sensitivity: The result of `sbirules.sensitivity`.
+        point: An optimised rule to place in the posterior: what `BPTL.fit` or `compare_point` returned.
         store: The simulations, for their counts.
         study: The resolved study, as text.
         title: Of the page.
         made: Figures made before, by `make_figures`.
+
+    Raises:
+        ValueError: If the posterior is over other coefficients than the simulator's rules.
     """
     import jinja2
+    from markupsafe import Markup
 
     if posterior.names != simulator.names:
         raise ValueError(
@@ -125,62 +83,262 @@ def report(
         )
     if posterior.chains is None:
         posterior.sample((2000,))
-    made = make_figures(posterior, simulator, checked) if made is None else made
-    table = parameter_table(posterior)
-    raw = simulator.raw_per_unit.tolist()
-    rows = [
-        {"name": name, "raw": values["mean"] * unit, "raw_sd": values["sd"] * unit, **values}
-        for (name, values), unit in zip(table.items(), raw, strict=True)
-    ]
-    mean = posterior.draws.mean(dim=0)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files("sbirules").joinpath("report.html").read_text("utf-8"))
-    page = template.render(
+    bridge = (
+        point if isinstance(point, PointComparison) or point is None else compare_point(posterior, point, simulator)
+    )
+    items = make_figures(posterior, simulator, checked, sensitivity, bridge) if made is None else list(made)
+    groups = _groups(items)
+    tables = _tables(posterior, simulator, checked, sensitivity, bridge)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sbirules", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    folder = resources.files("sbirules").joinpath("page")
+    names = {item.name for item in items}
+    page = environment.get_template("report.html").render(
         title=title,
-        lead=_lead(posterior, checked),
-        facts={
-            k.replace("_", " "): _readable(v) for k, v in posterior.facts.items() if v is not None and k not in HIDDEN
-        },
-        equation=simulator.family.describe(mean.tolist()),
-        rows=rows,
-        pairs=_pairs(posterior),
-        figures=[{"name": n, "png": _png(fig), "caption": caption} for n, (fig, caption) in made.items()],
-        status=store.status_counts() if store is not None else {},
-        seconds=store.seconds if store is not None else None,
-        versions=store.manifest["versions"] if store is not None else {"torch": torch.__version__},
-        r_hat=posterior.chains.r_hat if posterior.chains is not None else None,
-        ess=posterior.chains.ess if posterior.chains is not None else None,
+        style=Markup(folder.joinpath("report.css").read_text("utf-8")),
+        script=Markup(folder.joinpath("report.js").read_text("utf-8")),
+        question=_question(posterior, simulator),
+        contents=[("findings", "Findings"), ("rule", "The rule"), ("explore", "Explore")]
+        + [(g["anchor"], g["name"]) for g in groups]
+        + [("tables", "Numbers"), ("settings", "How it was made")],
+        level=checked.level if checked is not None else "",
+        level_words=WORDS,
+        overall=_overall(checked),
+        verdicts=_verdicts(checked, names),
+        findings=_findings(posterior, checked, sensitivity, bridge),
+        family=typeset(simulator.family, posterior.draws.mean(dim=0)),
+        explorer=_explorer(posterior),
+        figures=groups,
+        tables=tables,
+        made=_made(posterior, simulator, store),
         study=study,
     )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
-def _readable(value: Any) -> str:
-    """A fact as text: intervals and lists without Python's brackets."""
-    if isinstance(value, Mapping):
-        ends = {name: [f"{e:g}" if e is not None else "any" for e in pair] for name, pair in value.items()}
-        return "; ".join(f"{name} from {low} to {high}" for name, (low, high) in ends.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(v) for v in value)
-    return str(value)
+# What the page says ------------------------------------------------------------------------------
 
 
-def _pairs(posterior: Posterior, most: int = 8) -> list[dict[str, Any]]:
-    """The most strongly correlated pairs of coefficients."""
-    n = len(posterior.names)
-    if n < 2:
-        return []
-    r = torch.corrcoef(posterior.draws.double().T)
-    pairs = [(abs(float(r[i, j])), float(r[i, j]), i, j) for i in range(n) for j in range(i)]
+def _question(posterior: Posterior, simulator: Simulator) -> str:
+    facts = posterior.facts
+    family, task = type(simulator.family).__name__, type(simulator.task).__name__
+    start = f"Which plasticity rules ({family}, {len(posterior.names)} coefficients)"
+    if facts.get("kind") == "constraints":
+        asked = _intervals(facts["constraints"])
+        if facts.get("reliability") is not None:
+            often = f"in at least {facts['reliability']:.0%} of random networks"
+        else:
+            n = facts.get("all_of_networks") or 1
+            often = "in a random network" if n == 1 else f"in all of {n} random networks"
+        return f"{start} satisfy {asked} on {task} {often}?"
+    if facts.get("kind") == "trials":
+        return (
+            f"{start} could have produced the trials of {facts['learners']} learners ({facts['trials']} trials in all) on "
+            f"{task}, if all of them share one rule?"
+        )
+    return f"{start} could have led to what was observed in one network on {task}?"
+
+
+def _intervals(constraints: Mapping[str, Any]) -> str:
+    parts = []
+    for name, (low, high) in constraints.items():
+        word = name.replace("_", " ")
+        if low == high:
+            parts.append(f"“{word}” = {low:g}")
+        else:
+            parts.append(
+                f"“{word}” from {'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}"
+            )
+    return " and ".join(parts)
+
+
+def _overall(checked: Checks | None) -> str:
+    if checked is None or not len(checked):
+        return ""
+    bad = [v.name for v in checked if v.level == checked.level]
+    if checked.level == "pass":
+        return f"All {len(checked)} checks pass."
+    word = (
+        "need attention"
+        if checked.level == "caution"
+        else "failed: do not rely on this posterior before that is mended"
+    )
+    return f"{len(bad)} of {len(checked)} checks {word} ({', '.join(bad)})."
+
+
+def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:
+    out = []
+    for v in checked or ():
+        anchor = v.name.replace(" ", "_").replace(":", "")
+        shown = f"figure-{anchor}" if v.draw is not None and anchor in names else ""
+        out.append({"name": v.name, "level": v.level, "finding": v.finding, "advice": v.advice, "anchor": shown})
+    return sorted(out, key=lambda v: ("fail", "caution", "pass").index(v["level"]))
+
+
+def _findings(
+    posterior: Posterior, checked: Checks | None, sensitivity: Sensitivity | None, bridge: PointComparison | None
+) -> list[str]:
+    out = []
+    if checked is not None and isinstance(checked.resimulation, ConstraintCheck):
+        r = checked.success.posterior_reliable
+        out.append(
+            f"{r.value:.0%} ± {r.se:.1%} of posterior rules satisfy the constraints in at least 90 % of networks."
+        )
+    if sensitivity is not None and sensitivity.knock_outs is not None:
+        table = sensitivity.knock_outs.table()
+        clear = table[table["value"] > 2 * table["se"]]
+        if len(clear):
+            losses = ", ".join(f"{n} ({row.value:.2f} ± {row.se:.2f})" for n, row in list(clear.iterrows())[:4])
+            out.append(f"Taken out of posterior rules, these terms cost most of {sensitivity.outcome}: {losses}.")
+        else:
+            out.append(f"No single term, taken out of posterior rules, clearly costs {sensitivity.outcome}.")
+    if sensitivity is not None and sensitivity.stiff is not None:
+        stiff = sensitivity.stiff
+        out.append(
+            f"The data constrain most the combination {stiff.combination(0)} (in prior s.d.), narrowing it by a factor of "
+            f"{float(stiff.value[0].exp()):.1f}; least {stiff.combination(len(stiff.value) - 1)}."
+        )
+    if bridge is not None:
+        success = ", ".join(f"{name} {rate}" for name, rate in bridge.success.items())
+        out.append(
+            f"The optimised rule lies outside the {100 * bridge.joint_level:.1f} % region of highest density; success in "
+            f"fresh networks: {success}."
+        )
+    return out
+
+
+def _explorer(posterior: Posterior) -> dict[str, Any]:
+    """Draws for the interactive figure, as JSON that cannot end its own script element."""
+    from markupsafe import Markup
+
+    step = max(1, len(posterior.draws) // DRAWS)
+    draws = posterior.draws[::step][:DRAWS]
+    with seeded(0, 9):
+        prior = posterior.prior.sample(Size((4000,))).double()
+    low, high = (torch.quantile(prior, q, dim=0).tolist() for q in (0.025, 0.975))
+    two = figures.most_informed(posterior, 2)
+    success = getattr(posterior.potential_net, "success", None)
+    predicted = None
+    if success is not None:
+        with torch.no_grad():
+            predicted = [round(v, 3) for v in success.log_prob(draws.float()).exp().tolist()]
+    data = {
+        "names": list(posterior.names),
+        "units": [TIME_CONSTANTS[n].unit if n in TIME_CONSTANTS else "natural units" for n in posterior.names],
+        "draws": [[float(f"{v:.4g}") for v in row] for row in draws.tolist()],
+        "low": low, "high": high, "start": [two[0], two[-1]], "success": predicted,
+    }  # fmt: skip
+    text = (
+        json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    )
+    words = (
+        f"{len(draws)} draws of the posterior; the dashed rectangle holds 95 % of the prior along each coefficient. Choose two "
+        "coefficients, point at a rule for its values, and drag across the plot (or type limits) to highlight the rules of a "
+        "region: their other coefficients appear on the right."
+    )
+    return {"data": Markup(text), "words": words}  # JSON without <, > and &
+
+
+# Figures and tables --------------------------------------------------------------------------------
+
+
+def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        (light, width), (dark, _) = png(item.draw), png(item.draw, dark=True)
+        entry = {
+            "anchor": f"figure-{item.name}", "light": light, "dark": dark, "width": width, "caption": item.caption,
+            "alt": f"{item.name.replace('_', ' ')}: {item.caption}",
+        }  # fmt: skip
+        groups.setdefault(item.group, []).append(entry)
     return [
-        {"a": posterior.names[j], "b": posterior.names[i], "r": value}
-        for size, value, i, j in sorted(pairs, reverse=True)[:most]
-        if size >= 0.2
+        {"name": name, "anchor": f"figures-{k}", "figures": found} for k, (name, found) in enumerate(groups.items())
     ]
 
 
-def _png(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+def _tables(
+    posterior: Posterior, simulator: Simulator, checked: Checks | None, sensitivity: Sensitivity | None,
+    bridge: PointComparison | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    raw = simulator.raw_per_unit.tolist()
+    rows = [
+        [name, f"{v['mean']:.3g}", f"{v['sd']:.2g}", f"{v['q025']:.3g}", f"{v['q975']:.3g}", f"{v['mean'] * unit:.3g}",
+         f"{v['sd'] * unit:.2g}"]
+        for (name, v), unit in zip(parameter_table(posterior).items(), raw, strict=True)
+    ]  # fmt: skip
+    columns = ["coefficient", "mean", "s.d.", "2.5 %", "97.5 %", "raw mean", "raw s.d."]
+    tables = [
+        {
+            "name": "Coefficients", "columns": columns, "rows": rows,
+            "note": "Natural units, and raw values beside them; time constants in ms (tau_e) and trials (tau_w).",
+        }
+    ]  # fmt: skip
+    if sensitivity is not None:
+        if sensitivity.effects():
+            note = f"Outcome: {sensitivity.outcome}. Value ± standard error."
+            kinds = list(sensitivity.effects())
+            shown = [
+                [str(name), *(f"{row[n]:.3f} ± {row[f'{n}_se']:.3f}" if row[n] == row[n] else "–" for n in kinds)]
+                for name, row in sensitivity.table().iterrows()
+            ]
+            heads = ["", *(n.replace("_", " ") for n in kinds)]
+            tables.append({"name": "Sensitivity", "columns": heads, "rows": shown, "note": note})
+        if sensitivity.compensation is not None:
+            note = "The strongest pairs. partial: all others fixed; conditional: in the density around posterior draws."
+            tables.append(_frame("Compensation between pairs", sensitivity.compensation.head(10), note))
+        if sensitivity.sobol is not None:
+            pairs = sensitivity.sobol.pairs.head(8).set_index("pair")
+            tables.append(_frame("Interactions (second-order Sobol indices)", pairs, "The largest ones."))
+    if bridge is not None:
+        tables.append(
+            _frame("The optimised rule", bridge.table(), "level: mass of the smallest central interval around it.")
+        )
+    if checked is not None and checked.calibration is not None:
+        note = f"{len(checked.calibration.truth)} rules of the prior, inferred again."
+        tables.append(_frame("Calibration", checked.calibration.table(), note))
+    return [table | {"anchor": f"table-{k}"} for k, table in enumerate(tables)]
+
+
+def _frame(name: str, table: pd.DataFrame, note: str) -> dict[str, Any]:
+    def cell(value: Any) -> str:
+        return "–" if value != value else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    rows = [
+        [str(index), *(cell(v) for v in row)] for index, row in zip(table.index, table.to_numpy().tolist(), strict=True)
+    ]
+    return {"name": name, "columns": ["", *map(str, table.columns)], "rows": rows[:MANY], "note": note}
+
+
+def _made(posterior: Posterior, simulator: Simulator, store: SimulationStore | None) -> dict[str, str]:
+    out = {
+        k.replace("_", " "): _readable(v) for k, v in posterior.facts.items() if v is not None and k not in HIDDEN
+    }  # fmt: skip
+    if store is not None:
+        counts = ", ".join(f"{n} {name}" for name, n in store.status_counts().items() if n)
+        out["simulated networks"] = counts
+        out["simulation time"] = f"{store.seconds:.0f} s"
+        out["seed of simulations"] = str(store.manifest["seed"])
+    chains = posterior.chains
+    if chains is not None and chains.r_hat == chains.r_hat:
+        out["sampler"] = (
+            f"R-hat {chains.r_hat:.3f}, effective sample size {chains.ess:.0f}, {len(posterior.draws)} draws"
+        )
+    versions = store.manifest["versions"] if store is not None else {"torch": version("torch")}
+    out["versions"] = ", ".join(f"{name} {v}" for name, v in versions.items())
+    if simulator.engine:
+        out["engine"] = f"{simulator.engine}, {platform.machine()}"
+    out["page written"] = date.today().isoformat()
+    return out
+
+
+def _readable(value: Any) -> str:
+    """A fact as text: intervals and lists without Python's brackets."""
+    if isinstance(value, Mapping):
+        if all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value.values()):
+            return _intervals(value)
+        return "; ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from sbirules.check import ConstraintCheck, TrialsCheck
 from sbirules.posterior import Posterior
+from sbirules.resimulation import ConstraintCheck, TrialsCheck
+from sbirules.sensitivity import Sensitivity
 from sbirules.store import SimulationStore
 from sbirules.trials import Trials
+from sbirules.verdicts import Checks
 
 __all__ = ["SCHEMA_VERSION", "parameter_table", "summary"]
 
@@ -35,8 +37,9 @@ def parameter_table(posterior: Posterior) -> dict[str, dict[str, float]]:
 def summary(
     store: SimulationStore,
     posterior: Posterior,
-    checked: ConstraintCheck | TrialsCheck,
+    checked: Checks | None = None,
     trials: Trials | None = None,
+    sensitivity: Sensitivity | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json."""
     out: dict[str, Any] = {
@@ -52,15 +55,29 @@ def summary(
         out["sampling"] = {
             "draws": len(posterior.draws), "r_hat": posterior.chains.r_hat, "ess": posterior.chains.ess
         }  # fmt: skip
-    if isinstance(checked, ConstraintCheck):
-        out["constraint"] = _constraint(posterior.facts, checked)
-    elif trials is not None:
+    again = None if checked is None else checked.resimulation
+    if isinstance(again, ConstraintCheck):
+        out["constraint"] = _constraint(posterior.facts, again)
+    elif isinstance(again, TrialsCheck) and trials is not None:
         out["data"] = {
             "learners": len(trials),
             "trials": int(trials.num_trials.sum()),
-            "predictive_coverage": checked.curve.coverage,
+            "predictive_coverage": again.curve.coverage,
         }
+    if checked is not None:
+        out["checks"] = checked.to_dict()
+    if sensitivity is not None:
+        out["sensitivity"] = _sensitivity(sensitivity)
     return out
+
+
+def _sensitivity(found: Sensitivity) -> dict[str, Any]:
+    """Each effect by coefficient, `[value, standard error]`."""
+    effects = {
+        name: {n: [v, s] for n, v, s in zip(e.names, e.value.tolist(), e.se.tolist(), strict=True)}
+        for name, e in found.effects().items()
+    }
+    return {"outcome": found.outcome, **effects}
 
 
 def _constraint(facts: Mapping[str, Any], checked: ConstraintCheck) -> dict[str, Any]:

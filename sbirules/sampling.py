@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +15,10 @@ from torch.distributions import Distribution
 
 from sbirules.smc import FEWEST, Particles, SamplerSettings, run_smc
 
-__all__ = ["Chains", "draw_chains", "tell"]
+if TYPE_CHECKING:
+    from sbirules.posterior import Posterior
+
+__all__ = ["Chains", "draw_chains", "spread_out", "tell"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,14 @@ def draw_chains(
     error = float(z.std()) / math.sqrt(len(z)) if len(z) > 1 else math.nan
     # particles are in no order: any of them are draws
     return Chains(out.theta[:, :per_run], r_hat, ess, (float(z.mean()), error))
+
+
+def spread_out(posterior: Posterior, n: int, *, seed: int) -> Tensor:
+    """n of a posterior's draws `(n, D)`, evenly spaced over all chains; draws are made only if there are none."""
+    if posterior.chains is None:
+        posterior.sample((max(2000, n),), seed=seed)
+    draws = posterior.draws
+    return draws[torch.linspace(0, len(draws) - 1, n).round().long()]
 
 
 def tell(out: Particles, settings: SamplerSettings, unit: str) -> None:

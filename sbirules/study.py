@@ -1,42 +1,39 @@
-"""Studies as TOML files: parsed, checked and resolved to objects."""
+"""Studies as TOML files: parsed, checked and resolved to objects. All that is wrong with a file is said at once."""
 
 from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.distributions import Distribution
 
-from sbirules import _check
 from sbirules.catalogue import (
     FAMILIES,
     PRIORS,
     TASKS,
     check_key,
+    keys_of,
     load,
     make,
     make_prior,
     make_simulator,
     needed_summaries,
 )
-from sbirules.check import NETWORKS
 from sbirules.constraints import Constraints
-from sbirules.ensemble import EnsembleSettings
-from sbirules.fit_trials import ESTIMATORS
-from sbirules.likelihood import LikelihoodSettings
 from sbirules.polynomial import PolynomialRule
+from sbirules.resimulation import NETWORKS
 from sbirules.rules import RuleFamily
+from sbirules.sensitivity.overview import PARTS as SENSITIVITY_PARTS
 from sbirules.simulator import Simulator
-from sbirules.smc import SamplerSettings
-from sbirules.summaries import resolve, summarise
+from sbirules.study_numbers import check_numbers
 from sbirules.task import Task
 from sbirules.trials import Trials
 
-__all__ = ["Study"]
+__all__ = ["Study", "StudyError"]
 
 SECTIONS: dict[str, tuple[str, ...] | None] = {  # None: keys depend on the name that is chosen
     "rule": None,
@@ -50,7 +47,8 @@ SECTIONS: dict[str, tuple[str, ...] | None] = {  # None: keys depend on the name
         "all_of_networks", "reliability", "rounds", "round_simulations", "num_samples", "seed", "summaries",
         "estimator", "classifier", "ratio", "likelihood", "sampler",
     ),
-    "check": ("rules", "networks_per_rule", "seed"),
+    "check": ("rules", "networks_per_rule", "seed", "calibration", "held_out"),
+    "sensitivity": ("rules", "networks", "parts", "seed"),
 }  # fmt: skip
 DEFAULTS: dict[str, dict[str, Any]] = {
     "rule": {"family": "polynomial"},
@@ -59,8 +57,34 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "prior": {"name": "uniform"},
     "simulate": {"num_simulations": 4096, "seed": 0},
     "fit": {"rounds": 0, "round_simulations": 3072, "num_samples": 4000, "seed": 0},
-    "check": {"rules": 128, "seed": 0},
+    "check": {"rules": 128, "seed": 0, "calibration": 100},
+    "sensitivity": {"rules": 48, "networks": 8, "parts": list(SENSITIVITY_PARTS), "seed": 0},
 }
+VARIANT = ("task", "simulator", "trials")  # keys of [check.held_out.NAME]
+
+
+class StudyError(ValueError):
+    """All that is wrong with a study file.
+
+    Arguments:
+        problems: One sentence each.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        listed = "\n".join(f"  {k}. {text}" for k, text in enumerate(problems, start=1))
+        super().__init__(problems[0] if len(problems) == 1 else f"the study has {len(problems)} problems:\n{listed}")
+
+
+class _Problems(list[str]):
+    """Complaints so far; `attempt` goes on after one."""
+
+    def attempt(self, make: Callable[[], Any], default: Any = None) -> Any:
+        try:
+            return make()
+        except ValueError as error:
+            self.extend(error.problems if isinstance(error, StudyError) else [str(error)])
+            return default
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,7 @@ class Study:
         prior: The prior.
         constraints: What is asked of the rules, or None.
         trials: Or the observed learners, or None.
+        variants: Held-out variants by name: a simulator, with the trials observed in it for studies of data.
     """
 
     name: str
@@ -82,6 +107,7 @@ class Study:
     prior: Distribution
     constraints: Constraints | None
     trials: Trials | None
+    variants: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def read(path: str | Path, *, trust: bool = False) -> Study:
@@ -92,7 +118,8 @@ class Study:
             trust: Whether names of the form "module:Class" may import a user's own code.
 
         Raises:
-            ValueError: If the file is missing or not TOML, a key is unknown, or a value breaks its rule.
+            ValueError: If the file is missing or not TOML.
+            StudyError: If keys are unknown or values break their rules; a ValueError that says all of it.
         """
         path = Path(path)
         if not path.is_file():
@@ -106,102 +133,45 @@ class Study:
     @staticmethod
     def of(content: Mapping[str, Any], *, name: str, folder: str | Path = ".", trust: bool = False) -> Study:
         """A study from the content of a TOML file."""
-        for key, section in content.items():
-            check_key("section", key, tuple(SECTIONS))
-            if not isinstance(section, Mapping):
-                raise ValueError(f"[{key}] must be a table of settings, got {section!r}.")
-            allowed = SECTIONS[key]
-            for inner in section if allowed is not None else ():
-                check_key(f"key in [{key}]", inner, allowed or ())
+        problems = _Problems()
+        content = _known(content, problems)
         if ("constraints" in content) == ("data" in content):
-            raise ValueError("a study needs exactly one of [constraints] and [data].")
+            problems.append("a study needs exactly one of [constraints] and [data].")
+            content.pop("data", None)
         sections = {key: {**DEFAULTS.get(key, {}), **content.get(key, {})} for key in SECTIONS}
-        family = make("rule", "family", sections["rule"], FAMILIES, RuleFamily, trust)
-        task = make("task", "name", sections["task"], TASKS, Task, trust)
-        constraints = Constraints.of(sections["constraints"]) if "constraints" in content else None
-        trials = None
-        if "data" in content:
-            if "trials" not in sections["data"]:
-                raise ValueError("[data] needs the key trials, the path of a CSV file.")
-            table = (Path(folder) / str(sections["data"]["trials"])).resolve()
-            criterion = make_simulator(sections["simulator"], family, task, trust).criterion
-            trials = Trials.read(table, task.type_names, criterion)
-            sections["data"]["trials"] = str(table)
-            sections["simulator"].setdefault("num_trials", int(trials.num_trials.max()))
-            sections["simulate"] = {**sections["simulate"], "num_simulations": 8192, **content.get("simulate", {})}
-            asked = sections["simulate"]["num_simulations"]
-            share = max(1, 3 * asked // 8) if isinstance(asked, int) else 1
-            defaults = {"rounds": 3, "round_simulations": share, "estimator": "ratio"}
-            sections["fit"] = {**sections["fit"], **defaults, **content.get("fit", {})}
+        family = problems.attempt(lambda: make("rule", "family", sections["rule"], FAMILIES, RuleFamily, trust))
+        task = problems.attempt(lambda: make("task", "name", sections["task"], TASKS, Task, trust))
+        constraints = trials = None
+        if "constraints" in content:
+            constraints = problems.attempt(lambda: Constraints.of(sections["constraints"]))
+        if "data" in content and family is not None and task is not None:
+            trials = problems.attempt(lambda: _table(sections, content, family, task, Path(folder), trust))
         if constraints is not None and "summaries" not in sections["simulator"]:
-            sections["simulator"]["summaries"] = needed_summaries(constraints)
-        simulator = make_simulator(sections["simulator"], family, task, trust)
-        prior = make_prior(sections["prior"], family)
-        study = Study(name, sections, simulator, prior, constraints, trials)
-        study.check_numbers()
-        if constraints is not None:
-            constraints.check(simulator.summary_names)
-        return study
-
-    def check_numbers(self) -> None:
-        """Checks the settings of [simulate], [fit] and [check]."""
-        simulate, fit, check = (self.sections[k] for k in ("simulate", "fit", "check"))
-        _check.whole("[simulate] num_simulations", simulate["num_simulations"], 1)
-        for section, values in (("simulate", simulate), ("fit", fit), ("check", check)):
-            _check.whole(f"[{section}] seed", values["seed"], 0)
-        _check.whole("[fit] num_samples", fit["num_samples"], 1)
-        _check.whole("[fit] rounds", fit["rounds"], 0)
-        _check.whole("[fit] round_simulations", fit["round_simulations"], 1)
-        _check.whole("[check] rules", check["rules"], 2)
-        for key, section, bound in (
-            ("shard_size", "simulate", 1),
-            ("all_of_networks", "fit", 1),
-            ("networks_per_rule", "check", 1),
-        ):
-            if key in self.sections[section]:
-                _check.whole(f"[{section}] {key}", self.sections[section][key], bound)
-        self.settings("classifier", EnsembleSettings)
-        self.settings("ratio", EnsembleSettings)
-        self.settings("likelihood", LikelihoodSettings)
-        self.settings("sampler", SamplerSettings)
-        if "reliability" in fit:
-            _check.share("[fit] reliability", fit["reliability"])
-        if self.constraints is None:
-            for key in ("all_of_networks", "reliability"):
-                if key in fit:
-                    raise ValueError(f"[fit] {key} belongs to studies with [constraints], not with [data].")
-            _check.known("[fit] estimator", fit["estimator"], ESTIMATORS)
-            self._check_summaries(fit.get("summaries"))
-            if "networks_per_rule" in check and check["networks_per_rule"] != len(self.trials or ()):
-                raise ValueError(
-                    "[check] networks_per_rule is the number of learners in a study with [data]; leave it out."
-                )
-            return
-        for key in ("summaries", "estimator", "ratio", "likelihood"):
-            if key in fit:
-                raise ValueError(f"[fit] {key} belongs to studies with [data], not with [constraints].")
-        if "all_of_networks" in fit and "reliability" in fit:
-            raise ValueError("[fit] takes all_of_networks or reliability, not both.")
-
-    def _check_summaries(self, chosen: Any) -> None:
-        """Raises ValueError unless the table's columns allow the chosen summaries."""
-        if chosen is None or self.trials is None:
-            return
-        if not isinstance(chosen, list):
-            raise ValueError(f"[fit] summaries must be a list of names, got {chosen!r}.")
-        summarise(self.trials.trajectory, [resolve(name) for name in chosen])
+            more = problems.attempt(lambda: needed_summaries(constraints))
+            if more is None:
+                constraints = None
+            else:
+                sections["simulator"]["summaries"] = more
+        simulator = prior = None
+        if family is not None and task is not None:
+            simulator = problems.attempt(lambda: make_simulator(sections["simulator"], family, task, trust))
+        if family is not None:
+            prior = problems.attempt(lambda: make_prior(sections["prior"], family))
+        check_numbers(sections, constraints is not None or "data" not in content, trials, problems.attempt)
+        if constraints is not None and simulator is not None:
+            problems.attempt(lambda: constraints.check(simulator.summary_names))
+        variants: dict[str, Any] = {}
+        held_out = sections["check"].get("held_out", {})
+        if simulator is not None and family is not None:
+            variants = problems.attempt(lambda: _variants(held_out, sections, family, Path(folder), trust), {})
+        if problems or simulator is None or prior is None:
+            raise StudyError(list(dict.fromkeys(problems)))
+        return Study(name, sections, simulator, prior, constraints, trials, variants)
 
     def settings(self, key: str, kind: type[Any]) -> Any:
         """Estimator settings from [fit.key], or None for the defaults."""
         given = self.sections["fit"].get(key)
-        if given is None:
-            return None
-        if not isinstance(given, Mapping):
-            raise ValueError(f"[fit.{key}] must be a table of settings, got {given!r}.")
-        known = {f.name: f for f in fields(kind)}
-        for name in given:
-            check_key(f"key in [fit.{key}]", name, tuple(known))
-        return kind(**given)
+        return None if given is None else kind(**given)
 
     @property
     def trial_types(self) -> Any:
@@ -222,9 +192,81 @@ class Study:
         out["prior"] = {p.name: p.default for p in maker if isinstance(p.default, float)} | out["prior"]
         if self.constraints is not None:
             out["check"].setdefault("networks_per_rule", NETWORKS)
+            del out["check"]["calibration"]  # of data
             if not {"all_of_networks", "reliability"} & set(out["fit"]):
                 out["fit"]["all_of_networks"] = 1
         return out
+
+
+def _known(content: Mapping[str, Any], problems: _Problems) -> dict[str, dict[str, Any]]:
+    """The content without what no study knows; that is complained about."""
+    out: dict[str, dict[str, Any]] = {}
+    for key, section in content.items():
+        if key not in SECTIONS:
+            problems.attempt(lambda key=key: check_key("section", key, tuple(SECTIONS)))  # type: ignore[misc]
+        elif not isinstance(section, Mapping):
+            problems.append(f"[{key}] must be a table of settings, got {section!r}.")
+        else:
+            fixed = SECTIONS[key]
+            allowed = keys_of(key, {**DEFAULTS.get(key, {}), **section}) if fixed is None else fixed
+            out[key] = {}
+            for inner, value in section.items():
+                if allowed is None or inner in allowed:
+                    out[key][inner] = value
+                else:
+                    problems.attempt(lambda i=inner, k=key, a=allowed: check_key(f"key in [{k}]", i, a))  # type: ignore[misc]
+    return out
+
+
+def _table(
+    sections: dict[str, dict[str, Any]],
+    content: Mapping[str, Any],
+    family: RuleFamily,
+    task: Task,
+    folder: Path,
+    trust: bool,
+) -> Trials:
+    """The observed learners; fills in what a study of data has as defaults."""
+    if "trials" not in sections["data"]:
+        raise ValueError("[data] needs the key trials, the path of a CSV file.")
+    path = (folder / str(sections["data"]["trials"])).resolve()
+    criterion = make_simulator(sections["simulator"], family, task, trust).criterion
+    table = Trials.read(path, task.type_names, criterion)
+    sections["data"]["trials"] = str(path)
+    sections["simulator"].setdefault("num_trials", int(table.num_trials.max()))
+    sections["simulate"] = {**sections["simulate"], "num_simulations": 8192, **content.get("simulate", {})}
+    asked = sections["simulate"]["num_simulations"]
+    share = max(1, 3 * asked // 8) if isinstance(asked, int) else 1
+    defaults = {"rounds": 3, "round_simulations": share, "estimator": "ratio"}
+    sections["fit"] = {**sections["fit"], **defaults, **content.get("fit", {})}
+    return table
+
+
+def _variants(
+    given: Any, sections: Mapping[str, Mapping[str, Any]], family: RuleFamily, folder: Path, trust: bool
+) -> dict[str, Any]:
+    """Simulators of [check.held_out.NAME]: the study's task and networks with some settings changed."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"[check.held_out] must hold tables such as [check.held_out.later], got {given!r}.")
+    out: dict[str, Any] = {}
+    for name, changes in given.items():
+        where = f"[check.held_out.{name}]"
+        if not isinstance(changes, Mapping) or not changes:
+            raise ValueError(f"{where} must change something, e.g. task = {{delay = 100}}, got {changes!r}.")
+        for key in changes:
+            check_key(f"key in {where}", key, VARIANT)
+        task_section = {**sections["task"], **changes.get("task", {})}
+        task = make("task", "name", task_section, TASKS, Task, trust)
+        simulator = make_simulator({**sections["simulator"], **changes.get("simulator", {})}, family, task, trust)
+        out[name] = simulator
+        if sections["data"]:
+            if "trials" not in changes:
+                raise ValueError(f"{where} needs trials, a CSV file of what was observed there.")
+            path = (folder / str(changes["trials"])).resolve()
+            out[name] = (simulator, Trials.read(path, task.type_names, simulator.criterion))
+        elif "trials" in changes:
+            raise ValueError(f"{where} trials belongs to studies with [data].")
+    return out
 
 
 def _toml(value: Any) -> Any:

@@ -59,6 +59,9 @@ class Trajectory:
         num_types: Number of trial types of the task.
         type_names: Their names.
         final_weights: Weights after the last trial, `(batch, N, N)` as (post, pre), on request.
+        initial_weights: Weights before the first trial, likewise.
+        input_weights: W_in, `(batch, N, I)`, on request.
+        readout: W_out, `(batch, N)`, on request and where a random one is read out.
         recording: Full recordings of chosen trials, on request.
     """
 
@@ -72,9 +75,13 @@ class Trajectory:
     num_types: int = 1
     type_names: tuple[str, ...] = ()
     final_weights: Tensor | None = None
+    initial_weights: Tensor | None = None
+    input_weights: Tensor | None = None
+    readout: Tensor | None = None
     recording: Recording | None = None
 
     PER_TRIAL = ("error", "output", "reward", "correct")
+    NETWORK = ("final_weights", "initial_weights", "input_weights", "readout")
 
     def __len__(self) -> int:
         return len(self.status)
@@ -99,7 +106,8 @@ class Trajectory:
         names = ("status", "trial_types", *self.PER_TRIAL)
         picked: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
         activity = {name: value[index] for name, value in self.activity.items()}
-        return replace(self, activity=activity, final_weights=None, recording=None, **picked)
+        without: dict[str, Any] = dict.fromkeys((*self.NETWORK, "recording"))
+        return replace(self, activity=activity, **without, **picked)
 
     def _padded(self, trials: int) -> Trajectory:
         """The same with empty trials at the end, up to `trials`."""

@@ -93,10 +93,10 @@ def _networks(
         input_weights = 2 * torch.rand(shape, generator=stream, device=device, dtype=dtype) - 1
         if not s.input_to_readout and isinstance(s.readout, int):
             input_weights[:, s.readout] = 0.0
-    readout: Tensor | None = None
+    readout = given.get("readout")
     if isinstance(s.readout, Tensor):
         readout = s.readout.to(device, dtype).expand(size, -1)
-    elif isinstance(s.readout, str):
+    elif isinstance(s.readout, str) and readout is None:
         readout = torch.randn(size, s.num_units, generator=stream, device=device, dtype=dtype) / math.sqrt(s.num_units)
     expectation = given.get("expectation")
     if expectation is None:

@@ -71,6 +71,13 @@ def learn(
     error, output = (torch.where(kept, torch.stack(v, dim=1), torch.nan) for v in (errors, outputs))
     activity, silent = meter.result(net.weights, kernel.mT, s.connectivity.initial_sd, net.mask)
     status = torch.where(dead, int(Status.DIVERGED), torch.where(silent, int(Status.SILENT), int(Status.OK)))
+    kept_weights: dict[str, Tensor | None] = {}
+    if keep_weights:
+        readout = net.readout if isinstance(stage.settings.readout, str) else None
+        kept_weights = {
+            "final_weights": kernel.mT, "initial_weights": net.weights, "input_weights": net.input_weights,
+            "readout": readout,
+        }  # fmt: skip
     recording = None
     if len(record):
         stacked = {name: torch.stack(values, dim=1) for name, values in recorder.items()}
@@ -85,6 +92,6 @@ def learn(
         activity={n: torch.where(dead, torch.nan, v) for n, v in activity.items()},
         num_types=task.num_types,
         type_names=tuple(task.type_names),
-        final_weights=kernel.mT if keep_weights else None,
         recording=recording,
+        **kept_weights,
     )

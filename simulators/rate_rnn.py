@@ -150,6 +150,7 @@ class RateRNN(Simulator):
         units: str = "natural",
         weights: Any = None,
         input_weights: Any = None,
+        readout: Any = None,
         initial_states: Any = None,
         kicks: Any = None,
         inputs: Any = None,
@@ -170,12 +171,13 @@ class RateRNN(Simulator):
             units: `"natural"` or `"raw"`.
             weights: Initial W, `(batch, N, N)` or `(N, N)` as (post, pre).
             input_weights: W_in, `(batch, N, I)` or `(N, I)`.
+            readout: W_out, `(batch, N)` or `(N,)`, for a network with readout="random".
             initial_states: x(0) of each trial, `(batch, trials, N)` or `(trials, N)`.
             kicks: Kicks of each step, `(batch, trials, T, N)` or `(trials, T, N)`, added to x.
             inputs: Task input of each step, `(batch, trials, T, I)` or `(trials, T, I)`.
             expectation: Rbar before the first trial, `(batch, C)` or `(C,)`.
             record: Trials to record in full.
-            keep_weights: Whether to return the final weights.
+            keep_weights: Whether to return the weights: final and initial ones, W_in and a random W_out.
 
         Returns:
             A `Trajectory` of `batch` networks.
@@ -186,8 +188,8 @@ class RateRNN(Simulator):
         if options:
             _check.known("RateRNN.run's argument", next(iter(options)), RUN_OPTIONS)
         passed = {
-            "weights": weights, "input_weights": input_weights, "initial_states": initial_states, "kicks": kicks,
-            "inputs": inputs, "expectation": expectation,
+            "weights": weights, "input_weights": input_weights, "readout": readout, "initial_states": initial_states,
+            "kicks": kicks, "inputs": inputs, "expectation": expectation,
         }  # fmt: skip
         raw, types, given = self._rows(theta, trial_types, units, passed)
         trials = types.shape[1]
@@ -264,9 +266,11 @@ class RateRNN(Simulator):
         trials, n = types.shape[1], self.settings.num_units
         _, steps, channels = self.task.tensors(self.settings.dt).inputs.shape
         shapes = {
-            "weights": (n, n), "input_weights": (n, channels), "initial_states": (trials, n),
+            "weights": (n, n), "input_weights": (n, channels), "readout": (n,), "initial_states": (trials, n),
             "kicks": (trials, steps, n), "inputs": (trials, steps, channels), "expectation": (self.task.num_types,),
         }  # fmt: skip
+        if draws.get("readout") is not None and not isinstance(self.settings.readout, str):
+            raise ValueError('readout may be passed in where it is random; use RateRNN(..., readout="random").')
         given = {name: self._given(name, draws.get(name), len(raw), shape) for name, shape in shapes.items()}
         return raw, types, {name: value for name, value in given.items() if value is not None}
 
@@ -329,5 +333,5 @@ def _usable(device: torch.device | str) -> torch.device:
         raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
-DRAWS = ("weights", "input_weights", "initial_states", "kicks", "inputs", "expectation")
+DRAWS = ("weights", "input_weights", "readout", "initial_states", "kicks", "inputs", "expectation")
 RUN_OPTIONS = ("seed", "trial_types", "units", *DRAWS, "record", "keep_weights")

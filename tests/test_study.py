@@ -38,6 +38,10 @@ num_simulations = {n}
 seed = 3
 [fit.sampler]
 num_particles = 256
+[sensitivity]
+rules = 6
+networks = 2
+parts = ["sobol", "stiff", "compensation", "knock_outs"]
 """
 
 CONSTRAINTS = """
@@ -100,9 +104,13 @@ def test_the_report_stands_alone(finished):
     page = (finished / "out" / "report.html").read_text()
     assert "http://" not in page
     assert "https://" not in page
-    assert page.count("data:image/png;base64,") == page.count("<img ") == page.count("alt=")
+    assert page.count("<img ") == page.count("alt=") == page.count("<source ") > 8
+    assert page.count("data:image/png;base64,") == 2 * page.count("<img "), "for light and dark pages"
     assert "On fresh networks" in page
-    assert "weight_change from any to 0.01" in page
+    assert "“weight change” from any to 0.01" in page
+    assert page.count("<math") > 3
+    assert "✓ pass" in page
+    assert len(page) < 10e6
 
 
 def test_the_resolved_study_gives_the_same_study(finished):

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from section import BLUE, GREEN, ORANGE, Row, Section, main
 
 import sbirules as sr
-from sbirules.check import Rate
 from sbirules.priors import uniform
+from sbirules.resimulation import Rate
 from sbirules.simulators import RateRNN
 from sbirules.tasks import DelayedDiscrimination, DelayedNonMatchToSample
 

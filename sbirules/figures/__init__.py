@@ -1,0 +1,66 @@
+"""Figures in one style: every function takes axes (or makes a figure) and returns them, and shows or saves nothing.
+
+    ax = sr.figures.success_rates(checked.success)
+    ax.figure.savefig("success.png")
+
+Colours can be told apart with any colour vision; `with sr.figures.theme(dark=True):` makes figures for dark pages.
+"""
+
+from sbirules.figures import style
+from sbirules.figures.diagnostics import (
+    calibration,
+    coverage,
+    distance_to_prior_predictive,
+    failures,
+    held_out,
+    reliability,
+    summaries,
+    training,
+)
+from sbirules.figures.importance import directions, effects, regime_correlations, regime_scatter, regimes
+from sbirules.figures.learning import (
+    activity,
+    filter_rounds,
+    learning_curves,
+    success_over,
+    success_rates,
+    success_spread,
+)
+from sbirules.figures.posterior import correlations, inclusion, marginals, most_informed, pairs, rule_matrix
+from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "activity",
+    "axis_label",
+    "calibration",
+    "correlations",
+    "coverage",
+    "directions",
+    "distance_to_prior_predictive",
+    "effects",
+    "failures",
+    "filter_rounds",
+    "held_out",
+    "inclusion",
+    "learning_curves",
+    "marginals",
+    "most_informed",
+    "pairs",
+    "palette",
+    "regime_correlations",
+    "regime_scatter",
+    "regimes",
+    "reliability",
+    "rule_matrix",
+    "style",
+    "success_over",
+    "success_rates",
+    "success_spread",
+    "summaries",
+    "theme",
+    "training",
+]

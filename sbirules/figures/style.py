@@ -1,0 +1,128 @@
+"""What all figures share: colours that anyone can tell apart, panels, names of coefficients; light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sbirules.rules import TIME_CONSTANTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+__all__ = [
+    "BLUE", "GREEN", "GREY", "ORANGE", "Palette", "axis_label", "bare", "fade", "palette", "panel", "panels", "patch",
+    "theme",
+]  # fmt: skip
+
+# Okabe and Ito's colours, told apart with any colour vision
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+
+
+class Palette(NamedTuple):
+    """Colours by what they stand for."""
+
+    posterior: str
+    prior: str
+    contrast: str  # the zero rule, an optimised rule, whatever stands against the posterior
+    other: str
+    ink: str
+    soft: str  # secondary text and guides
+    paper: str
+    diverging: str  # name of a matplotlib colour map
+
+
+LIGHT = Palette(BLUE, GREY, ORANGE, GREEN, "#1b1f24", "#59636e", "#ffffff", "RdBu_r")
+DARK = Palette("#56B4E9", "#9aa4ae", "#F0A050", "#2fc29b", "#e6edf3", "#9aa4ae", "#161b22", "RdBu_r")
+_current: ContextVar[Palette] = ContextVar("palette", default=LIGHT)
+
+
+def palette() -> Palette:
+    """The colours in force."""
+    return _current.get()
+
+
+@contextmanager
+def theme(dark: bool = False) -> Iterator[None]:
+    """Figures made inside are for dark or light pages."""
+    import matplotlib as mpl
+
+    p = DARK if dark else LIGHT
+    ink = ("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor", "axes.titlecolor")
+    lines = ("axes.edgecolor", "xtick.color", "ytick.color")
+    colours: dict[Any, Any] = dict.fromkeys(ink, p.ink) | dict.fromkeys(lines, p.soft)
+    colours |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), p.paper)
+    token = _current.set(p)
+    try:
+        with mpl.rc_context(colours):
+            yield
+    finally:
+        _current.reset(token)
+
+
+def panel(ax: Axes | None, width: float, height: float) -> Axes:
+    """The given axes, or those of a new figure of that size in inches."""
+    if ax is not None:
+        return ax
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=130).subplots()
+
+
+def panels(
+    axes: Any, rows: int, columns: int, width: float, height: float, **options: Any
+) -> np.ndarray[Any, np.dtype[np.object_]]:
+    """The given axes as an array of rows x columns, or those of a new figure.
+
+    Raises:
+        ValueError: If another number of axes was given.
+    """
+    if axes is None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height), layout="constrained", dpi=130)
+        return figure.subplots(rows, columns, squeeze=False, **options)
+    flat = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+    if len(flat) != rows * columns:
+        raise ValueError(f"axes must be {rows * columns} ({rows} x {columns}) for this figure, got {len(flat)}.")
+    return flat.reshape(rows, columns)
+
+
+def bare(*axes: Axes) -> None:
+    """No frame at the top and on the right."""
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+
+
+def fade(colour: str) -> Colormap:
+    """A colour map from the page to a colour."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("fade", [palette().paper, colour])
+
+
+def patch(color: str, label: str, **options: Any) -> Any:
+    """An entry of a legend."""
+    from matplotlib.patches import Patch
+
+    return Patch(color=color, label=label, **options)
+
+
+def axis_label(name: str) -> str:
+    """Name and unit for an axis, e.g. theta_11 as mathematics."""
+    if name in TIME_CONSTANTS:
+        return rf"$\tau_{name[-1]}$ ({TIME_CONSTANTS[name].unit})"
+    stem, _, weight = name.removeprefix("theta_").partition("_")
+    if name.startswith("theta_") and stem.isdigit() and (not weight or weight.isdigit()):
+        return rf"$\theta_{{{stem}{',' + weight if weight else ''}}}$"
+    return name.replace("_", " ")
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Axis labels of several coefficients."""
+    return [axis_label(name) for name in names]

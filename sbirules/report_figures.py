@@ -1,0 +1,154 @@
+"""The figures of a report, by section, each with a caption; drawn only when asked for."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sbirules import figures
+from sbirules.compare_point import PointComparison
+from sbirules.posterior import Posterior
+from sbirules.resimulation import ConstraintCheck
+from sbirules.sensitivity import Sensitivity
+from sbirules.simulator import Simulator
+from sbirules.verdicts import Checks
+
+__all__ = ["ReportFigure", "make_figures", "png", "write_figures"]
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """One figure.
+
+    Arguments:
+        name: File name without its ending.
+        group: Section of the report.
+        draw: Draws it and returns axes, or an array of them.
+        caption: What it shows, with numbers.
+    """
+
+    name: str
+    group: str
+    draw: Callable[[], Any]
+    caption: str
+
+
+def make_figures(
+    posterior: Posterior, simulator: Simulator, checked: Checks | None = None, sensitivity: Sensitivity | None = None,
+    bridge: PointComparison | None = None,
+) -> list[ReportFigure]:  # fmt: skip
+    """All figures that there is something to show in."""
+    out: list[ReportFigure] = []
+
+    def add(name: str, group: str, draw: Callable[[], Any], caption: str) -> None:
+        out.append(ReportFigure(name, group, draw, caption))
+
+    group = "Does it predict, can it be trusted?"
+    if checked is not None:
+        for name, (draw, caption) in checked.figures().items():
+            add(name.replace(" ", "_").replace(":", ""), group, draw, caption)
+        again = checked.resimulation
+        if isinstance(again, ConstraintCheck):
+            add(
+                "learning_curves", group,
+                lambda: figures.learning_curves(again.curves, trials=simulator.num_trials),
+                "Error over a session: median and middle half of fresh networks under posterior rules, prior rules, and "
+                "without plasticity.",
+            )  # fmt: skip
+    group = "The distribution over rules"
+    if all(n.startswith("theta_") and n[6:].isdigit() and len(n) == 8 for n in posterior.names[:1]):
+        add(
+            "rule", group, lambda: figures.rule_matrix(posterior),
+            f"Coefficients as a matrix: rows are powers of the presynaptic rate, columns of the postsynaptic deviation. "
+            f"{_clear(posterior)}",
+        )  # fmt: skip
+    add(
+        "marginals", group, lambda: figures.marginals(posterior),
+        "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey.",
+    )  # fmt: skip
+    if hasattr(posterior.prior, "slab"):
+        add(
+            "inclusion", group, lambda: figures.inclusion(posterior),
+            "Probability that each term is present, beside the prior's.",
+        )  # fmt: skip
+    if len(posterior.names) > 1:
+        add(
+            "pairs",
+            group,
+            lambda: figures.pairs(posterior),
+            "Coefficients whose posterior differs most from the prior, one by one and in pairs (r: correlation).",
+        )
+        add(
+            "correlations",
+            group,
+            lambda: figures.correlations(posterior),
+            f"Posterior correlations: strongly correlated coefficients can stand in for each other. {_strongest(posterior)}",
+        )
+    if getattr(posterior.potential_net, "success", None) is not None and len(posterior.names) > 1:
+        first, second = (posterior.names[k] for k in _two(posterior))
+        add(
+            "success_over", group, lambda: figures.success_over(posterior, first, second),
+            f"Predicted probability that the constraints hold in one network, over {first} and {second}; the other "
+            f"coefficients at the rule of highest density.",
+        )  # fmt: skip
+    if bridge is not None:
+        add(
+            "bridge", "The optimised rule", lambda: figures.pairs(posterior, points=bridge.ends),
+            f"End points of the optimiser (orange, the best filled) in the posterior: outside its "
+            f"{100 * bridge.joint_level:.1f} % region of highest density.",
+        )  # fmt: skip
+    if sensitivity is not None:
+        for name, (draw, caption) in sensitivity.figures().items():
+            add(f"sensitivity_{name}", "Which coefficients matter", draw, caption)
+    return out
+
+
+def _clear(posterior: Posterior) -> str:
+    """Which coefficients' 95 % interval excludes zero."""
+    table = posterior.marginals()
+    clear = [n for n, row in table.iterrows() if row["2.5%"] > 0 or row["97.5%"] < 0]
+    return f"The 95 % interval excludes zero for {', '.join(map(str, clear)) or 'none'}."
+
+
+def _strongest(posterior: Posterior) -> str:
+    import torch
+
+    r = torch.corrcoef(posterior.draws.double().T).fill_diagonal_(0.0)
+    i, j = divmod(int(r.abs().argmax()), len(r))
+    return f"The strongest: {posterior.names[i]} and {posterior.names[j]}, {float(r[i, j]):+.2f}."
+
+
+def _two(posterior: Posterior) -> list[int]:
+    two = figures.most_informed(posterior, 2)
+    return two if len(two) == 2 else [0, 1]
+
+
+def figure_of(drawn: Any) -> Any:
+    """The matplotlib figure of what a figure function returned."""
+    return drawn.figure if hasattr(drawn, "figure") else drawn.flat[0].figure
+
+
+def png(draw: Callable[[], Any], *, dark: bool = False) -> tuple[str, int]:
+    """A drawn figure as base64, and its width in CSS pixels."""
+    with figures.theme(dark=dark):
+        figure = figure_of(draw())
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode("ascii"), round(figure.get_figwidth() * 96)
+
+
+def write_figures(made: list[ReportFigure], folder: Path) -> Mapping[str, Path]:
+    """Every figure as a PNG in a folder."""
+    from sbirules.files import write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    out = {}
+    for item in made:
+        figure = figure_of(item.draw())
+        out[item.name] = folder / f"{item.name}.png"
+        write_atomically(out[item.name], lambda path, f=figure: f.savefig(path, format="png"))  # type: ignore[misc]
+    return out
