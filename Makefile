@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-triton lint validate validate-full bench scaling wheel clean
+.PHONY: demo test test-slow test-triton test-browser docs tutorials lint validate validate-full bench scaling wheel clean
 
 demo: $(VENV)/.ready
 	$(BIN)/sbirules demo
@@ -20,6 +20,23 @@ test-triton: $(VENV)/.ready
 	$(BIN)/pip install --quiet triton
 	$(BIN)/pytest tests/test_triton.py
 	TRITON_INTERPRET=1 $(BIN)/pytest tests/test_triton.py tests/test_backends.py -k "triton or tiles"
+
+# the report in a real browser: Chromium of the machine, of Debian, or Playwright's own
+test-browser: $(VENV)/.ready
+	$(BIN)/pip install --quiet -c constraints.txt playwright
+	command -v chromium || command -v chromium-browser || command -v google-chrome \
+		|| (apt-get update && apt-get install --yes chromium) || $(BIN)/playwright install --with-deps chromium
+	$(BIN)/pytest -m browser tests/test_browser.py
+
+# the documentation into site/; a warning is an error
+docs: $(VENV)/.ready
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# the four tutorials as scripts, about six minutes on two cores
+tutorials: $(VENV)/.ready
+	for each in quick_start own_task_and_rule animals constraints; do \
+		$(BIN)/python docs/tutorials/$$each.py || exit 1; done
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

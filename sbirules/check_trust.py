@@ -37,9 +37,10 @@ def sampler_verdict(posterior: Posterior) -> list[Verdict]:
         if chains.r_hat > r_hat or chains.ess < min(ess, len(posterior.draws) / 2):
             level = grade
     advice = "" if level == "pass" else "Raise num_particles and num_moves in SamplerSettings, or draw more samples."
+    drawn = len(posterior.draws)
     finding = (
-        f"R-hat {chains.r_hat:.3f} between independent runs, effective sample size {chains.ess:.0f} of "
-        f"{len(posterior.draws)} draws (the worst coefficient of each)."
+        f"R-hat {chains.r_hat:.3f} between independent runs, effective sample size {min(chains.ess, drawn):.0f} of {drawn} "
+        f"draws (the worst coefficient of each)."
     )
     return [Verdict("sampler", level, finding, advice, numbers)]
 
@@ -132,7 +133,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     se = max(float(inside.std()) / math.sqrt(rules), 0.5 / rules)
     short = 0.95 - most
     level = "pass"
-    if abs(short) > max(3 * se, 0.02):
+    if abs(short) > max(2.5 * se, 0.02):
         level = "fail" if short > max(4 * se, 0.05) else "caution"
     advice = (
         ""

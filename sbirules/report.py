@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from sbirules.equations import typeset
 from sbirules.files import write_atomically
 from sbirules.point import PointEstimate
 from sbirules.posterior import Posterior
-from sbirules.report_figures import ReportFigure, make_figures, png
+from sbirules.report_figures import ReportFigure, make_figures
 from sbirules.resimulation import ConstraintCheck
 from sbirules.results import parameter_table
 from sbirules.rules import TIME_CONSTANTS
@@ -247,7 +248,8 @@ def _explorer(posterior: Posterior) -> dict[str, Any]:
 def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for item in items:
-        (light, width), (dark, _) = png(item.draw), png(item.draw, dark=True)
+        light, dark = (base64.b64encode(png).decode("ascii") for png in (item.light, item.dark))
+        width = int.from_bytes(item.light[16:20], "big") * 96 // 130  # figures have 130 dots per inch, pages 96
         entry = {
             "anchor": f"figure-{item.name}", "light": light, "dark": dark, "width": width, "caption": item.caption,
             "alt": f"{item.name.replace('_', ' ')}: {item.caption}",

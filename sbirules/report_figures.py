@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sbirules import figures
 from sbirules.compare_point import PointComparison
+from sbirules.files import write_atomically
 from sbirules.posterior import Posterior
 from sbirules.resimulation import ConstraintCheck
 from sbirules.sensitivity import Sensitivity
 from sbirules.simulator import Simulator
 from sbirules.verdicts import Checks
 
-__all__ = ["ReportFigure", "make_figures", "png", "write_figures"]
+__all__ = ["ReportFigure", "make_figures", "write_figures"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,22 @@ class ReportFigure:
     group: str
     draw: Callable[[], Any]
     caption: str
+
+    @cached_property
+    def light(self) -> bytes:
+        """As a PNG for light pages."""
+        return self._png(dark=False)
+
+    @cached_property
+    def dark(self) -> bytes:
+        """As a PNG for dark pages."""
+        return self._png(dark=True)
+
+    def _png(self, dark: bool) -> bytes:
+        with figures.theme(dark=dark):
+            buffer = io.BytesIO()
+            figure_of(self.draw()).savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def make_figures(
@@ -132,23 +149,8 @@ def figure_of(drawn: Any) -> Any:
     return drawn.figure if hasattr(drawn, "figure") else drawn.flat[0].figure
 
 
-def png(draw: Callable[[], Any], *, dark: bool = False) -> tuple[str, int]:
-    """A drawn figure as base64, and its width in CSS pixels."""
-    with figures.theme(dark=dark):
-        figure = figure_of(draw())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode("ascii"), round(figure.get_figwidth() * 96)
-
-
-def write_figures(made: list[ReportFigure], folder: Path) -> Mapping[str, Path]:
+def write_figures(made: list[ReportFigure], folder: Path) -> None:
     """Every figure as a PNG in a folder."""
-    from sbirules.files import write_atomically
-
     folder.mkdir(parents=True, exist_ok=True)
-    out = {}
     for item in made:
-        figure = figure_of(item.draw())
-        out[item.name] = folder / f"{item.name}.png"
-        write_atomically(out[item.name], lambda path, f=figure: f.savefig(path, format="png"))  # type: ignore[misc]
-    return out
+        write_atomically(folder / f"{item.name}.png", lambda path, item=item: path.write_bytes(item.light))  # type: ignore[misc]

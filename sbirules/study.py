@@ -147,7 +147,8 @@ class Study:
         if "data" in content and family is not None and task is not None:
             trials = problems.attempt(lambda: _table(sections, content, family, task, Path(folder), trust))
         if constraints is not None and "summaries" not in sections["simulator"]:
-            more = problems.attempt(lambda: needed_summaries(constraints))
+            asked: Constraints = constraints
+            more = problems.attempt(lambda: needed_summaries(asked))
             if more is None:
                 constraints = None
             else:

@@ -32,6 +32,7 @@ __all__ = [
     "written",
 ]
 
+ALWAYS = ("trial_types", "status")  # fields that every trajectory has
 LAST = 50  # trials over which "final" and "learned" are judged
 LEARNED_SHARE = 0.9  # share of those that must be correct
 
@@ -112,7 +113,7 @@ def summarise(trajectory: Trajectory, summaries: Sequence[Summary]) -> Tensor:
     available = trajectory.available
     columns = []
     for s in summaries:
-        missing = [f for f in s.fields if f not in available]
+        missing = [f for f in s.fields if f not in available and f not in ALWAYS]
         if missing and bool(trajectory.ok.any()):
             raise ValueError(
                 f"summary {s.name!r} reads {_check.listed(missing)}, which is not recorded here; "

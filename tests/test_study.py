@@ -173,6 +173,7 @@ round_simulations = 150
 num_samples = 400
 [check]
 rules = 12
+calibration = 50
 """
     (tmp_path / "data.toml").write_text(data + SMALL.format(n=500).replace("num_trials = 60\n", ""))
     command = [sys.executable, "-m", "sbirules.cli", "run", "data.toml", "--quiet"]

@@ -40,7 +40,7 @@ def discrimination(degree: int, args: argparse.Namespace) -> dict[str, Any]:
         rules=64,
         networks_per_rule=64 if args.full else 32,
         folder=folder / "check",
-        only="success",
+        parts="predictions",
     ).success
     return {
         "prior": str(checked.prior_success), "posterior": str(checked.posterior_success),

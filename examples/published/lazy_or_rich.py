@@ -30,7 +30,7 @@ def main() -> None:
     table = found.correlations()
     print("Spearman's correlations over rules\n" + table.round(2).to_string())
     found.table().to_csv(args.out / "regimes.csv", index=False)
-    found.figure()[0].figure.savefig(args.out / "lazy_or_rich.png")
+    found.figure()[0, 0].figure.savefig(args.out / "lazy_or_rich.png")
     strongest = table["kernel_change"].abs().idxmax()
     means = {name: float(values.nanmean()) for name, values in found.values.items()}
     record.record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,7 +158,8 @@ def compensation(posterior: Posterior, *, conditions: int = 20, seed: int = 0) -
     if conditions:
         low, high = draws.min(dim=0).values, draws.max(dim=0).values
         at = draws[torch.linspace(0, len(draws) - 1, conditions).long()].float()
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on how sbi calls meshgrid
             columns["conditional"] = conditional_corrcoeff(
                 posterior, torch.stack([low, high], dim=1).float(), at, resolution=20
             ).double()

@@ -1,0 +1,142 @@
+"""The report in a real browser, from disk: nothing fetched, nothing complained about, and it answers. `make test-browser`."""
+
+import shutil
+
+import pytest
+import torch
+
+import sbirules as sr
+from sbirules.priors import uniform
+from sbirules.simulators import RateRNN
+
+pytestmark = pytest.mark.browser
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    torch.manual_seed(0)
+    family = sr.PolynomialRule(degree=1, infer=["tau_e"])
+    task = sr.tasks.DelayedDiscrimination(stimulus=40, delay=20, response=40)
+    simulator = RateRNN(family, task, num_units=16, num_trials=60)
+    prior = uniform(family, -1, 1, tau_e=(10.0, 200.0))
+    store = sr.simulate(simulator, prior, 400, seed=1, num_workers=1)
+    posterior = sr.fit(store, prior, constraints={"final_error": (0, 0.9)})
+    posterior.sample((600,))
+    checked = sr.check(posterior, simulator, store=store, rules=12, networks_per_rule=2, num_workers=1)
+    found = sr.sensitivity(posterior, simulator, parts=["stiff", "compensation"])
+    title = "Rules </script><script>alert(1)</script> & <b>more</b>"
+    sr.report(
+        folder / "report.html", posterior, simulator, checked=checked, sensitivity=found, store=store, title=title
+    )
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    with playwright.sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, report):
+    """A page at desktop width that remembers what was said and asked for."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.said, opened.asked = [], []
+    opened.on("console", lambda message: opened.said.append(message.text))
+    opened.on("pageerror", lambda error: opened.said.append(str(error)))
+    opened.on("dialog", lambda dialog: (opened.said.append("dialog"), dialog.dismiss()))
+    opened.on("request", lambda request: opened.asked.append(request.url))
+    opened.goto(report.as_uri())
+    opened.wait_for_selector("#scatter circle")
+    yield opened
+    opened.close()
+
+
+def places(page):
+    return page.eval_on_selector_all(
+        "#scatter circle", "all => all.map(c => [c.getAttribute('cx'), c.getAttribute('cy')])"
+    )
+
+
+def test_it_opens_from_disk_without_a_word_or_a_request(page, report):
+    assert page.said == []
+    assert [url for url in page.asked if not url.startswith("data:")] == [report.as_uri()]
+    assert page.title() == "Rules </script><script>alert(1)</script> & <b>more</b>", "shown, not run"
+    assert page.locator("h1 b").count() == 0
+    sizes = page.eval_on_selector_all("img", "all => all.map(i => [i.complete, i.naturalWidth, i.alt.length])")
+    assert len(sizes) >= 8
+    assert all(complete and width > 100 and alt > 20 for complete, width, alt in sizes)
+
+
+def test_another_pair_of_coefficients_changes_the_figure(page):
+    before = places(page)
+    options = page.eval_on_selector_all("#across option", "all => all.map(o => o.textContent)")
+    assert options == ["theta_00", "theta_01", "theta_10", "theta_11", "tau_e"]
+    page.select_option("#across", label="tau_e")
+    page.select_option("#up", label="theta_01")
+    after = places(page)
+    assert len(after) == len(before) >= 500
+    assert after != before
+    assert "tau_e (ms)" in page.text_content("#scatter")
+    assert "tau_e and theta_01; correlation" in page.get_attribute("#scatter", "aria-label")
+
+
+def test_pointing_and_dragging_show_rules(page):
+    page.locator("#scatter").scroll_into_view_if_needed()
+    box = page.locator("#scatter").bounding_box()
+    circle = page.locator("#scatter circle").first.bounding_box()
+    page.mouse.move(circle["x"] + 2, circle["y"] + 2)
+    assert "theta_11 " in page.inner_text("#hover")
+    assert page.inner_text("#selected").startswith("All ")
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.6 * box["height"], steps=5)
+    page.mouse.up()
+    assert " rules (" in page.inner_text("#selected")
+    assert page.input_value("#a-low") != ""
+    page.click("#reset")
+    assert page.inner_text("#selected").startswith("All ")
+
+
+def test_everything_works_by_keyboard(page):
+    page.focus("#a-low")
+    page.keyboard.type("0")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    chosen = page.inner_text("#selected")
+    assert " rules (" in chosen
+    count = int(chosen.split(" of ")[0])
+    column = page.evaluate(
+        """() => {
+            const data = JSON.parse(document.getElementById("draws").textContent);
+            const k = document.getElementById("across").value;
+            return data.draws.filter((row) => row[k] >= 0).length;
+        }"""
+    )
+    assert count == column
+    unnamed = page.eval_on_selector_all(
+        "select, input, button",
+        "all => all.filter(e => !(e.labels && e.labels.length) && !e.textContent.trim()).length",
+    )
+    assert unnamed == 0, "every control has a name for a screen reader"
+
+
+def test_a_phone_and_a_dark_room(browser, report):
+    phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    phone.goto(report.as_uri())
+    phone.wait_for_selector("#scatter circle")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390, "nothing sticks out"
+    dark = phone.evaluate("getComputedStyle(document.body).backgroundColor")
+    picture = phone.evaluate("document.querySelector('img').currentSrc.length")
+    light = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="light")
+    light.goto(report.as_uri())
+    assert light.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+    assert light.evaluate("document.querySelector('img').currentSrc.length") != picture
+    phone.close()
+    light.close()
