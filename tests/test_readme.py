@@ -28,6 +28,11 @@ def scaled_down(code):
         "all_of_networks=8": "all_of_networks=2",
         "(5000,)": "(400,)",
         "rules=128, networks_per_rule=32": "rules=8, networks_per_rule=2",
+        "sr.sensitivity(posterior, simulator, store=store)": "sr.sensitivity(posterior, simulator, parts=['stiff'])",
+        "trials=learners)\nprint(checked.level": "trials=learners, rules=8, calibration=50)\nprint(checked.level",
+        '"stiff", "compensation", "knock_outs"]': '"stiff", "compensation", "knock_outs"], num_rules=2, networks=1',
+        "num_rules=32, networks=2": "num_rules=4, networks=1",
+        'start=point)': 'start=point, budget=300)',
         "rounds=3": "rounds=1, num_simulations=100",
         "restarts=4": "restarts=2, iterations=2, networks=2, episodes=30",
         "budget=20_000": "budget=400",
@@ -40,7 +45,7 @@ def scaled_down(code):
 
 def test_all_scripts_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    first, with_data, asking, bridge, structure, rounds, studies, many = blocks("python")
+    first, with_data, asking, bridge, trust, matters, structure, rounds, studies, many = blocks("python")
     space = {"__name__": "__main__"}
     exec(compile(scaled_down(first), "README", "exec"), space)
     assert "de_ij/dt = " in capsys.readouterr().out
@@ -64,6 +69,10 @@ def test_all_scripts_run(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "runs" / "posterior").is_dir()
     exec(compile(scaled_down(bridge), "README", "exec"), space)
     assert (tmp_path / "bridge.png").is_file()
+    exec(compile(scaled_down(trust), "README", "exec"), space)
+    assert (tmp_path / "calibration.png").is_file()
+    exec(compile(scaled_down(matters), "README", "exec"), space)
+    assert (tmp_path / "knock_outs.png").is_file()
     exec(compile(scaled_down(structure), "README", "exec"), space)
     assert len(space["posterior"].inclusion_probabilities()) == 16
     exec(compile(scaled_down(rounds), "README", "exec"), space)
