@@ -56,6 +56,33 @@ def against_differences(size: float, trials: int, networks: int = 4) -> tuple[fl
     return float((best.norm(dim=1) / length).max()), float(between.max()), float(length.median())
 
 
+def under_chaos(width: float, trials: int, networks: int = 64) -> dict[str, float]:
+    """Random rules of uniform(-width, width), one network each: how long gradients get, and whether differences still agree.
+
+    Differences are along one random direction, best of the steps; error relative to the exact derivative along it.
+    """
+    simulator = degree_3(num_units=24, dtype=torch.float64)
+    draw = torch.Generator().manual_seed(trials)
+    theta = width * (2 * torch.rand(networks, 16, generator=draw, dtype=torch.float64) - 1)
+    way = torch.randn(networks, 16, generator=draw, dtype=torch.float64)
+    way = way / way.norm(dim=1, keepdim=True)
+    options = {"seed": 9, "trial_types": torch.arange(trials) % 2}
+    exact = simulator.value_and_grad(theta, gradient="reverse", **options)
+    slope = (exact.gradient * way).sum(dim=1)
+    best = torch.full_like(slope, torch.inf)
+    start = simulator.settings.warm_up
+    for step in STEPS:
+        up, down = (
+            simulator.run(theta + sign * step * way, **options).reward[:, start:].mean(dim=1) for sign in (1, -1)
+        )
+        best = torch.fmin(best, ((up - down) / (2 * step) - slope).abs() / slope.abs())
+    ok, length = exact.ok, exact.gradient.norm(dim=1)[exact.ok]
+    return {
+        "width": width, "trials": trials, "finite": float(ok.double().mean()), "agree": float((best[ok] < 1e-5).double().mean()),
+        "median length": float(length.median()), "90 % length": float(length.quantile(0.9)),
+    }  # fmt: skip
+
+
 def direction(theta: torch.Tensor, trials: int = 100, networks: int = 64) -> tuple[float, float]:
     """Median cosine of the estimate with the exact gradient over networks, and that of their means."""
     simulator = degree_3()
@@ -119,6 +146,20 @@ def main() -> None:
         error, between, length = against_differences(size, trials)
         rows["error"].append({"s": size, "trials": trials, "differences": error, "forward": between, "length": length})
         print(f"{size:6.1f}{trials:8d}{error:24.1e}{between:20.1e}{length:12.2g}")
+
+    print(
+        "\nwhere chaos ends it: 64 random rules of uniform(-a, a), 24 units, float64, differences along one direction"
+    )
+    print(f"{'a':>5s}{'trials':>8s}{'finite':>9s}{'agree to 1e-5':>16s}{'median length':>16s}{'90 % length':>14s}")
+    rows["chaos"] = []
+    for width, trials in ((0.6, 100), (0.6, 400), (1.5, 50), (1.5, 100), (1.5, 400), (3.0, 100)):
+        found = under_chaos(width, trials)
+        rows["chaos"].append(found)
+        print(
+            f"{width:5.1f}{trials:8d}{found['finite']:9.0%}{found['agree']:16.0%}{found['median length']:16.2g}"
+            f"{found['90 % length']:14.2g}",
+            flush=True,
+        )
 
     print("\ncosine of the estimate of Eq. 9 with the exact gradient, 64 units, 100 trials, 64 networks")
     point = sr.BPTL(degree_3(), restarts=1, iterations=24).fit(seed=0, evaluate=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 from torch import Size, Tensor
 
 from sbirules import _check
-from sbirules.files import write_atomically
+from sbirules.amortised import AmortisedPosterior
+from sbirules.files import digest, write_atomically
 from sbirules.posterior import Posterior
 from sbirules.recover import FRESH, Recovery, learners_of
+from sbirules.sampling import spread_out
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
 from sbirules.streams import seeded
@@ -39,7 +42,8 @@ class Calibration:
 
 def calibrate(
     posterior: Posterior, simulator: Simulator, *, rules: int = 200, num_samples: int = 200, trial_types: Any = None,
-    folder: Path | None = None, seed: int = 0, num_workers: int | None = None, progress: bool = False,
+    x_o: Mapping[str, float] | None = None, folder: Path | None = None, seed: int = 0, num_workers: int | None = None,
+    progress: bool = False,
 ) -> Calibration:  # fmt: skip
     """Draws rules from the prior, simulates data of each, and asks the posterior's own estimator about them.
 
@@ -51,6 +55,7 @@ def calibrate(
         rules: How many.
         num_samples: Posterior draws for each.
         trial_types: Sequences of the learners, `(L, trials)`; None for the task's own.
+        x_o: What was observed, by summary name; for a wrapped posterior, the summaries that it is given.
         folder: Where simulations and draws are kept, so that a rerun resumes.
         seed: Of rules and networks.
         num_workers: Worker processes.
@@ -70,13 +75,21 @@ def calibrate(
     ask = {"trials": _of_learners, "observation": _of_networks, "wrapped": _of_wrapped}[str(kind)]
     place = None
     if folder is not None:
-        place = Path(folder) / "calibration.safetensors"
+        # a calibration of another posterior, or with other settings, is another file
+        probe = spread_out(posterior, 64, seed=seed)
+        with torch.no_grad():
+            density = [round(float(v), 4) for v in posterior.potential(probe)]
+        key = digest([posterior.facts, density, probe.tolist(), rules, num_samples, seed, simulator.config(), x_o])
+        place = Path(folder) / f"calibration-{key[:12]}.safetensors"
         if place.is_file():
             kept = safetensors.torch.load_file(str(place))
             return _made(posterior, kept["truth"], kept["draws"], kept["features"], kept.get("observed"))
+    given = x_o if kind == "wrapped" else trial_types
     truth, draws, features, observed = ask(
-        posterior, simulator, rules, num_samples, trial_types, None if folder is None else Path(folder), seed, keep
+        posterior, simulator, rules, num_samples, given, None if folder is None else Path(folder), seed, keep
     )
+    told = torch.isfinite(draws).flatten(1).all(dim=1)  # an observation that could not be used has no draws
+    truth, draws, features = truth[told], draws[told], features[told]
     if place is not None:
         tensors = {"truth": truth, "draws": draws, "features": features}
         tensors |= {} if observed is None else {"observed": observed}
@@ -110,40 +123,51 @@ def _of_learners(
 
 
 def _mean_summaries(posterior: Posterior) -> Tensor:
-    x: Any = getattr(posterior.potential_net, "x", torch.zeros(1, 1))
-    return x.float().mean(dim=0)
+    """Mean over learners of the summaries that the posterior was given, `(S,)`."""
+    net: Any = posterior.potential_net
+    if isinstance(net, AmortisedPosterior):  # places of a set: summaries, length, and whether there is a learner
+        return net.x_o[net.x_o[:, -1] > 0, :-2].float().mean(dim=0)
+    return net.x.float().mean(dim=0)
 
 
-def _networks(posterior: Posterior, simulator: Simulator, rules: int, seed: int, keep: dict[str, Any]) -> Any:
-    """Rules of the prior and their summaries, failed networks left out, as data would be."""
+def _networks(
+    posterior: Posterior, simulator: Simulator, rules: int, seed: int, names: Sequence[str], keep: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Rules of the prior and these summaries, networks that lack one left out, as data would be."""
     with seeded(seed, 12):
         theta = posterior.prior.sample(Size((2 * rules,))).float()
     store = simulate(simulator, theta, seed=seed + FRESH, label="calibration", **keep)
-    ok = torch.isfinite(store.x).all(dim=1).nonzero()[:rules, 0]
+    x = store.x[:, [store.summary_names.index(name) for name in names]]
+    ok = torch.isfinite(x).all(dim=1).nonzero()[:rules, 0]
     if len(ok) < 50:
         raise ValueError(f"only {len(ok)} of {2 * rules} networks of prior rules did not fail; narrow the prior.")
-    return store, store.theta[ok], store.x[ok]
+    return store.theta[ok], x[ok]
 
 
 def _of_networks(
-    posterior: Posterior, simulator: Simulator, rules: int, n: int, trial_types: Any, folder: Path | None, seed: int,
+    posterior: Posterior, simulator: Simulator, rules: int, n: int, given: Any, folder: Path | None, seed: int,
     keep: dict[str, Any],
 ) -> Asked:  # fmt: skip
-    store, truth, x = _networks(posterior, simulator, rules, seed, keep)
-    x = x[:, [store.summary_names.index(name) for name in posterior.facts["summaries"]]]
+    truth, x = _networks(posterior, simulator, rules, seed, posterior.facts["summaries"], keep)
     draws = posterior.sample_batched((n,), list(x), seed=seed, progress=bool(keep["progress"])).transpose(0, 1)
     return truth, draws, x, torch.tensor(posterior.facts["x_o"])
 
 
 def _of_wrapped(
-    posterior: Any, simulator: Simulator, rules: int, n: int, trial_types: Any, folder: Path | None, seed: int,
+    posterior: Any, simulator: Simulator, rules: int, n: int, x_o: Mapping[str, float] | None, folder: Path | None, seed: int,
     keep: dict[str, Any],
 ) -> Asked:  # fmt: skip
-    _, truth, x = _networks(posterior, simulator, rules, seed, keep)
+    names = simulator.summary_names if x_o is None else tuple(x_o)
+    truth, x = _networks(posterior, simulator, rules, seed, names, keep)
     with seeded(seed, 13):
-        draws = torch.stack([posterior.inner.sample((n,), x=row).reshape(n, -1).float() for row in x])
-    observed = posterior.x
+        draws = torch.stack([_asked(posterior.inner, n, row) for row in x])
+    observed = posterior.x if x_o is None else torch.tensor(list(x_o.values()))
     return truth, draws, x, None if observed is None else torch.as_tensor(observed).float().flatten()
+
+
+def _asked(inner: Any, n: int, x: Tensor) -> Tensor:
+    """n draws of one of sbi's posteriors given x, `(n, D)`, without its progress bar."""
+    return inner.sample((n,), x=x, show_progress_bars=False).reshape(n, -1).float()
 
 
 def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50, seed: int = 1) -> float:

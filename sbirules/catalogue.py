@@ -21,7 +21,7 @@ from sbirules.task import Task
 
 __all__ = [
     "FAMILIES", "PRIORS", "SIMULATORS", "TASKS", "check_key", "keys_of", "load", "make", "make_prior", "make_simulator",
-    "needed_summaries",
+    "needed_summaries", "options_of",
 ]  # fmt: skip
 
 FAMILIES: dict[str, Callable[..., RuleFamily]] = {"polynomial": PolynomialRule}
@@ -50,10 +50,12 @@ def check_key(what: str, name: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"unknown {what}: {name!r}{hint} Allowed: {_check.listed(allowed)}.")
 
 
-def _options(maker: Callable[..., Any]) -> tuple[str, ...]:
+def options_of(maker: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a maker's arguments, without those that a study fills in."""
-    taken = ("self", "family", "task", "args", "kwargs", "settings", "changes", "special")
-    return tuple(p for p in inspect.signature(maker).parameters if p not in taken)
+    taken = ("self", "family", "task", "settings", "changes", "special")
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(maker).parameters.items()
+    return tuple(name for name, p in found if name not in taken and p.kind not in open_ended)
 
 
 def keys_of(section: str, given: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -65,7 +67,7 @@ def keys_of(section: str, given: Mapping[str, Any]) -> tuple[str, ...] | None:
     name = str(given.get("family" if section == "rule" else "name"))
     if name not in makers:
         return None
-    return ("family" if section == "rule" else "name", *_options(makers[name]))
+    return ("family" if section == "rule" else "name", *options_of(makers[name]))
 
 
 def _network_settings() -> list[str]:
@@ -86,7 +88,7 @@ def make(
     if maker is None:
         _check.known(f"[{section}] {key}", name, tuple(catalogue))
         maker = catalogue[name]
-    allowed = _options(maker)
+    allowed = options_of(maker)
     for option in options:
         check_key(f"key in [{section}]", option, (key, *allowed))
     made = _call(f"[{section}]", maker, **options)
@@ -145,7 +147,7 @@ def make_prior(given: Mapping[str, Any], family: RuleFamily) -> Distribution:
     _check.known("[prior] name", given["name"], tuple(PRIORS))
     maker = load(PRIORS[given["name"]])
     options: dict[str, Any] = {}
-    allowed = _options(maker)
+    allowed = options_of(maker)
     for key, value in given.items():
         if key == "name":
             continue

@@ -36,7 +36,7 @@ def check(
     posterior: Posterior,
     simulator: Simulator,
     *,
-    store: SimulationStore | None = None,
+    store: SimulationStore | Sequence[SimulationStore] | None = None,
     constraints: Mapping[str, Any] | Constraints | None = None,
     trials: Any = None,
     x_o: Any = None,
@@ -57,7 +57,8 @@ def check(
     Arguments:
         posterior: Of `fit`, or `Posterior.wrap` around one of sbi's. Draws are made if there are none.
         simulator: The simulator of the fit.
-        store: The simulations of the fit, for their failures and as the prior predictive.
+        store: The simulations of the fit, one store or several (the first of them drawn from the prior), for their
+            failures and as the prior predictive.
         constraints: What was asked of the rules; by default what `fit` was asked.
         trials: Or the learners that were observed.
         x_o: Or the summaries that were observed, as in `fit`; by default those of the fit.
@@ -87,7 +88,11 @@ def check(
     _check.whole("calibration", calibration, 0)
     if 0 < calibration < 50:
         raise ValueError(f"calibration must be 0 or at least 50 rules, got {calibration}.")
-    asked = _what(posterior, simulator, constraints, trials, x_o)
+    if posterior.names != simulator.names:
+        mine, theirs = _check.listed(posterior.names), _check.listed(simulator.names)
+        raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
+    stores = [] if store is None else [store] if isinstance(store, SimulationStore) else list(store)
+    asked = _what(posterior, simulator, constraints, trials, x_o, needed="predictions" in wanted)
     place = None if folder is None else Path(folder)
     keep: dict[str, Any] = {"seed": seed, "num_workers": num_workers, "progress": progress}
     spread_out(posterior, rules, seed=seed)
@@ -104,15 +109,16 @@ def check(
         )
         verdicts += prediction_verdicts(again, posterior, simulator)
     tested: Calibration | None = None
-    if "calibration" in wanted and calibration and "constraints" not in asked:
+    whole = not (posterior.hold or posterior.region)  # parts of a posterior have no calibration of their own
+    if "calibration" in wanted and calibration and asked and "constraints" not in asked and whole:
         table: Any = asked.get("trials")
         tested = calibrate(
             posterior, simulator, rules=calibration, trial_types=None if table is None else table.trial_types,
-            folder=None if place is None else place / "calibration", **keep,
+            x_o=asked.get("x_o"), folder=None if place is None else place / "calibration", **keep,
         )  # fmt: skip
         verdicts += calibration_verdicts(tested, posterior, seed)
     if "misspecification" in wanted:
-        verdicts += misspecification_verdict(posterior, store, tested, asked.get("x_o"), seed)
+        verdicts += misspecification_verdict(posterior, stores, tested, asked.get("x_o"), seed)
     if "held_out" in wanted and held_out:
         verdicts += held_out_verdicts(
             posterior, simulator, asked, held_out, min(rules, HELD_OUT_RULES), networks_per_rule, place, keep
@@ -120,13 +126,15 @@ def check(
     if "sampler" in wanted:
         verdicts += sampler_verdict(posterior)
     if "simulations" in wanted:
-        verdicts += simulation_verdict(store, again)
+        verdicts += simulation_verdict(stores, again)
     if "training" in wanted:
         verdicts += training_verdict(posterior)
     return Checks(tuple(verdicts), again, None if tested is None else tested.recovery)
 
 
-def _what(posterior: Posterior, simulator: Simulator, constraints: Any, trials: Any, x_o: Any) -> dict[str, Any]:
+def _what(
+    posterior: Posterior, simulator: Simulator, constraints: Any, trials: Any, x_o: Any, needed: bool
+) -> dict[str, Any]:
     """What the posterior's rules are held against: one of constraints, trials, x_o, resolved; empty if unknown."""
     given = {"constraints": constraints, "trials": trials, "x_o": x_o}
     given = {name: value for name, value in given.items() if value is not None}
@@ -137,7 +145,7 @@ def _what(posterior: Posterior, simulator: Simulator, constraints: Any, trials: 
         given = {"constraints": facts["constraints"]}
     if not given and facts.get("kind") == "observation":
         given = {"x_o": dict(zip(facts["summaries"], facts["x_o"], strict=True))}
-    if not given and facts.get("kind") == "trials":
+    if not given and facts.get("kind") == "trials" and needed:
         raise ValueError("check needs the table that fit was given, trials=...: a posterior keeps its summaries only.")
     if "constraints" in given:
         asked = Constraints.of(given["constraints"] or {})

@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", "Run a study file: simulate, fit, check, report. Picks up where it stopped.")
     simulate = command("simulate", "Only simulate, all of a study or a range of shards (for array jobs).")
     simulate.add_argument("--shards", metavar="A:B", help="shards A to B - 1, counted from zero (default: all)")
-    simulate.add_argument("--device", metavar="D", help="torch device, for instance cuda (default: the study's)")
+    simulate.add_argument("--device", metavar="D", help="torch device, for instance cuda (default: cpu)")
     stages = [
         command("fit", "Fit the posterior of a results folder again, if its study.toml changed."),
         command("check", "Check the posterior of a results folder: predictions, calibration, variants."),
@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     import torch
 
+    from sbirules.files import plain
     from sbirules.pipeline import STAGES, run_study, study_of
     from sbirules.study import Study
 
@@ -119,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
         say=lambda line: None if args.json else print(line, flush=True),
     )  # fmt: skip
     if args.json:
-        print(json.dumps(result, indent=1))
+        print(json.dumps(plain(result), indent=1))
     else:
         _print_findings(result)
         page = f": open {out / 'report.html'}" if until == "report" else ""

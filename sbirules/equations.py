@@ -13,6 +13,19 @@ from sbirules.rules import TIME_CONSTANTS, RuleFamily
 
 __all__ = ["typeset"]
 
+ATTRIBUTES = {
+    "display",
+    "stretchy",
+    "width",
+    "mathvariant",
+    "fence",
+    "form",
+    "minsize",
+    "maxsize",
+    "accent",
+    "lspace",
+    "rspace",
+}
 DEVIATION = r"(\bar x_i - x_i)"
 
 
@@ -105,7 +118,10 @@ def _math(latex: str) -> Any:
     try:
         out = convert(latex)
         tree = ElementTree.fromstring(out)
-        plain = all(str(e.tag).startswith("{http://www.w3.org/1998/Math/MathML}") for e in tree.iter())
+        plain = all(
+            str(e.tag).startswith("{http://www.w3.org/1998/Math/MathML}") and set(e.keys()) <= ATTRIBUTES
+            for e in tree.iter()
+        )
     except Exception:  # a user's own LaTeX; whatever it breaks, the page must not
         plain, out = False, ""
     out = out.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")  # HTML knows it; a page should name no address

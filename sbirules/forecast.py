@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Size
 
-from sbirules.resimulation import NETWORKS, ZERO_NETWORKS
+from sbirules.resimulation import ZERO_NETWORKS
 from sbirules.streams import seeded
 from sbirules.study import Study
 
@@ -29,11 +29,12 @@ def forecast(study: Study, workers: int | None = None) -> list[str]:
     counts = {"simulate": study.sections["simulate"]["num_simulations"]}
     counts["rounds"] = fit["rounds"] * fit["round_simulations"]
     if study.constraints is not None:
-        counts["check"] = 2 * check["rules"] * check.get("networks_per_rule", NETWORKS) + ZERO_NETWORKS
-        counts["variants"] = 2 * len(study.variants) * min(check["rules"], 64) * check.get("networks_per_rule", 4)
+        counts["check"] = 2 * check["rules"] * check["networks_per_rule"] + ZERO_NETWORKS
+        counts["variants"] = 2 * len(study.variants) * min(check["rules"], 64) * min(check["networks_per_rule"], 8)
     elif study.trials is not None:
         counts["check"] = check["rules"] * len(study.trials)
         counts["calibration"] = check["calibration"] * len(study.trials)
+        counts["variants"] = sum(min(check["rules"], 64) * len(pair[1]) for pair in study.variants.values())
     if "knock_outs" in sensitivity["parts"]:
         counts["knock-outs"] = (len(simulator.names) + 1) * sensitivity["rules"] * sensitivity["networks"]
     counts = {name: n for name, n in counts.items() if n}

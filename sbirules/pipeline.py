@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from sbirules.verdicts import Checks
 __all__ = ["STAGES", "plain_toml", "run_study", "simulate_stage", "study_of"]
 
 STAGES = ("fit", "check", "report")  # those that run on a folder of results
+ORIGIN = "origin.json"  # the study's name, and where its file was
 
 
 def run_study(
@@ -56,6 +59,7 @@ def run_study(
     store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
     write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(folder / ORIGIN, {"name": study.name, "folder": str(study.folder)})
     say("fit: the posterior over rules")
     posterior = fit_stage(study, store, folder, num_workers, progress)
     if until == "fit":
@@ -80,9 +84,13 @@ def study_of(folder: Path, *, trust: bool = False) -> Study:
         raise ValueError(
             f"{folder} holds no results of a study: study.toml is missing. Run 'sbirules run STUDY.toml --out {folder}' first."
         )
+    origin = {"name": folder.name, "folder": str(folder)}
+    if (folder / ORIGIN).is_file():
+        origin |= read_json(folder / ORIGIN)
+    if trust:
+        sys.path.insert(0, origin["folder"])  # where a user's "module:Class" lies
     study = Study.read(folder / "study.toml", trust=trust)
-    name = str(read_json(folder / "name.json")["name"]) if (folder / "name.json").is_file() else folder.name
-    return Study(name, study.sections, study.simulator, study.prior, study.constraints, study.trials, study.variants)
+    return replace(study, name=origin["name"], folder=Path(origin["folder"]))
 
 
 def simulate_stage(
@@ -151,7 +159,8 @@ def check_stage(
 ) -> Checks:
     """All checks; their simulations go into `check/`, in a folder of its own for each posterior and set of settings."""
     s = study.sections["check"]
-    place = folder / "check" / digest([posterior.facts["study"], s])[:12]
+    tables = {name: v[1].digest() for name, v in study.variants.items() if isinstance(v, tuple)}
+    place = folder / "check" / digest([posterior.facts["study"], s, tables])[:12]
     return check(
         posterior, study.simulator, store=store, constraints=study.constraints, trials=study.trials, rules=s["rules"],
         networks_per_rule=s.get("networks_per_rule"), calibration=s["calibration"], held_out=study.variants, folder=place,
@@ -192,7 +201,6 @@ def report_stage(
         folder / "report.html", posterior, study.simulator, checked=checked, sensitivity=found, store=store, study=text,
         title=title, made=made,
     )  # fmt: skip
-    write_json(folder / "name.json", {"name": study.name})
     content = summary(store, posterior, checked, study.trials, found)
     write_json(folder / "summary.json", content)
     return content

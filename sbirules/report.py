@@ -21,7 +21,7 @@ from sbirules.equations import typeset
 from sbirules.files import write_atomically
 from sbirules.point import PointEstimate
 from sbirules.posterior import Posterior
-from sbirules.report_figures import ReportFigure, make_figures
+from sbirules.report_figures import ReportFigure, make_figures, slug
 from sbirules.resimulation import ConstraintCheck
 from sbirules.results import parameter_table
 from sbirules.rules import TIME_CONSTANTS
@@ -172,7 +172,7 @@ def _overall(checked: Checks | None) -> str:
 def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:
     out = []
     for v in checked or ():
-        anchor = v.name.replace(" ", "_").replace(":", "")
+        anchor = slug(v.name)
         shown = f"figure-{anchor}" if v.draw is not None and anchor in names else ""
         out.append({"name": v.name, "level": v.level, "finding": v.finding, "advice": v.advice, "anchor": shown})
     return sorted(out, key=lambda v: ("fail", "caution", "pass").index(v["level"]))
@@ -189,12 +189,12 @@ def _findings(
         )
     if sensitivity is not None and sensitivity.knock_outs is not None:
         table = sensitivity.knock_outs.table()
-        clear = table[table["value"] > 2 * table["se"]]
+        clear = table[table["value"].abs() > 2 * table["se"]]
         if len(clear):
-            losses = ", ".join(f"{n} ({row.value:.2f} ± {row.se:.2f})" for n, row in list(clear.iterrows())[:4])
-            out.append(f"Taken out of posterior rules, these terms cost most of {sensitivity.outcome}: {losses}.")
+            changes = ", ".join(f"{n} ({-row.value:+.2f} ± {row.se:.2f})" for n, row in list(clear.iterrows())[:4])
+            out.append(f"Taken out of posterior rules, these terms change “{sensitivity.outcome}” most: {changes}.")
         else:
-            out.append(f"No single term, taken out of posterior rules, clearly costs {sensitivity.outcome}.")
+            out.append(f"No single term, taken out of posterior rules, clearly changes “{sensitivity.outcome}”.")
     if sensitivity is not None and sensitivity.stiff is not None:
         stiff = sensitivity.stiff
         out.append(
@@ -280,6 +280,11 @@ def _tables(
     if sensitivity is not None:
         if sensitivity.effects():
             note = f"Outcome: {sensitivity.outcome}. Value ± standard error."
+            if sensitivity.explained == sensitivity.explained:
+                note += (
+                    f" Sobol indices and Shapley effects are those of the outcome as learned from single networks, of whose "
+                    f"variance it explains {sensitivity.explained:.0%}."
+                )
             kinds = list(sensitivity.effects())
             shown = [
                 [str(name), *(f"{row[n]:.3f} ± {row[f'{n}_se']:.3f}" if row[n] == row[n] else "–" for n in kinds)]

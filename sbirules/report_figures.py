@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from sbirules.sensitivity import Sensitivity
 from sbirules.simulator import Simulator
 from sbirules.verdicts import Checks
 
-__all__ = ["ReportFigure", "make_figures", "write_figures"]
+__all__ = ["ReportFigure", "make_figures", "slug", "write_figures"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def make_figures(
     group = "Does it predict, can it be trusted?"
     if checked is not None:
         for name, (draw, caption) in checked.figures().items():
-            add(name.replace(" ", "_").replace(":", ""), group, draw, caption)
+            add(slug(name), group, draw, caption)
         again = checked.resimulation
         if isinstance(again, ConstraintCheck):
             add(
@@ -122,6 +123,11 @@ def make_figures(
         for name, (draw, caption) in sensitivity.figures().items():
             add(f"sensitivity_{name}", "Which coefficients matter", draw, caption)
     return out
+
+
+def slug(name: str) -> str:
+    """A name as a file and an anchor: letters, digits, _ and -."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")
 
 
 def _clear(posterior: Posterior) -> str:

@@ -71,8 +71,9 @@ class CurveBand:
         """Share of observed bins inside the band."""
         if self.observed is None:
             raise ValueError("nothing was observed.")
+        there = torch.isfinite(self.observed) & torch.isfinite(self.low)  # bins that hold trials in both
         inside = (self.observed >= self.low) & (self.observed <= self.high)
-        return float(inside.float().mean())
+        return float(inside[there].float().mean())
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ class ObservationCheck:
     def p_values(self) -> dict[str, float]:
         """Two-sided posterior predictive p-value of each summary: small where the observation lies in a tail."""
         x = self.x[torch.isfinite(self.x).all(dim=1)].double()
+        if not len(x):  # all networks failed
+            return {}
         own = self.x_o.double()
         below = ((x < own).double().mean(dim=0) + 0.5 * (x == own).double().mean(dim=0)).clamp(0, 1)
         two_sided = 2 * torch.minimum(below, 1 - below)

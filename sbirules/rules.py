@@ -103,6 +103,11 @@ class RuleFamily(ABC):
         if self.tau_w < 1:
             raise ValueError(f"tau_w is in trials and must be at least 1, got {tau_w!r}.")
         self.infer = tuple(name for name in TIME_CONSTANTS if name in infer)
+        taken = [name for name in self.names if name in ("chain", "draw")]
+        if taken:
+            raise ValueError(
+                f"a coefficient cannot be called {taken[0]!r}: ArviZ has that name for a dimension of draws."
+            )
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"coefficient names must differ, got {_check.listed(self.names)}.")
 

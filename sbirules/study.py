@@ -22,6 +22,7 @@ from sbirules.catalogue import (
     make_prior,
     make_simulator,
     needed_summaries,
+    options_of,
 )
 from sbirules.constraints import Constraints
 from sbirules.polynomial import PolynomialRule
@@ -61,6 +62,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "sensitivity": {"rules": 48, "networks": 8, "parts": list(SENSITIVITY_PARTS), "seed": 0},
 }
 VARIANT = ("task", "simulator", "trials")  # keys of [check.held_out.NAME]
+SHARED = {"task": (), "simulator": ("summaries", "num_trials")}  # what a variant of another name keeps
 
 
 class StudyError(ValueError):
@@ -99,6 +101,7 @@ class Study:
         constraints: What is asked of the rules, or None.
         trials: Or the observed learners, or None.
         variants: Held-out variants by name: a simulator, with the trials observed in it for studies of data.
+        folder: Where the study file is, and a user's own modules beside it.
     """
 
     name: str
@@ -108,6 +111,7 @@ class Study:
     constraints: Constraints | None
     trials: Trials | None
     variants: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path(".")
 
     @staticmethod
     def read(path: str | Path, *, trust: bool = False) -> Study:
@@ -158,16 +162,22 @@ class Study:
             simulator = problems.attempt(lambda: make_simulator(sections["simulator"], family, task, trust))
         if family is not None:
             prior = problems.attempt(lambda: make_prior(sections["prior"], family))
+        if "constraints" in content:  # defaults that results depend on are part of the study
+            sections["check"].setdefault("networks_per_rule", NETWORKS)
+            if not {"all_of_networks", "reliability"} & set(sections["fit"]):
+                sections["fit"]["all_of_networks"] = 1
         check_numbers(sections, constraints is not None or "data" not in content, trials, problems.attempt)
         if constraints is not None and simulator is not None:
             problems.attempt(lambda: constraints.check(simulator.summary_names))
         variants: dict[str, Any] = {}
         held_out = sections["check"].get("held_out", {})
         if simulator is not None and family is not None:
-            variants = problems.attempt(lambda: _variants(held_out, sections, family, Path(folder), trust), {})
+            variants = problems.attempt(
+                lambda: _variants(held_out, sections, family, constraints, Path(folder), trust), {}
+            )
         if problems or simulator is None or prior is None:
             raise StudyError(list(dict.fromkeys(problems)))
-        return Study(name, sections, simulator, prior, constraints, trials, variants)
+        return Study(name, sections, simulator, prior, constraints, trials, variants, Path(folder).resolve())
 
     def settings(self, key: str, kind: type[Any]) -> Any:
         """Estimator settings from [fit.key], or None for the defaults."""
@@ -184,18 +194,13 @@ class Study:
         out = {k: _toml(v) for k, v in self.sections.items() if v}
         family, task = self.simulator.family, self.simulator.task
         out["rule"] |= {k: _toml(getattr(family, k)) for k in ("degree", "weight_degree", "tau_e", "tau_w", "infer")
-                        if hasattr(family, k)}  # fmt: skip
+                        if hasattr(family, k) and k in options_of(type(family))}  # fmt: skip
         if isinstance(family, PolynomialRule):
             out["rule"]["terms"] = list(family.powers)
         out["task"] = _toml(task) | out["task"] if is_dataclass(task) else out["task"]
         out["simulator"] = _toml(getattr(self.simulator, "settings", None)) | out["simulator"]
         maker = inspect.signature(load(PRIORS[out["prior"]["name"]])).parameters.values()
         out["prior"] = {p.name: p.default for p in maker if isinstance(p.default, float)} | out["prior"]
-        if self.constraints is not None:
-            out["check"].setdefault("networks_per_rule", NETWORKS)
-            del out["check"]["calibration"]  # of data
-            if not {"all_of_networks", "reliability"} & set(out["fit"]):
-                out["fit"]["all_of_networks"] = 1
         return out
 
 
@@ -244,7 +249,12 @@ def _table(
 
 
 def _variants(
-    given: Any, sections: Mapping[str, Mapping[str, Any]], family: RuleFamily, folder: Path, trust: bool
+    given: Any,
+    sections: dict[str, dict[str, Any]],
+    family: RuleFamily,
+    constraints: Constraints | None,
+    folder: Path,
+    trust: bool,
 ) -> dict[str, Any]:
     """Simulators of [check.held_out.NAME]: the study's task and networks with some settings changed."""
     if not isinstance(given, Mapping):
@@ -254,17 +264,29 @@ def _variants(
         where = f"[check.held_out.{name}]"
         if not isinstance(changes, Mapping) or not changes:
             raise ValueError(f"{where} must change something, e.g. task = {{delay = 100}}, got {changes!r}.")
+        changed: dict[str, dict[str, Any]] = {}
         for key in changes:
             check_key(f"key in {where}", key, VARIANT)
-        task_section = {**sections["task"], **changes.get("task", {})}
-        task = make("task", "name", task_section, TASKS, Task, trust)
-        simulator = make_simulator({**sections["simulator"], **changes.get("simulator", {})}, family, task, trust)
+        for key in ("task", "simulator"):
+            new = changes.get(key, {})
+            if not isinstance(new, Mapping):
+                raise ValueError(f"{where} {key} must be a table such as {{delay = 100}}, got {new!r}.")
+            # settings of one task or network mean nothing to another
+            same = new.get("name", sections[key]["name"]) == sections[key]["name"]
+            kept = sections[key] if same else {k: v for k, v in sections[key].items() if k in SHARED[key]}
+            changed[key] = {**kept, **new}
+        task = make("task", "name", changed["task"], TASKS, Task, trust)
+        simulator = make_simulator(changed["simulator"], family, task, trust)
+        if constraints is not None:
+            constraints.check(simulator.summary_names)
         out[name] = simulator
         if sections["data"]:
             if "trials" not in changes:
                 raise ValueError(f"{where} needs trials, a CSV file of what was observed there.")
             path = (folder / str(changes["trials"])).resolve()
             out[name] = (simulator, Trials.read(path, task.type_names, simulator.criterion))
+            held_out = sections["check"]["held_out"]
+            sections["check"]["held_out"] = {**held_out, name: {**changes, "trials": str(path)}}
         elif "trials" in changes:
             raise ValueError(f"{where} trials belongs to studies with [data].")
     return out
@@ -275,7 +297,7 @@ def _toml(value: Any) -> Any:
     if value is None:
         return {}
     if hasattr(value, "__dataclass_fields__"):
-        value = {f.name: getattr(value, f.name) for f in fields(value)}
+        value = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
     if isinstance(value, Mapping):
         return {str(k): _toml(v) for k, v in value.items() if v is not None}
     if isinstance(value, (list, tuple)):

@@ -122,7 +122,7 @@ class Checks:
 
 
 def by_p_value(p: float, tests: int = 1) -> str:
-    """The level of the smallest p-value of so many tests (Bonferroni)."""
-    if p < IMPOSSIBLE / tests:
+    """The level of the smallest p-value of so many tests (Bonferroni); a test that could not be made fails."""
+    if not p >= IMPOSSIBLE / tests:
         return "fail"
     return "caution" if p < UNLIKELY / tests else "pass"

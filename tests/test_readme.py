@@ -32,7 +32,7 @@ def scaled_down(code):
         "trials=learners)\nprint(checked.level": "trials=learners, rules=8, calibration=50)\nprint(checked.level",
         '"stiff", "compensation", "knock_outs"]': '"stiff", "compensation", "knock_outs"], num_rules=2, networks=1',
         "num_rules=32, networks=2": "num_rules=4, networks=1",
-        'start=point)': 'start=point, budget=300)',
+        "start=point)": "start=point, budget=300)",
         "rounds=3": "rounds=1, num_simulations=100",
         "restarts=4": "restarts=2, iterations=2, networks=2, episodes=30",
         "budget=20_000": "budget=400",

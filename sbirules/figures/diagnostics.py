@@ -95,6 +95,7 @@ def grouped(checked: ConstraintCheck, bins: int = 5) -> tuple[Tensor, Tensor, Te
     if checked.predicted is None:
         raise ValueError("the posterior predicts no success; there is nothing to compare.")
     order = checked.predicted.argsort()
+    bins = max(1, min(bins, len(order) // 2))
     groups = [g for g in torch.tensor_split(order, bins) if len(g) >= 2]
     predicted = torch.stack([checked.predicted[g].double().mean() for g in groups])
     observed = torch.stack([checked.share[g].double().mean() for g in groups])

@@ -35,7 +35,7 @@ def _split(band: CurveBand) -> list[tuple[str, slice]]:
 
 def _top(band: CurveBand) -> float:
     tops = [band.high, band.median] + ([] if band.observed is None else [band.observed])
-    return max(float(t[torch.isfinite(t)].max()) for t in tops)
+    return max((float(t[torch.isfinite(t)].max()) for t in tops if bool(torch.isfinite(t).any())), default=1.0)
 
 
 def learning_curves(

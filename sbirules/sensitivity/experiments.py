@@ -65,8 +65,10 @@ def knock_outs(
         y, _ = outcome_of(store.x, store.summary_names, asked)
         return y.reshape(len(theta), networks).nanmean(dim=1)
 
-    whole = mean(theta, "whole rules")
     columns = [i for i, p in enumerate(simulator.family.parameters) if p.linear and p.low <= 0 <= p.high]
+    if not columns:
+        raise ValueError("knock-outs need a linear coefficient that may be zero.")
+    whole = mean(theta, "whole rules")
     losses = []
     for i in columns:
         less = theta.clone()
@@ -78,9 +80,10 @@ def knock_outs(
     value = loss.nanmean(dim=1)
     spread = torch.where(fine, loss - value[:, None], 0.0).square().sum(dim=1) / (count - 1).clamp(min=1)
     name = outcome if isinstance(outcome, str) else " and ".join(Constraints.of(outcome).intervals)
+    se = torch.where(count > 1, (spread / count).sqrt(), torch.nan)  # one rule tells nothing of the spread
     return Effects(
-        tuple(simulator.names[i] for i in columns), value, (spread / count).sqrt(), "knock-outs",
-        f"loss of “{name.replace('_', ' ')}”\nwithout the term",
+        tuple(simulator.names[i] for i in columns), value, se, "knock-outs",
+        f"“{name.replace('_', ' ')}”\nlost without the term",
     )  # fmt: skip
 
 
@@ -118,8 +121,9 @@ def elasticities(
     found = simulator.value_and_grad(rows, seed=(seed, FRESH), trial_types=types)
     if not bool(found.ok.any()):
         raise ValueError("all networks diverged: no elasticity is defined.")
-    error, gradient = -found.value[found.ok].double(), -found.gradient[found.ok].double()
-    each = rows[found.ok].double() * gradient / error[:, None].clamp(min=1e-6)
+    ok = found.ok.cpu()
+    error, gradient = (-v.cpu()[ok].double() for v in (found.value, found.gradient))
+    each = rows[ok].double() * gradient / error[:, None].clamp(min=1e-6)
     stream = generator(seed, 6)
     again = torch.stack(
         [each[torch.randint(len(each), (len(each),), generator=stream)].median(dim=0).values for _ in range(200)]

@@ -31,6 +31,21 @@ def _prior_draws(posterior: Posterior, n: int = 10_000) -> Tensor:
         return posterior.prior.sample(Size((n,))).double()
 
 
+def _effective(posterior: Posterior) -> int:
+    """How many independent draws the posterior's are worth, of the 2000 at most that are used."""
+    ess = posterior.chains.ess if posterior.chains is not None else float("nan")
+    drawn = min(len(posterior.draws), 2000)
+    return int(min(drawn, ess)) if ess == ess else drawn
+
+
+def _free(posterior: Posterior, what: str) -> list[int]:
+    """Columns that vary over the posterior; those that are held fixed have no direction."""
+    columns = [k for k in range(len(posterior.names)) if float(posterior.draws[:, k].double().std()) > 1e-12]
+    if len(columns) < 2:
+        raise ValueError(f"{what} needs at least two coefficients that vary, got {len(columns)}.")
+    return columns
+
+
 def stiff_and_sloppy(posterior: Posterior, *, seed: int = 0) -> Directions:
     """Directions from the stiffest (most constrained) to the sloppiest: posterior against prior covariance.
 
@@ -54,8 +69,7 @@ def stiff_and_sloppy(posterior: Posterior, *, seed: int = 0) -> Directions:
         return eigh(covariance, prior)
 
     value, vectors = spectrum(draws)
-    ess = posterior.chains.ess if posterior.chains is not None else float("nan")
-    effective = int(min(len(draws), ess)) if ess == ess else len(draws)
+    effective = _effective(posterior)
     stream = generator(seed, 5)
     again = [
         spectrum(draws[torch.randint(len(draws), (max(effective, len(sd) + 2),), generator=stream)])[0]
@@ -90,6 +104,8 @@ def active_subspace(
     there = torch.isfinite(outcome)
     if int(there.sum()) < 100:
         raise ValueError(f"active_subspace needs at least 100 rules with a finite outcome, got {int(there.sum())}.")
+    if len(posterior.names) < 2:
+        raise ValueError("active_subspace needs at least two coefficients.")
     theta, y = theta[there].float(), outcome[there].float()[:, None]
     plain: Any = _ForSbi(posterior, seed)
     matrices = []
@@ -144,26 +160,24 @@ def compensation(posterior: Posterior, *, conditions: int = 20, seed: int = 0) -
 
     _check.whole("conditions", conditions, 0)
     draws = spread_out(posterior, 2000, seed=seed).double()
-    d = len(posterior.names)
-    if d < 2:
-        raise ValueError("compensation needs at least two coefficients.")
+    free = _free(posterior, "compensation")
+    every, draws, d = draws, draws[:, free], len(free)
+    names = [posterior.names[k] for k in free]
     r = torch.corrcoef(draws.T)
     precision = torch.linalg.pinv(torch.cov(draws.T))
     scale = precision.diagonal().sqrt()
     partial = -precision / (scale[:, None] * scale)
-    ess = posterior.chains.ess if posterior.chains is not None else float("nan")
-    n = ess if ess == ess else float(len(draws))
-    se = (1 - r.square()) / max(n - 1, 1.0) ** 0.5
+    se = (1 - r.square()) / max(_effective(posterior) - 1, 1) ** 0.5
     columns = {"correlation": r, "se": se, "partial": partial}
     if conditions:
-        low, high = draws.min(dim=0).values, draws.max(dim=0).values
-        at = draws[torch.linspace(0, len(draws) - 1, conditions).long()].float()
+        low, high = every.min(dim=0).values, every.max(dim=0).values
+        at = every[torch.linspace(0, len(draws) - 1, conditions).long()].float()
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, on how sbi calls meshgrid
             columns["conditional"] = conditional_corrcoeff(
-                posterior, torch.stack([low, high], dim=1).float(), at, resolution=20
+                posterior, torch.stack([low, high], dim=1).float(), at, subset=free, resolution=20
             ).double()
     upper = [(i, j) for i in range(d) for j in range(i + 1, d)]
-    index = [f"{posterior.names[i]}, {posterior.names[j]}" for i, j in upper]
+    index = [f"{names[i]}, {names[j]}" for i, j in upper]
     table = pd.DataFrame({name: [float(m[i, j]) for i, j in upper] for name, m in columns.items()}, index=index)
     return table.reindex(table["correlation"].abs().sort_values(ascending=False).index)

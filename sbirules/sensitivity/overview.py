@@ -174,7 +174,7 @@ def sensitivity(
             return
         try:
             found[field] = make()
-        except (ValueError, ImportError) as error:  # one part that cannot be had leaves the others
+        except (ValueError, ImportError, RuntimeError, ArithmeticError) as error:  # one part leaves the others
             left[part] = str(error)
 
     wanted = [p for p in NEEDS_STORE if p in parts]
@@ -189,7 +189,7 @@ def sensitivity(
         else:
             found["explained"] = learned.explained
             low, high = (torch.quantile(draws.double(), q, dim=0) for q in (0.025, 0.975))
-            get("sobol", "sobol", lambda: sobol(learned, low, high, posterior.names, seed=seed))
+            get("sobol", "sobol", lambda: _sobol_in_box(learned, low, high, posterior.names, seed))
             get("shapley", "shapley", lambda: shapley(learned, draws, posterior.names, seed=seed))
             theta, y = _simulated(stores, outcome)
             get(
@@ -207,6 +207,22 @@ def sensitivity(
     )  # fmt: skip
     get("elasticities", "elasticities", lambda: elasticities(posterior, simulator, seed=seed))
     return Sensitivity(**found, left_out=left)
+
+
+def _sobol_in_box(
+    learned: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, names: Sequence[str], seed: int
+) -> Sobol:
+    """Over the coefficients that vary; the others, such as terms that are nearly always absent, stay where they are."""
+    free = [k for k in range(len(names)) if float(high[k] - low[k]) > 1e-12]
+    if not free:
+        raise ValueError("no coefficient varies over the posterior's 95 % intervals.")
+
+    def outcome(values: Tensor) -> Tensor:
+        theta = low.float().repeat(len(values), 1)
+        theta[:, free] = values.float()
+        return learned(theta)
+
+    return sobol(outcome, low[free], high[free], [names[k] for k in free], seed=seed)
 
 
 def _simulated(

@@ -134,7 +134,11 @@ def shapley(
     _check.whole("num_permutations", num_permutations, 8)
     d = draws.shape[1]
     stream = torch.Generator().manual_seed(seed)
-    ranks = draws.argsort(dim=0).argsort(dim=0)
+    # draws of one value, as of an absent term, take places in an order that has nothing to do with other columns
+    shuffled = torch.stack([torch.randperm(len(draws), generator=stream) for _ in range(d)], dim=1)
+    mixed = draws.gather(0, shuffled)
+    ranks = torch.empty_like(shuffled)
+    ranks.scatter_(0, shuffled, mixed.argsort(dim=0, stable=True).argsort(dim=0))
     scores = torch.as_tensor(norm.ppf((ranks.numpy() + 0.5) / len(draws)))
     correlation = torch.corrcoef(scores.T).reshape(d, d)
     correlation = 0.999 * correlation + 0.001 * torch.eye(d, dtype=torch.float64)
