@@ -10,7 +10,7 @@ demo: $(VENV)/.ready
 	$(BIN)/sbirules demo
 
 test: $(VENV)/.ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.ready
 	$(BIN)/pytest -m slow

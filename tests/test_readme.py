@@ -29,7 +29,7 @@ def scaled_down(code):
         "(5000,)": "(400,)",
         "rules=128, networks_per_rule=32": "rules=8, networks_per_rule=2",
         "sr.sensitivity(posterior, simulator, store=store)": "sr.sensitivity(posterior, simulator, parts=['stiff'])",
-        "trials=learners)\nprint(checked.level": "trials=learners, rules=8, calibration=50)\nprint(checked.level",
+        "trials=learners\n)\nprint(checked.level": "trials=learners, rules=8, calibration=50\n)\nprint(checked.level",
         '"stiff", "compensation", "knock_outs"]': '"stiff", "compensation", "knock_outs"], num_rules=2, networks=1',
         "num_rules=32, networks=2": "num_rules=4, networks=1",
         "start=point)": "start=point, budget=300)",
