@@ -11,6 +11,7 @@ from sbirules.calibration import Calibration, calibrate
 from sbirules.check_predictions import held_out_verdicts, prediction_verdicts
 from sbirules.check_trust import (
     calibration_verdicts,
+    information_verdict,
     misspecification_verdict,
     sampler_verdict,
     simulation_verdict,
@@ -28,7 +29,16 @@ from sbirules.verdicts import Checks, Verdict
 
 __all__ = ["PARTS", "check"]
 
-PARTS = ("sampler", "simulations", "training", "predictions", "calibration", "misspecification", "held_out")
+PARTS = (
+    "predictions",
+    "calibration",
+    "misspecification",
+    "held_out",
+    "information",
+    "sampler",
+    "simulations",
+    "training",
+)
 RULES, HELD_OUT_RULES = 128, 64
 
 
@@ -95,13 +105,13 @@ def check(
     asked = _what(posterior, simulator, constraints, trials, x_o, needed="predictions" in wanted)
     place = None if folder is None else Path(folder)
     keep: dict[str, Any] = {"seed": seed, "num_workers": num_workers, "progress": progress}
-    spread_out(posterior, rules, seed=seed)
     verdicts: list[Verdict] = []
     if "predictions" in wanted and not asked:
         raise ValueError(
             "it is not known what this posterior was conditioned on: give constraints={...}, trials=... or x_o=..., or "
             "leave 'predictions' out of parts."
         )
+    spread_out(posterior, rules, seed=seed)
     again: Resimulation | None = None
     if "predictions" in wanted:
         again = resimulate(
@@ -123,10 +133,12 @@ def check(
         verdicts += held_out_verdicts(
             posterior, simulator, asked, held_out, min(rules, HELD_OUT_RULES), networks_per_rule, place, keep
         )
+    if "information" in wanted:
+        verdicts += information_verdict(posterior)
     if "sampler" in wanted:
         verdicts += sampler_verdict(posterior)
     if "simulations" in wanted:
-        verdicts += simulation_verdict(stores, again)
+        verdicts += simulation_verdict(stores, again, posterior.facts.get("cautions", ()))
     if "training" in wanted:
         verdicts += training_verdict(posterior)
     return Checks(tuple(verdicts), again, None if tested is None else tested.recovery)
@@ -143,6 +155,9 @@ def _what(
     facts = posterior.facts
     if not given and facts.get("constraints") is not None:
         given = {"constraints": facts["constraints"]}
+    known = getattr(posterior, "x", None)  # of a wrapped posterior
+    if not given and known is not None and known.numel() == len(simulator.summary_names):
+        given = {"x_o": known.flatten()}
     if not given and facts.get("kind") == "observation":
         given = {"x_o": dict(zip(facts["summaries"], facts["x_o"], strict=True))}
     if not given and facts.get("kind") == "trials" and needed:

@@ -31,6 +31,7 @@ from sbirules.verdicts import Verdict, by_p_value
 
 __all__ = ["held_out_verdicts", "prediction_verdicts"]
 
+FEW = 10  # networks that must succeed, and fail, before predicted and observed success can be told apart
 NETWORKS = 8  # fresh networks per rule in a variant, at most
 
 
@@ -47,10 +48,11 @@ def _success(c: ConstraintCheck, simulator: Simulator, posterior: Posterior) -> 
     cautions = list(posterior.facts.get("cautions", ()))
     loose = p.value > 0.9 and s.value > 0.9
     level = "fail" if not (clear or loose) else "caution" if cautions or loose or s.value < 0.5 else "pass"
+    small = "" if c.networks_per_rule >= 32 else "; fewer than the 32 networks that a study should use"
     finding = (
         f"On fresh networks, posterior rules satisfy the constraints in {s.value:.0%} ± {s.se:.1%} of networks, prior rules "
         f"in {p.value:.0%} ± {p.se:.1%}, no plasticity at all in {z.value:.1%} ± {z.se:.1%} ({c.rules} rules, "
-        f"{c.networks_per_rule} networks each{'' if c.networks_per_rule >= 32 else '; a study should use 32'})."
+        f"{c.networks_per_rule} networks each{small})."
     )
     advice = " ".join(cautions)
     if loose:
@@ -90,6 +92,8 @@ def _reliability(c: ConstraintCheck) -> Verdict:
     p = min(1.0, groups * 2 * (1 - 0.5 * (1 + math.erf(float(z[worst]) / math.sqrt(2)))))
     # a gap that no one would act on is no failure, however clear
     level = by_p_value(p) if gap > 0.05 else "pass"
+    seen = round(float(c.share.sum()) * c.networks_per_rule)
+    few = min(seen, c.rules * c.networks_per_rule - seen) < FEW
     finding = (
         f"Predicted and observed success of {groups} groups of rules differ by at most {float(z[worst]):.1f} standard errors "
         f"(predicted {float(predicted[worst]):.2f}, observed {float(observed[worst]):.2f}); over all rules "
@@ -100,6 +104,8 @@ def _reliability(c: ConstraintCheck) -> Verdict:
         if level == "pass"
         else "Rules were picked where the classifier errs upwards: add rounds of simulation (refine)."
     )
+    if few and level == "pass":
+        level, advice = "caution", "Too few networks succeeded, or failed, to tell: try more rules and networks."
     numbers = {
         "predicted": c.predicted_success,
         "observed": c.posterior_success.value,

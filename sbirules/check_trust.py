@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Size
 
 from sbirules import figures
 from sbirules.calibration import Calibration, local_p_value
@@ -14,11 +15,17 @@ from sbirules.misspecification import misspecification
 from sbirules.posterior import Posterior
 from sbirules.resimulation import Resimulation
 from sbirules.store import SimulationStore
+from sbirules.streams import seeded
 from sbirules.trajectory import Status
 from sbirules.verdicts import Verdict, by_p_value
 
 __all__ = [
-    "calibration_verdicts", "misspecification_verdict", "sampler_verdict", "simulation_verdict", "training_verdict",
+    "calibration_verdicts",
+    "information_verdict",
+    "misspecification_verdict",
+    "sampler_verdict",
+    "simulation_verdict",
+    "training_verdict",
 ]  # fmt: skip
 
 R_HAT = (1.05, 1.1)  # above the first caution, above the second fail
@@ -45,7 +52,32 @@ def sampler_verdict(posterior: Posterior) -> list[Verdict]:
     return [Verdict("sampler", level, finding, advice, numbers)]
 
 
-def simulation_verdict(stores: Sequence[SimulationStore], again: Resimulation | None) -> list[Verdict]:
+def information_verdict(posterior: Posterior) -> list[Verdict]:
+    """Does the posterior say more than the prior?"""
+    with seeded(0, 9):
+        prior = posterior.prior.sample(Size((10_000,))).double()
+    draws = posterior.draws.double()
+    before, after = prior.std(dim=0).clamp(min=1e-12), draws.std(dim=0)
+    narrowed = 1 - (after / before) ** 2
+    moved = (draws.mean(dim=0) - prior.mean(dim=0)).abs() / before
+    best, far = int(narrowed.argmax()), int(moved.argmax())
+    # of an estimate from few draws, both differ from zero by chance
+    nothing = float(narrowed[best]) < 0.15 and float(moved[far]) < 0.25
+    finding = (
+        f"Against the prior, {posterior.names[best]} is narrowed most (contraction {float(narrowed[best]):.2f}; 0 is none, 1 is "
+        f"all), {posterior.names[far]} moved most (by {float(moved[far]):.2f} of the prior's s.d.)."
+    )
+    advice = (
+        "The posterior is hardly more than the prior: more learners, other summaries or stricter constraints tell more."
+    )
+    numbers = {f"contraction_{n}": v for n, v in zip(posterior.names, narrowed.tolist(), strict=True)}
+    level = "caution" if nothing else "pass"
+    return [Verdict("information", level, finding, advice if nothing else "", numbers)]
+
+
+def simulation_verdict(
+    stores: Sequence[SimulationStore], again: Resimulation | None, cautions: Sequence[str] = ()
+) -> list[Verdict]:
     """How many simulations failed, in the fit and under posterior rules?"""
     if not stores:
         return []
@@ -63,6 +95,8 @@ def simulation_verdict(stores: Sequence[SimulationStore], again: Resimulation | 
     advice = ""
     if level != "pass":
         advice = "Narrow the prior along the coefficients in the figure, or lower the step dt of the simulator."
+    if cautions:  # what the fit itself warned of
+        level, advice = ("caution" if level == "pass" else level), " ".join([*cautions, advice]).strip()
 
     def draw() -> Any:
         return figures.failures(theta, failed, names)
@@ -128,12 +162,17 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     ]  # fmt: skip
     # coefficients of one rule are not independent: the error is that between rules
     inside = _inside(found, 0.95)
-    half, most = float(_inside(found, 0.5).mean()), float(inside.mean())
+    middle = _inside(found, 0.5)
+    half, most = float(middle.mean()), float(inside.mean())
     se = max(float(inside.std()) / math.sqrt(rules), 0.5 / rules)
-    short = 0.95 - most
+    half_se = max(float(middle.std()) / math.sqrt(rules), 0.5 / rules)
     level = "pass"
-    if abs(short) > max(2.5 * se, 0.02):
-        level = "fail" if short > max(4 * se, 0.05) else "caution"
+    for gap, error in ((0.95 - most, se), (0.5 - half, half_se)):
+        if gap > max(4 * error, 0.05):
+            level = "fail"
+        elif abs(gap) > max(2.5 * error, 0.02) and level == "pass":
+            level = "caution"
+    short = (0.95 - most) / se + (0.5 - half) / half_se
     advice = (
         ""
         if level == "pass"

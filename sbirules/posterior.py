@@ -327,6 +327,9 @@ class _Wrapped(Posterior):
         for method in ("sample", "log_prob"):
             if not callable(getattr(posterior, method, None)):
                 raise ValueError(f"posterior must have a method {method!r}, as sbi's posteriors have.")
+        width = len(prior.sample(Size((1,)))[0])
+        if width != len(names):
+            raise ValueError(f"names must be one per coefficient of the prior, {width}, got {_check.listed(names)}.")
         super().__init__(prior, names, None, {"kind": "wrapped"})
         self.inner, self.x = posterior, x
 

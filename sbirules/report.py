@@ -189,17 +189,20 @@ def _findings(
         )
     if sensitivity is not None and sensitivity.knock_outs is not None:
         table = sensitivity.knock_outs.table()
-        clear = table[table["value"].abs() > 2 * table["se"]]
+        clear = table[table["value"].abs() > 3 * table["se"]]
         if len(clear):
-            changes = ", ".join(f"{n} ({-row.value:+.2f} ± {row.se:.2f})" for n, row in list(clear.iterrows())[:4])
-            out.append(f"Taken out of posterior rules, these terms change “{sensitivity.outcome}” most: {changes}.")
+            changes = ", ".join(
+                f"{n} ({'falls' if row.value > 0 else 'rises'} by {abs(row.value):.2g} ± {row.se:.1g})"
+                for n, row in list(clear.iterrows())[:4]
+            )
+            out.append(f"“{sensitivity.outcome}” changes most without these terms of posterior rules: {changes}.")
         else:
             out.append(f"No single term, taken out of posterior rules, clearly changes “{sensitivity.outcome}”.")
     if sensitivity is not None and sensitivity.stiff is not None:
         stiff = sensitivity.stiff
         out.append(
-            f"The data constrain most the combination {stiff.combination(0)} (in prior s.d.), narrowing it by a factor of "
-            f"{float(stiff.value[0].exp()):.1f}; least {stiff.combination(len(stiff.value) - 1)}."
+            f"Against the prior, the posterior narrows most the combination {stiff.combination(0)} (in prior s.d.), by a factor "
+            f"of {float(stiff.value[0].exp()):.1f}; least {stiff.combination(len(stiff.value) - 1)}."
         )
     if bridge is not None:
         success = ", ".join(f"{name} {rate}" for name, rate in bridge.success.items())
@@ -237,7 +240,7 @@ def _explorer(posterior: Posterior) -> dict[str, Any]:
     words = (
         f"{len(draws)} draws of the posterior; the dashed rectangle holds 95 % of the prior along each coefficient. Choose two "
         "coefficients, point at a rule for its values, and drag across the plot (or type limits) to highlight the rules of a "
-        "region: their other coefficients appear on the right."
+        "region: their other coefficients appear beside or below."
     )
     return {"data": Markup(text), "words": words}  # JSON without <, > and &
 
@@ -329,9 +332,8 @@ def _made(posterior: Posterior, simulator: Simulator, store: SimulationStore | N
         out["seed of simulations"] = str(store.manifest["seed"])
     chains = posterior.chains
     if chains is not None and chains.r_hat == chains.r_hat:
-        out["sampler"] = (
-            f"R-hat {chains.r_hat:.3f}, effective sample size {chains.ess:.0f}, {len(posterior.draws)} draws"
-        )
+        drawn = len(posterior.draws)
+        out["sampler"] = f"R-hat {chains.r_hat:.3f}, effective sample size {min(chains.ess, drawn):.0f}, {drawn} draws"
     versions = store.manifest["versions"] if store is not None else {"torch": version("torch")}
     out["versions"] = ", ".join(f"{name} {v}" for name, v in versions.items())
     if simulator.engine:

@@ -275,10 +275,13 @@ def _variants(
             same = new.get("name", sections[key]["name"]) == sections[key]["name"]
             kept = sections[key] if same else {k: v for k, v in sections[key].items() if k in SHARED[key]}
             changed[key] = {**kept, **new}
-        task = make("task", "name", changed["task"], TASKS, Task, trust)
-        simulator = make_simulator(changed["simulator"], family, task, trust)
-        if constraints is not None:
-            constraints.check(simulator.summary_names)
+        try:
+            task = make("task", "name", changed["task"], TASKS, Task, trust)
+            simulator = make_simulator(changed["simulator"], family, task, trust)
+            if constraints is not None:
+                constraints.check(simulator.summary_names)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         out[name] = simulator
         if sections["data"]:
             if "trials" not in changes:

@@ -86,7 +86,15 @@ def test_constraints_are_predicted_and_generalise():
     posterior = sr.fit(store, PRIOR, constraints={"final_error": (0, 0.3)}, all_of_networks=4)
     variants = {"longer": Cheap(num_trials=30), "shorter": Cheap(num_trials=5)}
     found = sr.check(posterior, Cheap(), store=store, rules=64, networks_per_rule=16, held_out=variants, num_workers=1)
-    assert {v.name for v in found} == {"success", "predicted success", "held out", "sampler", "simulations", "training"}
+    assert {v.name for v in found} == {
+        "success",
+        "predicted success",
+        "held out",
+        "information",
+        "sampler",
+        "simulations",
+        "training",
+    }
     assert found.level == "pass", str(found)
     assert found.success.posterior_success.value > found.success.prior_success.value
     rates = found["held out"].numbers
@@ -153,7 +161,9 @@ def test_learners_of_another_rule_are_seen_through():
 def test_refusals(x_o):
     wrapped = sr.Posterior.wrap(Exact(), GAUSSIAN, GAUSSIAN.names, x_o)
     with pytest.raises(ValueError, match="it is not known what this posterior was conditioned on"):
-        sr.check(wrapped, SIMULATOR)
+        sr.check(sr.Posterior.wrap(Exact(), GAUSSIAN, GAUSSIAN.names), SIMULATOR)
+    with pytest.raises(ValueError, match="names must be one per coefficient of the prior, 9, got a"):
+        sr.Posterior.wrap(Exact(), GAUSSIAN, ["a"], x_o)
     with pytest.raises(ValueError, match="calibration must be 0 or at least 50"):
         sr.check(wrapped, SIMULATOR, calibration=20)
     with pytest.raises(ValueError, match="did you mean 'sampler'"):
@@ -168,3 +178,18 @@ def test_refusals(x_o):
         _ = sr.check(posterior, Cheap(), parts="sampler").success
     with pytest.raises(ValueError, match="a posterior of constraints answers one question"):
         sr.calibrate(posterior, Cheap())
+
+
+def test_a_posterior_that_is_the_prior_is_said_to_be_that():
+    """Nothing fails where nothing was learned; that itself is the finding."""
+
+    class Prior:
+        def sample(self, shape, x=None, show_progress_bars=False):
+            return GAUSSIAN.sample(shape)
+
+        def log_prob(self, theta, x=None):
+            return GAUSSIAN.log_prob(theta)
+
+    found = sr.check(sr.Posterior.wrap(Prior(), GAUSSIAN, GAUSSIAN.names), SIMULATOR, parts="information")
+    assert found["information"].level == "caution"
+    assert "hardly more than the prior" in found["information"].advice

@@ -80,7 +80,7 @@ def stiff_and_sloppy(posterior: Posterior, *, seed: int = 0) -> Directions:
     # a linear combination that is constrained: the coefficients that read it off, not the direction moved along
     readers = torch.as_tensor(vectors) / torch.as_tensor(vectors).norm(dim=0)
     return Directions(
-        posterior.names, readers, narrowing, se, "stiff and sloppy directions", "narrowing by the data (nats)"
+        posterior.names, readers, narrowing, se, "stiff and sloppy directions", "narrowing against the prior (nats)"
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "Sensitivity", "sensitivity"]
 
 PARTS = ("sobol", "shapley", "active_subspace", "stiff", "compensation", "knock_outs", "elasticities")
+LEAST = 0.02  # share of single networks' variance that an outcome must be predicted to, for its variance to be split up
 NEEDS_STORE = ("sobol", "shapley", "active_subspace")
 
 
@@ -82,31 +83,31 @@ class Sensitivity:
         if self.knock_outs is not None:
             out["knock_outs"] = (
                 self.knock_outs.figure,
-                f"Loss of {self.outcome} when one term is taken out of posterior rules, in the same fresh networks "
+                f"Loss of “{self.outcome}” when one term is taken out of posterior rules, in the same fresh networks "
                 f"(bars: standard error over rules).",
             )
         if self.sobol is not None:
             out["sobol"] = (
                 self.sobol.figure,
-                f"Sobol indices: shares of the variance of {self.outcome} over the box of the posterior's 95 % "
+                f"Sobol indices: shares of the variance of “{self.outcome}” over the box of the posterior's 95 % "
                 f"intervals, by each coefficient alone and with its interactions (bars: standard error).",
             )
         if self.shapley is not None:
             out["shapley"] = (
                 self.shapley.figure,
-                f"Shapley effects: shares of the variance of {self.outcome} within the posterior, whose coefficients "
+                f"Shapley effects: shares of the variance of “{self.outcome}” within the posterior, whose coefficients "
                 f"depend on each other; they sum to one (bars: standard error).",
             )
         if self.stiff is not None:
             out["stiff"] = (
                 self.stiff.figure,
-                "Directions from stiff to sloppy: how far the data narrow each combination of coefficients against the "
+                "Directions from stiff to sloppy: how far the posterior narrows each combination of coefficients against the "
                 "prior (bars: standard error), and the stiffest combinations.",
             )
         if self.active is not None:
             out["active_subspace"] = (
                 self.active.figure,
-                f"Active subspace: directions along which {self.outcome} changes fastest over the posterior.",
+                f"Active subspace: directions along which “{self.outcome}” changes fastest over the posterior.",
             )
         if self.elasticities is not None:
             out["elasticities"] = (
@@ -189,6 +190,10 @@ def sensitivity(
         else:
             found["explained"] = learned.explained
             low, high = (torch.quantile(draws.double(), q, dim=0) for q in (0.025, 0.975))
+            if learned.explained < LEAST:
+                why = f"rules predict only {learned.explained:.1%} of the variance of held-out networks; simulate more."
+                left |= {part: why for part in ("sobol", "shapley") if part in parts}
+                parts = [part for part in parts if part not in ("sobol", "shapley")]
             get("sobol", "sobol", lambda: _sobol_in_box(learned, low, high, posterior.names, seed))
             get("shapley", "shapley", lambda: shapley(learned, draws, posterior.names, seed=seed))
             theta, y = _simulated(stores, outcome)
