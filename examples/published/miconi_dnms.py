@@ -3,7 +3,7 @@
     python examples/published/miconi_dnms.py [--full] [--out runs/published/miconi_dnms]
 
 His network of 200 units at a step of 1 ms, his rule (raw theta_33 = -0.1) and his protocol. 40 networks for 2000 trials
-take about four minutes on two cores; --full goes on to 10000 trials.
+take about five minutes on one core; --full goes on to 10000 trials.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     trials = 10_000 if args.full else 2_000
     simulator = miconi2017(sr.tasks.DelayedNonMatchToSample(), num_trials=trials)
     rule = torch.full((NETWORKS, 1), MICONI_THETA_33) / simulator.raw_per_unit.float()
-    store = sr.simulate(simulator, rule, store=args.out / "store", shard_size=10, seed=1, progress=True)
+    store = sr.simulate(simulator, rule, store=args.out / "store", seed=1, progress=True)
     first = trials_to_criterion(store.trajectory.error)
     quartiles = torch.quantile(
         first.double(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), interpolation="lower"
