@@ -60,7 +60,7 @@ def non_match(degree: int, full: bool) -> dict[str, Any]:
     start = torch.zeros(family.dim)  # the best single term of that degree on the other task
     start[family.names.index("theta_11" if degree == 2 else "theta_33")] = -0.3
     optimiser = sr.BPTL(
-        simulator, gradient="evolution", episodes=1200, networks=8, restarts=1, iterations=80 if full else 15, step_sd=0.15,
+        simulator, gradient="evolution", episodes=1000, networks=8, restarts=1, iterations=80 if full else 10, step_sd=0.15,
         start=start,
     )  # fmt: skip
     point = optimiser.fit(seed=1, evaluate=64)
