@@ -17,7 +17,7 @@ from sbirules.amortised import AmortisedPosterior
 from sbirules.files import digest, write_atomically
 from sbirules.posterior import Posterior
 from sbirules.recover import FRESH, Recovery, learners_of
-from sbirules.sampling import spread_out
+from sbirules.sampling import prior_draws, spread_out
 from sbirules.simulate import simulate
 from sbirules.simulator import Simulator
 from sbirules.streams import seeded
@@ -100,8 +100,7 @@ def calibrate(
 
 
 def _made(posterior: Posterior, truth: Tensor, draws: Tensor, features: Tensor, observed: Tensor | None) -> Calibration:
-    with seeded(0, 5):
-        prior_sd = posterior.prior.sample(Size((10_000,))).float().std(dim=0)
+    prior_sd = prior_draws(posterior.prior, 10_000).float().std(dim=0)
     learners = int(posterior.facts.get("learners", 1))
     return Calibration(Recovery(posterior.names, truth, draws, learners, prior_sd, posterior), features, observed)
 

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Size
 
 from sbirules import figures
 from sbirules.calibration import Calibration, local_p_value
 from sbirules.misspecification import misspecification
 from sbirules.posterior import Posterior
 from sbirules.resimulation import Resimulation
+from sbirules.sampling import prior_draws
 from sbirules.store import SimulationStore
-from sbirules.streams import seeded
 from sbirules.trajectory import Status
 from sbirules.verdicts import Verdict, by_p_value
 
@@ -54,8 +53,7 @@ def sampler_verdict(posterior: Posterior) -> list[Verdict]:
 
 def information_verdict(posterior: Posterior) -> list[Verdict]:
     """Does the posterior say more than the prior?"""
-    with seeded(0, 9):
-        prior = posterior.prior.sample(Size((10_000,))).double()
+    prior = prior_draws(posterior.prior, 10_000).double()
     draws = posterior.draws.double()
     before, after = prior.std(dim=0).clamp(min=1e-12), draws.std(dim=0)
     narrowed = 1 - (after / before) ** 2

@@ -10,10 +10,9 @@ from datetime import date
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Size
 
 from sbirules import _check, figures
 from sbirules.compare_point import PointComparison, compare_point
@@ -22,24 +21,20 @@ from sbirules.files import write_atomically
 from sbirules.point import PointEstimate
 from sbirules.posterior import Posterior
 from sbirules.report_figures import ReportFigure, make_figures, slug
+from sbirules.report_tables import report_tables
 from sbirules.resimulation import ConstraintCheck
-from sbirules.results import parameter_table
 from sbirules.rules import TIME_CONSTANTS
+from sbirules.sampling import prior_draws
 from sbirules.sensitivity import Sensitivity
 from sbirules.simulator import Simulator
 from sbirules.store import SimulationStore
-from sbirules.streams import seeded
 from sbirules.verdicts import Checks
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["report"]
 
 WORDS = {"pass": "✓ pass", "caution": "! caution", "fail": "✗ fail"}  # a sign beside the colour
 HIDDEN = ("study", "cautions", "training", "summary_settings", "kind", "criterion", "lengths")  # facts not listed
 DRAWS = 800  # posterior draws in the interactive figure
-MANY = 60  # rows of a table of pairs
 
 
 def report(
@@ -89,7 +84,7 @@ def report(
     )
     items = make_figures(posterior, simulator, checked, sensitivity, bridge) if made is None else list(made)
     groups = _groups(items)
-    tables = _tables(posterior, simulator, checked, sensitivity, bridge)
+    tables = report_tables(posterior, simulator, checked, sensitivity, bridge)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sbirules", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -219,8 +214,7 @@ def _explorer(posterior: Posterior) -> dict[str, Any]:
 
     step = max(1, len(posterior.draws) // DRAWS)
     draws = posterior.draws[::step][:DRAWS]
-    with seeded(0, 9):
-        prior = posterior.prior.sample(Size((4000,))).double()
+    prior = prior_draws(posterior.prior, 4000).double()
     low, high = (torch.quantile(prior, q, dim=0).tolist() for q in (0.025, 0.975))
     two = figures.most_informed(posterior, 2)
     success = getattr(posterior.potential_net, "success", None)
@@ -245,7 +239,7 @@ def _explorer(posterior: Posterior) -> dict[str, Any]:
     return {"data": Markup(text), "words": words}  # JSON without <, > and &
 
 
-# Figures and tables --------------------------------------------------------------------------------
+# Figures --------------------------------------------------------------------------------
 
 
 def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
@@ -261,64 +255,6 @@ def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
     return [
         {"name": name, "anchor": f"figures-{k}", "figures": found} for k, (name, found) in enumerate(groups.items())
     ]
-
-
-def _tables(
-    posterior: Posterior, simulator: Simulator, checked: Checks | None, sensitivity: Sensitivity | None,
-    bridge: PointComparison | None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    raw = simulator.raw_per_unit.tolist()
-    rows = [
-        [name, f"{v['mean']:.3g}", f"{v['sd']:.2g}", f"{v['q025']:.3g}", f"{v['q975']:.3g}", f"{v['mean'] * unit:.3g}",
-         f"{v['sd'] * unit:.2g}"]
-        for (name, v), unit in zip(parameter_table(posterior).items(), raw, strict=True)
-    ]  # fmt: skip
-    columns = ["coefficient", "mean", "s.d.", "2.5 %", "97.5 %", "raw mean", "raw s.d."]
-    tables = [
-        {
-            "name": "Coefficients", "columns": columns, "rows": rows,
-            "note": "Natural units, and raw values beside them; time constants in ms (tau_e) and trials (tau_w).",
-        }
-    ]  # fmt: skip
-    if sensitivity is not None:
-        if sensitivity.effects():
-            note = f"Outcome: {sensitivity.outcome}. Value ± standard error."
-            if sensitivity.explained == sensitivity.explained:
-                note += (
-                    f" Sobol indices and Shapley effects are those of the outcome as learned from single networks, of whose "
-                    f"variance it explains {sensitivity.explained:.0%}."
-                )
-            kinds = list(sensitivity.effects())
-            shown = [
-                [str(name), *(f"{row[n]:.3f} ± {row[f'{n}_se']:.3f}" if row[n] == row[n] else "–" for n in kinds)]
-                for name, row in sensitivity.table().iterrows()
-            ]
-            heads = ["", *(n.replace("_", " ") for n in kinds)]
-            tables.append({"name": "Sensitivity", "columns": heads, "rows": shown, "note": note})
-        if sensitivity.compensation is not None:
-            note = "The strongest pairs. partial: all others fixed; conditional: in the density around posterior draws."
-            tables.append(_frame("Compensation between pairs", sensitivity.compensation.head(10), note))
-        if sensitivity.sobol is not None:
-            pairs = sensitivity.sobol.pairs.head(8).set_index("pair")
-            tables.append(_frame("Interactions (second-order Sobol indices)", pairs, "The largest ones."))
-    if bridge is not None:
-        tables.append(
-            _frame("The optimised rule", bridge.table(), "level: mass of the smallest central interval around it.")
-        )
-    if checked is not None and checked.calibration is not None:
-        note = f"{len(checked.calibration.truth)} rules of the prior, inferred again."
-        tables.append(_frame("Calibration", checked.calibration.table(), note))
-    return [table | {"anchor": f"table-{k}"} for k, table in enumerate(tables)]
-
-
-def _frame(name: str, table: pd.DataFrame, note: str) -> dict[str, Any]:
-    def cell(value: Any) -> str:
-        return "–" if value != value else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    rows = [
-        [str(index), *(cell(v) for v in row)] for index, row in zip(table.index, table.to_numpy().tolist(), strict=True)
-    ]
-    return {"name": name, "columns": ["", *map(str, table.columns)], "rows": rows[:MANY], "note": note}
 
 
 def _made(posterior: Posterior, simulator: Simulator, store: SimulationStore | None) -> dict[str, str]:

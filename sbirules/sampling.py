@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules.smc import FEWEST, Particles, SamplerSettings, run_smc
+from sbirules.streams import seeded
 
 if TYPE_CHECKING:
     from sbirules.posterior import Posterior
 
-__all__ = ["Chains", "draw_chains", "spread_out", "tell"]
+__all__ = ["Chains", "draw_chains", "prior_draws", "spread_out", "tell"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ def draw_chains(
     error = float(z.std()) / math.sqrt(len(z)) if len(z) > 1 else math.nan
     # particles are in no order: any of them are draws
     return Chains(out.theta[:, :per_run], r_hat, ess, (float(z.mean()), error))
+
+
+def prior_draws(prior: Distribution, n: int) -> Tensor:
+    """n draws of a prior to hold a posterior against, `(n, D)`; always the same ones."""
+    with seeded(0, 9):
+        return prior.sample(Size((n,)))
 
 
 def spread_out(posterior: Posterior, n: int, *, seed: int) -> Tensor:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
 from sbirules.figures.style import axis_label, bare, fade, labels, palette, panel, panels, patch
 from sbirules.rules import TIME_CONSTANTS
-from sbirules.streams import seeded
+from sbirules.sampling import prior_draws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["correlations", "inclusion", "marginals", "most_informed", "pairs", "rule_matrix"]
 
+PRIOR_DRAWS = 4000
 MAX_PAIR = 5  # coefficients in a pair plot; more cannot be read
 UNITS = "coefficient (natural units)"
 
 
-def _prior_draws(posterior: Posterior, n: int = 4000) -> Tensor:
-    with seeded(0, 9):
-        return posterior.prior.sample(Size((n,)))
-
-
 def most_informed(posterior: Posterior, count: int = MAX_PAIR) -> list[int]:
     """Columns whose posterior differs most from the prior: in width, or in place."""
-    draws, prior = posterior.draws, _prior_draws(posterior)
+    draws, prior = posterior.draws, prior_draws(posterior.prior, PRIOR_DRAWS)
     shrink = 1 - draws.std(dim=0) / prior.std(dim=0)
     shift = (draws.mean(dim=0) - prior.mean(dim=0)).abs() / prior.std(dim=0)
     order = torch.argsort(shrink + shift, descending=True)[:count]
@@ -54,7 +50,7 @@ def pairs(
     p = palette()
     columns = most_informed(posterior) if columns is None else list(columns)
     logs = [posterior.names[i] in TIME_CONSTANTS for i in columns]
-    draws, prior = (_logged(t[:, columns], logs) for t in (posterior.draws, _prior_draws(posterior)))
+    draws, prior = (_logged(t[:, columns], logs) for t in (posterior.draws, prior_draws(posterior.prior, PRIOR_DRAWS)))
     names = [("log10 " if log else "") + axis_label(posterior.names[i]) for i, log in zip(columns, logs, strict=True)]
     n = len(columns)
     axes = panels(axes, n, n, 1.5 * n + 1, 1.5 * n + 0.6)
@@ -124,7 +120,7 @@ def marginals(posterior: Posterior, axes: Any = None) -> np.ndarray[Any, np.dtyp
     Time constants get panels of their own: as many axes as there are groups.
     """
     p = palette()
-    draws, prior = posterior.draws.double(), _prior_draws(posterior).double()
+    draws, prior = posterior.draws.double(), prior_draws(posterior.prior, PRIOR_DRAWS).double()
     groups = [
         ([i for i, n in enumerate(posterior.names) if n not in TIME_CONSTANTS], UNITS, False),
         *(([i], axis_label(n), True) for i, n in enumerate(posterior.names) if n in TIME_CONSTANTS),
@@ -219,7 +215,7 @@ def inclusion(posterior: Posterior, ax: Axes | None = None) -> Axes:
     """Probability that each term is present, the prior's beside it; for spike-and-slab priors."""
     p = palette()
     found = posterior.inclusion_probabilities()
-    before = (_prior_draws(posterior) != 0).double().mean(dim=0)
+    before = (prior_draws(posterior.prior, PRIOR_DRAWS) != 0).double().mean(dim=0)
     ax = panel(ax, 1.6 + 0.42 * len(found), 3.0)
     place = np.arange(len(found))
     ax.bar(place, list(found.values()), color=p.posterior, width=0.7, label="posterior")

@@ -13,7 +13,7 @@ from torch import Size, Tensor
 
 from sbirules import _check
 from sbirules.posterior import Posterior
-from sbirules.sampling import spread_out
+from sbirules.sampling import prior_draws, spread_out
 from sbirules.sensitivity.effects import Directions
 from sbirules.streams import generator, seeded
 
@@ -22,13 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["active_subspace", "compensation", "stiff_and_sloppy"]
 
+PRIOR_DRAWS = 10_000
 BOOTSTRAPS = 100
 REPEATS = 3  # regressions of an active subspace, whose spread is its uncertainty
-
-
-def _prior_draws(posterior: Posterior, n: int = 10_000) -> Tensor:
-    with seeded(0, 11):
-        return posterior.prior.sample(Size((n,))).double()
 
 
 def _effective(posterior: Posterior) -> int:
@@ -60,7 +56,7 @@ def stiff_and_sloppy(posterior: Posterior, *, seed: int = 0) -> Directions:
     from scipy.linalg import eigh
 
     draws = spread_out(posterior, 2000, seed=seed).double()
-    before = _prior_draws(posterior)
+    before = prior_draws(posterior.prior, PRIOR_DRAWS).double()
     sd = before.std(dim=0)
     prior = torch.cov((before / sd).T).reshape(len(sd), -1).numpy()
 
@@ -139,7 +135,7 @@ class _ForSbi:
 
 class _Scale:
     def __init__(self, posterior: Posterior) -> None:
-        draws = _prior_draws(posterior).float()
+        draws = prior_draws(posterior.prior, PRIOR_DRAWS).double().float()
         self.mean, self.stddev = draws.mean(dim=0), draws.std(dim=0)
 
 
