@@ -60,4 +60,4 @@ if __name__ == "__main__":
     for name, column in zip(family.names, theta.T, strict=True):
         print(f"{name:>8}: {column.mean():+.2f} ± {column.std():.2f}")
     checked = sr.check(posterior, simulator, rules=32, networks_per_rule=8)
-    print("posterior", checked.posterior_success, "prior", checked.prior_success, sep="\n  ")
+    print("posterior", checked.success.posterior_success, "prior", checked.success.prior_success, sep="\n  ")

@@ -65,7 +65,7 @@ def section(folder: Path) -> Section:
         predicted.append(p)
         observed.append(rate.value)
         error.append(2 * rate.se)
-    beside = sr.check(here, simulator, rules=RULES, networks_per_rule=2, seed=11, **KEEP)
+    beside = sr.check(here, simulator, rules=RULES, networks_per_rule=2, seed=11, parts="predictions", **KEEP).success
     prior_rate, zero = beside.prior_success, beside.zero_rule_success
     out.rows.append(Row("beside it", "prior and zero rule", f"prior {prior_rate}, zero rule {zero}"))
 
