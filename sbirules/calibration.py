@@ -14,6 +14,7 @@ from torch import Size, Tensor
 
 from sbirules import _check
 from sbirules.amortised import AmortisedPosterior
+from sbirules.features import spread
 from sbirules.files import digest, write_atomically
 from sbirules.posterior import Posterior
 from sbirules.recover import FRESH, Recovery, learners_of
@@ -184,7 +185,7 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
     if calibration.observed is None:
         raise ValueError("a local test needs an observation.")
     truth, x = calibration.recovery.truth, calibration.features
-    scale = spread_of(x)
+    scale = spread(x)
     test = LC2ST(
         prior_samples=truth, xs=x / scale, posterior_samples=calibration.recovery.draws[:, 0], seed=seed, z_score=True,
         num_trials_null=num_null, classifier=MLPClassifier,
@@ -195,9 +196,3 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
         warnings.simplefilter("ignore")  # scikit-learn's, on stopping at max_iter
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
         return test.p_value(theta_o=draws.float(), x_o=calibration.observed / scale)
-
-
-def spread_of(x: Tensor) -> Tensor:
-    """S.d. of each column, 1 where it is constant."""
-    sd = x.std(dim=0)
-    return torch.where(sd > 1e-9, sd, 1.0)

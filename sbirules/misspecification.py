@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sbirules.calibration import spread_of
+from sbirules.features import spread
 from sbirules.streams import seeded
 
 __all__ = ["Misspecification", "misspecification"]
@@ -43,7 +43,7 @@ def misspecification(x: Tensor, x_o: Tensor, names: tuple[str, ...], *, seed: in
     from sbi.diagnostics.misspecification import calc_misspecification_mmd
 
     x = x[torch.isfinite(x).all(dim=1)]
-    scale = spread_of(x)
+    scale = spread(x)
     centre = x.mean(dim=0)
     z, own = (x - centre) / scale, ((x_o - centre) / scale)[None]
     with seeded(seed):
