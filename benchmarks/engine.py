@@ -87,13 +87,13 @@ def ours(engine: str, size: tuple, degree: int, networks: int, trials: int, work
     return sum(networks * trials / (stop - start) for start, stop in spans)
 
 
-def jax_rate(size: tuple, degree: int, networks: int, trials: int, workers: int) -> float:
+def jax_rate(size: tuple, degree: int, networks: int, trials: int, workers: int, device: str = "cpu") -> float:
     """Network-trials per second of the JAX peer: one process with threads, or one-thread workers."""
     units, steps, dt, *_ = size
     command = [sys.executable, str(Path(__file__).with_name("peer_jax.py"))]
     given = {"units": units, "steps": steps, "dt": dt, "degree": degree, "networks": networks, "trials": trials}
     command += [str(part) for name, value in given.items() for part in (f"--{name}", value)]
-    environment = dict(os.environ, JAX_PLATFORMS="cpu")
+    environment = dict(os.environ, JAX_PLATFORMS=device, XLA_PYTHON_CLIENT_PREALLOCATE="false")
     if workers > 1:
         environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -143,7 +143,7 @@ def flops(size: tuple, degree: int) -> int:
 def sides(device: str) -> tuple[list[str], list[str]]:
     """The package's backends and the peers that can run here."""
     if device != "cpu":
-        return ["triton", "torch"], []
+        return ["triton", "torch"], ["jax"] if find_spec("jax_cuda13_plugin") or find_spec("jax_cuda12_plugin") else []
     return ["numba", "torch", "stepped"], ["jax", "jax workers"] if find_spec("jax") else []
 
 
@@ -176,8 +176,9 @@ def measure(device: str, workers: int, quick: bool) -> dict:
                 fewer = {"stepped": (max(networks // 16, 4), max(trials // 10, 4))}.get(engine, (networks, trials))
                 rates[engine] = ours(engine, size, degree, *fewer, workers, device)
             for peer in peers:
-                less = (networks, max(trials // 2, 4))
-                rates[peer] = jax_rate(size, degree, *less, workers if peer == "jax workers" else 1)
+                # half of the networks on a GPU: it keeps more of them in memory at once
+                less = (networks // 2, trials) if gpu else (networks, max(trials // 2, 4))
+                rates[peer] = jax_rate(size, degree, *less, workers if peer == "jax workers" else 1, device)
             share = rates[engines[0]] * flops(size, degree) * 1e-9 / out["limits"]["sgemm_gflops"]
             rows.append({"units": size[0], "steps": size[1], "degree": degree, "rates": rates, "sgemm_share": share})
             print(line(rows[-1]), flush=True)

@@ -23,14 +23,14 @@ NETWORK, TRIALS, INPUTS = range(3)  # streams of a block
 # Activity of one block, (rows, T, N) in float32: on a CPU it should stay in a core's share of the cache,
 # on a GPU it should be large enough to hide the launching of kernels.
 CPU_BYTES, GPU_BYTES = 2**21, 2**28
-ARRAYS = 16  # arrays of that size that a trial holds at once, with room to spare
+ARRAYS = 24  # arrays of that size that a trial holds at once, with room to spare
 GPU_BATCH = 32768
 
 
 def block_rows(steps: int, num_units: int, device: torch.device) -> int:
     """Networks that are drawn from one set of streams: a power of two, for the same sizes always the same."""
     fit = (CPU_BYTES if device.type == "cpu" else GPU_BYTES) // (4 * steps * num_units)
-    least, most = (8, 128) if device.type == "cpu" else (64, 8192)
+    least, most = (8, 128) if device.type == "cpu" else (64, 16384)
     return min(max(2 ** int(math.log2(max(fit, 1))), least), most)
 
 

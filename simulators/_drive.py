@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Drive", "Kicks", "draw_kicks"]
+__all__ = ["Drive", "Kicks", "UniformKicks", "draw_kicks"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,29 @@ class Kicks:
 
 
 @dataclass(frozen=True)
+class UniformKicks:
+    """Kicks of a batch as one uniform number per entry: below `probability` it is a hit, and gives the size.
+
+    Arguments:
+        u: The numbers, `(batch, T, N)`.
+        probability: That an entry is hit.
+        amplitude: Kicks are uniform in +-amplitude.
+        first: First step that may be kicked.
+    """
+
+    u: Tensor
+    probability: float
+    amplitude: float
+    first: int
+
+    def dense(self, steps: int, num_units: int) -> Tensor:
+        """The kicks of every entry, `(batch, T, N)`."""
+        later = torch.arange(steps, device=self.u.device)[:, None] >= self.first
+        size = self.amplitude * (2 * self.u / max(self.probability, 1e-30) - 1)
+        return torch.where((self.u < self.probability) & later, size, 0.0)
+
+
+@dataclass(frozen=True)
 class Drive:
     """What is added to x at each step of a trial.
 
@@ -52,42 +76,65 @@ class Drive:
     inputs: Tensor
     weights: Tensor
     leak: float
-    kicks: Tensor | Kicks
+    kicks: Tensor | Kicks | UniformKicks
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(batch, T, N)."""
         return (*self.inputs.shape[:2], self.weights.shape[2])
 
-    def _dense_kicks(self) -> Tensor:
-        return self.kicks.dense(*self.shape[1:]) if isinstance(self.kicks, Kicks) else self.kicks
+    def dense_kicks(self) -> Tensor:
+        """The kicks of every entry, `(batch, T, N)`."""
+        return self.kicks if isinstance(self.kicks, Tensor) else self.kicks.dense(*self.shape[1:])
 
     def rows(self, index: Tensor) -> Drive:
         """That of some networks, of each as often as it is named."""
-        return Drive(self.inputs[index], self.weights[index], self.leak, self._dense_kicks()[index])
+        return Drive(self.inputs[index], self.weights[index], self.leak, self.dense_kicks()[index])
 
     def dense(self) -> Tensor:
         """The sum for every entry, `(batch, T, N)`."""
-        return torch.baddbmm(self._dense_kicks(), self.inputs, self.weights, alpha=self.leak)
+        return torch.baddbmm(self.dense_kicks(), self.inputs, self.weights, alpha=self.leak)
 
 
 def draw_kicks(
-    shape: tuple[int, int, int], probability: float, amplitude: float, first: int, stream: Generator, dtype: torch.dtype
-) -> Kicks | Tensor:
+    batch: int, steps: int, num_units: int, blocks: Sequence[tuple[slice, Generator]], probability: float,
+    amplitude: float, first: int, dtype: torch.dtype,
+) -> Kicks | UniformKicks:  # fmt: skip
     """Kicks U(-amplitude, amplitude) of each entry of `(batch, T, N)` with `probability`, from step `first` on.
 
     On a CPU, where about 1 % of the entries are hit, hits are drawn instead of entries: a Poisson number of
     points with mean -log(1 - p) per entry, thrown uniformly, leaves each entry hit independently with
     probability p, exactly. Elsewhere one uniform number per entry decides and, where it is below p, gives
     the size, so that no host has to know how many there are.
+
+    Arguments:
+        batch: Networks.
+        steps: T.
+        num_units: N.
+        blocks: Rows that share a stream, and the stream.
+        probability: That an entry is hit.
+        amplitude: Of the kicks.
+        first: First step that may be kicked.
+        dtype: Floating type.
     """
-    batch, steps, num_units = shape
-    cells = max(steps - first, 0) * num_units
-    device = stream.device
+    device = blocks[0][1].device
     if device.type != "cpu":
-        u = torch.rand(shape, generator=stream, device=device, dtype=dtype)
-        later = torch.arange(steps, device=device)[:, None] >= first
-        return torch.where((u < probability) & later, amplitude * (2 * u / max(probability, 1e-30) - 1), 0.0)
+        u = torch.empty(batch, steps, num_units, device=device, dtype=dtype)
+        for rows, stream in blocks:
+            torch.rand(u[rows].shape, generator=stream, out=u[rows])
+        return UniformKicks(u, probability, amplitude, first)
+    parts = [
+        _hits(rows.stop - rows.start, max(steps - first, 0), num_units, stream, probability, amplitude, first, dtype)
+        for rows, stream in blocks
+    ]
+    return parts[0] if len(parts) == 1 else Kicks.cat(parts)
+
+
+def _hits(
+    batch: int, steps: int, num_units: int, stream: Generator, probability: float, amplitude: float, first: int,
+    dtype: torch.dtype,
+) -> Kicks:  # fmt: skip
+    cells = steps * num_units
     mean = torch.full((batch,), -math.log1p(-probability) * cells, dtype=torch.float64)
     counts = torch.poisson(mean, generator=stream).long()
     hits = int(counts.sum())

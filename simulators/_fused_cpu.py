@@ -145,8 +145,11 @@ def _dynamics(leak: float, nonlinearity: str, clamp: Clamp) -> Dynamics:
 
 def _inputs(drive: Drive, x0: Tensor) -> Inputs:
     dense, hits = torch.empty(0, 0, 0, **FLOAT), drive.kicks
-    if isinstance(hits, Tensor):
-        dense, hits = hits, Kicks(*(torch.empty(0, dtype=d) for d in (torch.long, torch.long, torch.float32)))
+    if not isinstance(hits, Kicks):
+        dense, hits = (
+            drive.dense_kicks(),
+            Kicks(*(torch.empty(0, dtype=d) for d in (torch.long, torch.long, torch.float32))),
+        )
     return Inputs(*(_array(v) for v in (drive.inputs, drive.weights, dense, hits.counts, hits.place, hits.size, x0)))
 
 

@@ -1,80 +1,35 @@
 """The fused GPU backend: one program per network runs a whole episode in one Triton kernel.
 
-Weights of up to 128 units are held on chip for the episode; larger ones are read again at each step, in tiles.
-Only as many networks run at once as the GPU has processors, so that their weights come from its cache. The
-weight update is the reference's: batched matrix products.
+Weights of up to 256 units are held on chip for the episode; larger ones are read again at each step, in tiles. For the
+polynomial families the trace's factors and the weight update are one kernel each, around one batched matrix product.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
-from ._backends import TorchBackend
-from ._drive import Drive
+from ._backends import Plasticity, TorchBackend
+from ._drive import Drive, UniformKicks
 from ._episode import Clamp
+from ._kernels_gpu import apply_kernel, episode_kernel, panels_kernel
 
 __all__ = ["TritonBackend"]
 
 NONLINEARITY = {"tanh": 0, "threshold_linear": 1, "sigmoid": 2}
-HELD = 128  # units whose weights fit on chip
+HELD = 256  # units whose weights fit on chip
 TILE = 32  # rows of larger weight matrices read at a time
-
-
-@triton.jit
-def _rate(x, KIND: tl.constexpr):
-    if KIND == 0:
-        return 2.0 * tl.sigmoid(2.0 * x) - 1.0
-    elif KIND == 1:
-        return tl.where(x < 0.0, 0.0, x)
-    else:
-        return tl.sigmoid(x)
-
-
-@triton.jit
-def _episode(
-    weights, drive, x0, free, value, xs, rates, leak, steps, N: tl.constexpr, BLOCK: tl.constexpr,
-    TILE: tl.constexpr, KIND: tl.constexpr,
-):  # fmt: skip
-    network = tl.program_id(0).to(tl.int64)
-    w0 = weights + network * N * N
-    row = network * (steps + 1) * N  # of the states and rates
-    post = tl.arange(0, BLOCK)
-    on = post < N
-    pre = tl.arange(0, TILE)
-    open_, held = tl.load(free + post, mask=on, other=0.0), tl.load(value + post, mask=on, other=0.0)
-    x = tl.load(x0 + network * N + post, mask=on, other=0.0)
-    r = tl.where(on, _rate(x, KIND), 0.0)
-    tl.store(xs + row + post, x, mask=on)
-    tl.store(rates + row + post, r, mask=on)
-    if TILE == BLOCK:
-        w = tl.load(w0 + pre[:, None] * N + post[None, :], mask=(pre[:, None] < N) & on[None, :], other=0.0)
-    for t in range(steps):
-        if TILE == BLOCK:
-            total = tl.sum(w * r[:, None], axis=0)
-        else:
-            tl.debug_barrier()  # the rates of the last step must have been written by all threads
-            total = tl.zeros((BLOCK,), tl.float32)
-            for first in range(0, N, TILE):
-                j = first + pre
-                rate = tl.load(rates + row + j, mask=j < N, other=0.0)
-                w = tl.load(w0 + j[:, None] * N + post[None, :], mask=(j[:, None] < N) & on[None, :], other=0.0)
-                total += tl.sum(w * rate[:, None], axis=0)
-        u = tl.load(drive + (network * steps + t) * N + post, mask=on, other=0.0)
-        x = ((1.0 - leak) * x + u + leak * total) * open_ + held
-        r = tl.where(on, _rate(x, KIND), 0.0)
-        row += N
-        tl.store(xs + row + post, x, mask=on)
-        tl.store(rates + row + post, r, mask=on)
+# by the power of two that holds the units; the fewest whose registers hold the weights are fastest (benchmarks/RESULTS.md)
+WARPS = {16: 1, 32: 1, 64: 1, 128: 2, 256: 8}
 
 
 class TritonBackend(TorchBackend):
-    """Fused episode; the reference's update."""
+    """Fused episode; fused trace and update for the polynomial families, the reference's for others."""
 
     name = "triton"
 
@@ -82,13 +37,61 @@ class TritonBackend(TorchBackend):
         self, weights: Tensor, drive: Drive, x0: Tensor, nonlinearity: str, clamp: Clamp
     ) -> tuple[Tensor, Tensor]:
         batch, steps, n = drive.shape
+        channels = drive.inputs.shape[2]
         x, rate = weights.new_empty(batch, steps + 1, n), weights.new_empty(batch, steps + 1, n)
         block = max(triton.next_power_of_2(n), 16)
-        launch: Any = torch.cuda.device(weights.device) if weights.is_cuda else nullcontext()
-        with launch:
-            _episode[(batch,)](
-                weights.contiguous(), drive.dense().contiguous(), x0.contiguous(), clamp.free, clamp.value, x, rate,
-                drive.leak, steps, N=n, BLOCK=block, TILE=block if n <= HELD else TILE, KIND=NONLINEARITY[nonlinearity],
-                num_warps=4 if block <= 64 else 8,
+        kicks = drive.kicks
+        uniform = isinstance(kicks, UniformKicks)
+        if isinstance(kicks, UniformKicks):
+            entries, chance, amplitude, first = kicks.u, kicks.probability, kicks.amplitude, kicks.first
+        else:
+            entries, chance, amplitude, first = drive.dense_kicks(), 1.0, 1.0, 0
+        with _on(weights):
+            episode_kernel[(batch,)](
+                weights.contiguous(), drive.inputs.contiguous(), drive.weights.contiguous(), entries.contiguous(),
+                x0.contiguous(), clamp.free, clamp.value, x, rate, drive.leak, steps, max(chance, 1e-30), amplitude,
+                first, N=n, CHANNELS=channels, LINES=triton.next_power_of_2(channels), BLOCK=block,
+                TILE=block if n <= HELD else TILE, KIND=NONLINEARITY[nonlinearity], UNIFORM=uniform,
+                num_warps=WARPS.get(block, 8),
             )  # fmt: skip
         return x, rate
+
+    def update(
+        self, kernel: Tensor, x: Tensor, rate: Tensor, mean: Tensor, rule: Plasticity, surprise: Tensor, alive: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if rule.panels is None or any(rule.panels[2]):  # powers of the weight
+            return super().update(kernel, x, rate, mean, rule, surprise, alive)
+        s = rule.settings
+        coefficients, levels, _ = rule.panels
+        batch, n = kernel.shape[:2]
+        steps, block = x.shape[1] - 1, max(triton.next_power_of_2(n), 16)
+        flat = levels[0] == 0  # they are in order
+        kept, moving = steps - s.trace_start, len(levels) - flat
+        shape = (batch, moving * kept, n)
+        left, right = kernel.new_empty(shape), kernel.new_empty(shape)
+        constant = kernel.new_empty(batch, n)
+        ones = kernel.new_ones(batch)
+        log_decay = 0 * ones if rule.decay is None else rule.decay.log().clamp(min=-1e4)
+        within = torch.empty(batch, dtype=torch.int8, device=kernel.device)
+        with _on(kernel):
+            panels_kernel[(batch,)](
+                x, rate, mean.contiguous(), coefficients.contiguous(), log_decay, left, right, constant, s.dt,
+                s.xbar_factor, steps, s.trace_start, N=n, BLOCK=block, PANELS=len(levels),
+                TERMS=coefficients.shape[2], LEVELS=sum(level << (4 * p) for p, level in enumerate(levels)),
+                CONSTANT=int(flat), num_warps=1 if block <= 128 else 4,
+            )  # fmt: skip
+            trace = torch.bmm(left.mT, right) if moving else kernel
+            clip = s.max_weight_change
+            mask, signs = rule.mask, rule.signs
+            apply_kernel[(batch,)](
+                kernel, trace, constant, surprise.contiguous(), ones if rule.keep is None else rule.keep.contiguous(),
+                alive.to(torch.int8), kernel if mask is None else mask, 0 if mask is None or len(mask) == 1 else n * n,
+                kernel if signs is None else signs, within, clip if math.isfinite(clip) else 0.0, rule.limit, N=n,
+                BLOCK=block, TILE=min(block, max(4096 // block, 1)), TRACE=moving > 0, CONSTANT=int(flat),
+                CLIP=math.isfinite(clip), MASK=mask is not None, SIGNS=signs is not None, num_warps=4,
+            )  # fmt: skip
+        return kernel, ~alive | (within == 1)
+
+
+def _on(tensor: Tensor) -> Any:
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from sbirules.task import Task, TrialTensors
 
-from ._drive import Drive, Kicks, draw_kicks
+from ._drive import Drive, Kicks, UniformKicks, draw_kicks
 from ._episode import Clamp
 from ._network import initial_state
 from ._settings import Settings
@@ -131,13 +130,14 @@ class Stage:
         else:
             inputs = _joined([self._inputs(types[b.rows], b) for b in blocks])
         _, steps, _ = inputs.shape
+        kicks: Tensor | Kicks | UniformKicks
         if "kicks" in given:
             kicks = given["kicks"][:, k]
         else:
             chance = s.kick_rate * s.dt / 1000.0
-            shapes = [((b.size, steps, s.num_units), b.stream) for b in blocks]
-            kicks = _joined(
-                [draw_kicks(shape, chance, s.kick_size, s.kick_start, stream, inputs.dtype) for shape, stream in shapes]
+            streams = [(b.rows, b.stream) for b in blocks]
+            kicks = draw_kicks(
+                len(inputs), steps, s.num_units, streams, chance, s.kick_size, s.kick_start, inputs.dtype
             )
         if "initial_states" in given:
             x0 = given["initial_states"][:, k]
@@ -165,7 +165,5 @@ class Stage:
         return (z - self.tensors.targets[types][:, None]).abs().mean(dim=1), z.mean(dim=1)
 
 
-def _joined(parts: list[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    return Kicks.cat(parts) if isinstance(parts[0], Kicks) else torch.cat(parts)
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

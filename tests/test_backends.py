@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sbirules import Coefficient, PolynomialRule, RuleFamily
 from sbirules.simulators import RateRNN
+from sbirules.simulators._drive import UniformKicks
 from sbirules.simulators._kernels import _tanh
 from sbirules.tasks import DelayedDiscrimination, SelectiveIntegration
 
@@ -207,8 +208,8 @@ def test_no_trial_makes_the_host_of_a_gpu_wait(family, monkeypatch):
     """What waits does so once per run: longer runs wait no more often. Kicks are drawn as on a GPU."""
     from sbirules.simulators import _trial
 
-    def dense(shape, probability, amplitude, first, stream, dtype):
-        return 0.01 * torch.randn(shape, generator=stream)
+    def dense(batch, steps, units, blocks, probability, amplitude, first, dtype):
+        return UniformKicks(torch.rand(batch, steps, units), probability, amplitude, first)
 
     monkeypatch.setattr(_trial, "draw_kicks", dense)
     counts = []

@@ -9,7 +9,7 @@ from scipy import stats
 from sbirules import Coefficient, PolynomialRule, RuleFamily, Status
 from sbirules.simulators import MICONI_THETA_33, RateRNN, miconi2017
 from sbirules.simulators._draws import block_rows
-from sbirules.simulators._drive import draw_kicks
+from sbirules.simulators._drive import UniformKicks, draw_kicks
 from sbirules.simulators._network import Connectivity
 from sbirules.summaries import summarise
 from sbirules.tasks import DelayedDiscrimination, DelayedNonMatchToSample
@@ -150,8 +150,15 @@ def test_mean_row_variance_is_g_squared_over_in_degree(mask, dale):
     assert torch.stack(rows).mean().item() == pytest.approx(1.5**2 / k, rel=0.05)
 
 
-def test_kicks_hit_each_entry_independently_with_the_right_probability_and_size():
-    drive = draw_kicks((400, 50, 64), 0.015, 1.0, 4, torch.Generator().manual_seed(0), torch.float32).dense(50, 64)
+@pytest.mark.parametrize("drawn", ["hits", "entries"])
+def test_kicks_hit_each_entry_independently_with_the_right_probability_and_size(drawn):
+    stream = torch.Generator().manual_seed(0)
+    if drawn == "hits":  # as on a CPU
+        blocks = [(slice(0, 128), stream), (slice(128, 400), stream)]
+        kicks = draw_kicks(400, 50, 64, blocks, 0.015, 1.0, 4, torch.float32)
+    else:
+        kicks = UniformKicks(torch.rand(400, 50, 64, generator=stream), 0.015, 1.0, 4)
+    drive = kicks.dense(50, 64)
     assert (drive[:, :4] == 0).all()
     hit = drive[:, 4:] != 0
     n = hit.numel()
