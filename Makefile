@@ -18,15 +18,15 @@ test-slow: $(VENV)/.ready
 # the fused GPU kernel: compiled for GPUs that need not be there, then run in Triton's interpreter
 test-triton: $(VENV)/.ready
 	$(BIN)/pip install --quiet triton
-	$(BIN)/pytest tests/test_triton.py
-	TRITON_INTERPRET=1 $(BIN)/pytest tests/test_triton.py tests/test_backends.py -k "triton or tiles"
+	$(BIN)/pytest tests/simulators/test_triton.py
+	TRITON_INTERPRET=1 $(BIN)/pytest tests/simulators/test_triton.py tests/simulators/test_backends.py -k "triton or tiles"
 
 # the report in a real browser: Chromium of the machine, of Debian, or Playwright's own
 test-browser: $(VENV)/.ready
 	$(BIN)/pip install --quiet -c constraints.txt playwright
 	command -v chromium || command -v chromium-browser || command -v google-chrome \
 		|| (apt-get update && apt-get install --yes chromium) || $(BIN)/playwright install --with-deps chromium
-	$(BIN)/pytest -m browser tests/test_browser.py
+	$(BIN)/pytest -m browser tests/reporting/test_browser.py
 
 # the documentation into site/; a warning is an error
 docs: $(VENV)/.ready

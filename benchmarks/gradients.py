@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 import sbirules as sr
+from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.simulators import RateRNN
-from sbirules.tasks import DelayedDiscrimination
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 NETWORKS = 16

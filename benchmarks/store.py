@@ -19,7 +19,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from sbirules import Coefficient, RuleFamily, Simulator, Status, Task, Trajectory, TrialTensors, simulate
 from sbirules.priors import uniform
-from sbirules.streams import generator
+from sbirules.support.streams import generator
 
 
 class Line(RuleFamily):

@@ -10,9 +10,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, MultivariateNormal, constraints
 
-from sbirules import _check
-from sbirules.rules import RuleFamily
-from sbirules.streams import seeded
+from sbirules.model.rules import RuleFamily
+from sbirules.support import arguments
+from sbirules.support.streams import seeded
 
 __all__ = ["CorrelatedNormal", "PyroPrior", "correlated_normal", "from_pyro"]
 
@@ -60,7 +60,7 @@ def correlated_normal(family: RuleFamily, covariance: Any, mean: Any = 0.0) -> C
     if tuple(matrix.shape) != (d, d) or centre.shape not in (Size(), Size([d])):
         raise ValueError(
             f"covariance must have shape ({d}, {d}) and mean ({d},), got {tuple(matrix.shape)} and "
-            f"{tuple(centre.shape)}; the coefficients are {_check.listed(family.names)}."
+            f"{tuple(centre.shape)}; the coefficients are {arguments.listed(family.names)}."
         )
     if not torch.allclose(matrix, matrix.T, atol=1e-6) or float(torch.linalg.eigvalsh(matrix)[0]) <= 0:
         raise ValueError("covariance must be symmetric and positive definite.")
@@ -78,7 +78,7 @@ class PyroPrior(Distribution):
             sites = self._trace({}, draws)
         missing = [name for name in names if name not in sites]
         if missing:
-            raise ValueError(f"the model has no site {missing[0]!r}; it has {_check.listed(sites)}.")
+            raise ValueError(f"the model has no site {missing[0]!r}; it has {arguments.listed(sites)}.")
         for name, site in sites.items():
             if tuple(site["value"].shape) != (draws,):
                 raise ValueError(
@@ -176,5 +176,5 @@ def from_pyro(
     """
     if not callable(model):
         raise ValueError(f"model must be a function with pyro.sample statements, got {model!r}.")
-    _check.whole("hyperparameter_draws", hyperparameter_draws, 2)
+    arguments.whole("hyperparameter_draws", hyperparameter_draws, 2)
     return PyroPrior(model, family.names, hyperparameter_draws, seed)

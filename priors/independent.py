@@ -10,9 +10,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, Normal, Uniform, constraints
 
-from sbirules import _check
-from sbirules.rules import RuleFamily
-from sbirules.streams import seeded
+from sbirules.model.rules import RuleFamily
+from sbirules.support import arguments
+from sbirules.support.streams import seeded
 
 __all__ = ["IndependentPrior", "LogUniform", "log_uniform", "normal", "uniform"]
 
@@ -155,15 +155,15 @@ def _describe(component: Distribution) -> dict[str, Any]:
 
 def _rebuild(name: str, config: Mapping[str, Any]) -> Distribution:
     kinds: dict[str, Any] = {kind.__name__: kind for kind in REBUILT}
-    _check.known(f"prior of {name}", config["name"], tuple(kinds))
+    arguments.known(f"prior of {name}", config["name"], tuple(kinds))
     numbers = {k: float(v) for k, v in config.items() if k != "name"}
     options = {"validate_args": False} if config["name"] in ("Normal", "Uniform") else {}
     return kinds[config["name"]](**numbers, **options)
 
 
 def _ordered(what: str, low: float, high: float) -> tuple[float, float]:
-    _check.finite(f"{what}: low", low)
-    _check.finite(f"{what}: high", high)
+    arguments.finite(f"{what}: low", low)
+    arguments.finite(f"{what}: high", high)
     if not low < high:
         raise ValueError(f"{what}: low must be less than high, got low={low:g}, high={high:g}; swap them?")
     return float(low), float(high)
@@ -176,7 +176,7 @@ def log_uniform(low: float, high: float) -> LogUniform:
 
 def build(family: RuleFamily, default: Component | None, special: Mapping[str, Component]) -> IndependentPrior:
     for name in special:
-        _check.known("prior of", name, family.names)
+        arguments.known("prior of", name, family.names)
     components: dict[str, Distribution] = {}
     for p in family.parameters:
         given: Component | None = special.get(p.name, default)
@@ -223,6 +223,6 @@ def uniform(family: RuleFamily, low: float = -1.0, high: float = 1.0, **special:
 
 def normal(family: RuleFamily, mean: float = 0.0, sd: float = 1.0, **special: Component) -> IndependentPrior:
     """Independent normals, in natural units; `special` as for `uniform`."""
-    _check.finite("normal: mean", mean)
-    _check.above("normal: sd", sd, 0.0)
+    arguments.finite("normal: mean", mean)
+    arguments.above("normal: sd", sd, 0.0)
     return build(family, Normal(float(mean), float(sd), validate_args=False), special)

@@ -11,8 +11,8 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, HalfCauchy, Normal, constraints
 
-from sbirules import _check
-from sbirules.rules import RuleFamily
+from sbirules.model.rules import RuleFamily
+from sbirules.support import arguments
 
 from .independent import REBUILT, Component, IndependentPrior, build
 
@@ -30,7 +30,7 @@ class TwoSided(Distribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch's own idiom
 
     def __init__(self, low: float, high: float) -> None:
-        low, high = _check.at_least("two_sided: low", low, 0.0), _check.finite("two_sided: high", high)
+        low, high = arguments.at_least("two_sided: low", low, 0.0), arguments.finite("two_sided: high", high)
         if not low < high:
             raise ValueError(f"two_sided: low must be less than high, got {low:g} and {high:g}.")
         self.low, self.high = torch.tensor(low), torch.tensor(high)
@@ -70,7 +70,7 @@ class Horseshoe(Distribution):
     support = constraints.real
 
     def __init__(self, scale: float) -> None:
-        self.scale = torch.tensor(_check.above("horseshoe: scale", scale, 0.0))
+        self.scale = torch.tensor(arguments.above("horseshoe: scale", scale, 0.0))
         super().__init__(validate_args=False)
 
     @property
@@ -132,7 +132,7 @@ class SpikeAndSlab(Distribution):
         if not inclusion:
             raise ValueError("inclusion must name at least one coefficient.")
         for name, p in inclusion.items():
-            _check.known("inclusion", name, slab.names)
+            arguments.known("inclusion", name, slab.names)
             if not 0 < p < 1:
                 raise ValueError(
                     f"inclusion of {name} must lie between 0 and 1, got {p!r}; leave it out to keep it in."

@@ -7,44 +7,55 @@
 sbi, zuko, ArviZ and pyro are imported when they are used.
 """
 
-from sbirules import figures, reference, summaries, tasks
-from sbirules.amortised import NPESettings
-from sbirules.bptl import BPTL
-from sbirules.calibration import Calibration, calibrate
-from sbirules.check import check
-from sbirules.compare_point import PointComparison, compare_point
-from sbirules.constraints import Constraints
-from sbirules.ensemble import EnsembleSettings
-from sbirules.families import FamilyComparison, compare_families
-from sbirules.filtering import FilterRound, RuleFilter, filter_rules
-from sbirules.fit import fit
-from sbirules.likelihood import LikelihoodSettings
-from sbirules.merge import merge
-from sbirules.point import PointEstimate
-from sbirules.polynomial import PolynomialRule
-from sbirules.posterior import Posterior
-from sbirules.recover import Recovery, recover
-from sbirules.recover_families import FamilyRecovery, recover_families
-from sbirules.refine import refine
-from sbirules.regimes import Regimes, regimes
-from sbirules.report import report
-from sbirules.resimulation import ConstraintCheck, CurveBand, ObservationCheck, TrialsCheck
-from sbirules.rules import Coefficient, RuleFamily
-from sbirules.sensitivity import Sensitivity, sensitivity
-from sbirules.simulate import simulate
-from sbirules.simulator import Simulator
-from sbirules.smc import SamplerSettings
-from sbirules.store import SimulationStore
-from sbirules.study import Study
-from sbirules.summaries import Summary, summary
-from sbirules.task import Task, TrialTensors
-from sbirules.trajectory import Recording, Status, Trajectory
-from sbirules.trials import Trials
-from sbirules.verdicts import Checks, Verdict
+import sys as _sys
+from importlib.metadata import version as _version
 
-__version__ = "0.1.0"
+from sbirules import figures
+from sbirules.checks import references as reference
+from sbirules.checks.calibrating import Calibration, calibrate
+from sbirules.checks.checking import check
+from sbirules.checks.collected import Checks
+from sbirules.checks.family_recovery import FamilyRecovery, recover_families
+from sbirules.checks.recovery import Recovery, recover
+from sbirules.importance.overview import Sensitivity, sensitivity
+from sbirules.inference.estimators import LikelihoodSettings, NPESettings
+from sbirules.inference.families import FamilyComparison, compare_families
+from sbirules.inference.fitting import fit
+from sbirules.inference.posterior import Posterior
+from sbirules.inference.questions import ConstraintCheck, ObservationCheck, Question, TrialsCheck
+from sbirules.inference.rounds.filtering import FilterRound, RuleFilter, filter_rules
+from sbirules.inference.rounds.refining import refine
+from sbirules.model import summaries, tasks
+from sbirules.model.constraints import Constraints
+from sbirules.model.curves import CurveBand
+from sbirules.model.fields import Field, Layout
+from sbirules.model.rules import BCM, Coefficient, LocalRule, Oja, PolynomialRule, RuleFamily, ThreeFactorRule
+from sbirules.model.runs import Recording, Status, Trajectory
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import Summary, summary
+from sbirules.model.tables import Trials
+from sbirules.model.tasks import Task, TrialTensors
+from sbirules.model.verdicts import Verdict
+from sbirules.neural_nets.ensembles import EnsembleSettings
+from sbirules.optimise.bptl import BPTL
+from sbirules.optimise.comparing import PointComparison, compare_point
+from sbirules.optimise.learning_regimes import Regimes, regimes
+from sbirules.optimise.points import PointEstimate
+from sbirules.reporting.writing import report
+from sbirules.samplers.smc import SamplerSettings
+from sbirules.stores.filling import simulate
+from sbirules.stores.merging import merge
+from sbirules.stores.store import SimulationStore
+from sbirules.studies.study import Study
+
+__version__ = _version("sbirules")
+
+# modules among the public names can be imported from by that name, too: from sbirules.tasks import DelayedDiscrimination
+for _module in (reference, summaries, tasks):
+    _sys.modules[f"{__name__}.{_module.__name__.rsplit('.', 1)[-1].replace('references', 'reference')}"] = _module
 
 __all__ = [
+    "BCM",
     "BPTL",
     "Calibration",
     "Checks",
@@ -55,14 +66,19 @@ __all__ = [
     "EnsembleSettings",
     "FamilyComparison",
     "FamilyRecovery",
+    "Field",
     "FilterRound",
+    "Layout",
     "LikelihoodSettings",
+    "LocalRule",
     "NPESettings",
     "ObservationCheck",
+    "Oja",
     "PointComparison",
     "PointEstimate",
     "PolynomialRule",
     "Posterior",
+    "Question",
     "Recording",
     "Recovery",
     "Regimes",
@@ -76,6 +92,7 @@ __all__ = [
     "Study",
     "Summary",
     "Task",
+    "ThreeFactorRule",
     "Trajectory",
     "TrialTensors",
     "Trials",

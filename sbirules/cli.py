@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sbirules.study import Study
+    from sbirules.studies.study import Study
 
 __all__ = ["EXIT", "main"]
 
@@ -93,15 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     import torch
 
-    from sbirules.files import plain
-    from sbirules.pipeline import STAGES, run_study, study_of
-    from sbirules.study import Study
+    from sbirules.studies.stages import STAGES, run_study, study_of
+    from sbirules.studies.study import Study
+    from sbirules.support.files import plain
 
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}.")
     torch.set_num_threads(1)
     if args.command == "demo":
-        with resources.as_file(resources.files("sbirules").joinpath("demo.toml")) as path:
+        with resources.as_file(resources.files("sbirules").joinpath("studies", "demo.toml")) as path:
             study = Study.read(path)
     elif args.command in STAGES:
         study = study_of(args.folder, trust=args.trust)
@@ -132,8 +132,8 @@ def _run(args: argparse.Namespace) -> int:
 def _dry_run(study: Study, workers: int | None) -> int:
     import tomli_w
 
-    from sbirules.forecast import forecast
-    from sbirules.pipeline import plain_toml
+    from sbirules.studies.expected_time import forecast
+    from sbirules.studies.stages import plain_toml
 
     for line in forecast(study, workers):
         print(f"# {line}")
@@ -144,7 +144,8 @@ def _dry_run(study: Study, workers: int | None) -> int:
 def _simulate(args: argparse.Namespace, study: Study, out: Path) -> int:
     from dataclasses import replace
 
-    from sbirules.pipeline import simulate_stage
+    from sbirules.model.abilities import Adjustable, needed
+    from sbirules.studies.stages import simulate_stage
 
     shards = None
     if args.shards is not None:
@@ -153,10 +154,8 @@ def _simulate(args: argparse.Namespace, study: Study, out: Path) -> int:
             raise ValueError(f"--shards must be A:B with whole numbers, for instance 0:8, got {args.shards!r}.")
         shards = (int(first), int(stop))
     if args.device is not None:
-        change = getattr(study.simulator, "with_settings", None)
-        if change is None:
-            raise ValueError(f"--device: {type(study.simulator).__name__} has no with_settings(device=...).")
-        study = replace(study, simulator=change(device=args.device))
+        adjustable = needed(study.simulator, Adjustable, "--device")
+        study = replace(study, simulator=adjustable.with_settings(device=args.device))
     store = simulate_stage(study, out, args.workers, not args.quiet, shards=shards)
     made = "all shards" if shards is None else f"shards {args.shards}"
     print(f"{made} of {study.name} are in {store.path}")
@@ -164,7 +163,7 @@ def _simulate(args: argparse.Namespace, study: Study, out: Path) -> int:
 
 
 def _merge(args: argparse.Namespace) -> int:
-    from sbirules.merge import merge
+    from sbirules.stores.merging import merge
 
     store = merge([part / "store" for part in args.parts], args.out / "store")
     failed = {name.lower(): n for name, n in store.status_counts().items() if n and name != "OK"}
@@ -190,34 +189,15 @@ def _print_findings(result: dict[str, Any]) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    found = _catalogue(args.what)
+    from sbirules.studies.catalogue import described
+
+    found = described(args.what)
     if args.json:
         print(json.dumps(dict(found), indent=1))
     else:
         for name, text in found:
             print(f"{name:<28} {text}".rstrip())
     return EXIT["done"]
-
-
-def _catalogue(what: str) -> list[tuple[str, str]]:
-    from sbirules import catalogue
-    from sbirules.summaries import CATALOGUE
-
-    if what == "summaries":
-        return [(name, s.help) for name, s in CATALOGUE.items()]
-    catalogues: dict[str, dict[str, Any]] = {
-        "families": catalogue.FAMILIES,
-        "tasks": catalogue.TASKS,
-        "simulators": catalogue.SIMULATORS,
-        "priors": catalogue.PRIORS,
-    }
-    out = []
-    for name, maker in catalogues[what].items():
-        maker = catalogue.load(maker) if isinstance(maker, str) else maker
-        out.append((name, (maker.__doc__ or "").strip().splitlines()[0]))
-    if what == "priors":
-        out.append(("log_uniform", "Uniform in the logarithm: for time constants, as [prior.tau_e]."))
-    return out
 
 
 if __name__ == "__main__":

@@ -1,8 +1,18 @@
-"""Catalogue of simulators, installed as `sbirules.simulators`."""
+"""Catalogue of simulators, installed as `sbirules.simulators`: the names, and the table that study files,
+`sbirules list` and documentation read."""
 
-from .known_network import KnownNetwork
-from .linear_gaussian import LinearGaussian
-from .miconi import MICONI_THETA_33, miconi2017
-from .rate_rnn import RateRNN
+from __future__ import annotations
 
-__all__ = ["MICONI_THETA_33", "KnownNetwork", "LinearGaussian", "RateRNN", "miconi2017"]
+from collections.abc import Callable
+
+from sbirules.model.simulator import Simulator
+
+from .analytic import KnownNetwork, LinearGaussian
+from .rate import MICONI_THETA_33, SETTINGS, RateRNN, miconi2017
+
+__all__ = ["MICONI_THETA_33", "SIMULATORS", "KnownNetwork", "LinearGaussian", "RateRNN", "miconi2017"]
+
+# by the name in study files: what makes it, and what it can be made with
+SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
+    "rate_rnn": (RateRNN, ("summaries", *SETTINGS)), "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
+}  # fmt: skip

@@ -4,12 +4,12 @@ import time
 
 import torch
 
-from sbirules import Coefficient, RuleFamily, Simulator, Status, Task, Trajectory, TrialTensors
+from sbirules import Coefficient, Simulator, Status, Task, ThreeFactorRule, Trajectory, TrialTensors
 from sbirules.priors import uniform
-from sbirules.streams import generator
+from sbirules.support.streams import generator
 
 
-class Line(RuleFamily):
+class Line(ThreeFactorRule):
     coefficients = (Coefficient("a"), Coefficient("b"))
 
     def drive(self, theta, rate, deviation, weight):
@@ -44,9 +44,8 @@ class Cheap(Simulator):
         error = (theta[:, :1] + theta[:, 1:] * slope + noise).abs()
         lost = torch.rand(len(theta), generator=draws) < 0.02
         return Trajectory(
-            status=torch.where(lost, int(Status.DIVERGED), int(Status.OK)).to(torch.int8),
-            trial_types=types, error=error, output=error, reward=-error, correct=(error < 0.5).float(),
-            type_names=("only",),
+            torch.where(lost, int(Status.DIVERGED), int(Status.OK)).to(torch.int8), types,
+            self.layout.completed({"error": error, "output": error}, "trial"), type_names=("only",),
         )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from section import BLUE, GREEN, GREY, ORANGE, Row, Section, main
 
 import sbirules as sr
+from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
-from sbirules.tasks import DelayedDiscrimination
 
 RULES, DRAWS = 300, 500
 

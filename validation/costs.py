@@ -16,13 +16,13 @@ import torch
 from section import Row, Section, main
 
 import sbirules as sr
-from sbirules.amortised import NPESettings
-from sbirules.flows import train_flow
-from sbirules.likelihood import LikelihoodSettings
+from sbirules.inference.estimators.likelihood import LikelihoodSettings
+from sbirules.inference.estimators.npe import NPESettings
+from sbirules.model.tasks.catalogue import DelayedDiscrimination
+from sbirules.neural_nets.flows import train_flow
 from sbirules.priors import uniform
 from sbirules.simulators import LinearGaussian, RateRNN
-from sbirules.streams import seeded
-from sbirules.tasks import DelayedDiscrimination
+from sbirules.support.streams import seeded
 
 SIMULATIONS = 20_000
 TRAINED = 10_000

@@ -13,10 +13,10 @@ from references import NUTS, OBSERVATIONS, known_network
 from section import BLUE, GREY, Row, Section, main
 
 import sbirules as sr
+from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.priors import uniform
 from sbirules.simulators import LinearGaussian, RateRNN
-from sbirules.streams import seeded
-from sbirules.tasks import DelayedDiscrimination
+from sbirules.support.streams import seeded
 
 DRAWS = 2000
 

@@ -13,7 +13,7 @@ import torch
 
 from sbirules.priors import uniform
 from sbirules.simulators import KnownNetwork
-from sbirules.streams import seeded
+from sbirules.support.streams import seeded
 
 HERE = Path(__file__).parent
 NUTS = HERE / "nuts.safetensors"

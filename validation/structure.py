@@ -12,10 +12,10 @@ from section import BLUE, GREY, Row, Section, main
 from sklearn.metrics import roc_auc_score
 
 import sbirules as sr
+from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.priors import spike_and_slab, two_sided
-from sbirules.sampling import Chains
+from sbirules.samplers.chains import Chains
 from sbirules.simulators import RateRNN
-from sbirules.tasks import DelayedDiscrimination
 
 LEARNERS, RULES = 24, 20
 DRAWS = 2048

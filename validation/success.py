@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from section import BLUE, GREY, ORANGE, Row, Section, main
 
 import sbirules as sr
+from sbirules.inference.questions.resimulation import Rate
+from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.priors import uniform
-from sbirules.resimulation import Rate
 from sbirules.simulators import RateRNN
-from sbirules.tasks import DelayedDiscrimination
 
 BUDGET = 20_000
 FIRST, ROUNDS, PER_ROUND = 8192, 3, 3936  # 20000 in all

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 import sbirules as sr
 from sbirules.figures import BLUE, ORANGE
+from sbirules.model.runs import Trajectory
 from sbirules.simulators import RateRNN, miconi2017
-from sbirules.trajectory import Trajectory
 
 NETWORKS, GROUPS = 20, 4
 RULE = -0.01  # raw theta_33

@@ -9,20 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sbirules.figures.drawable import CalibratedRules, ObservedSummaries, SuccessfulRules
 from sbirules.figures.style import axis_label, bare, labels, palette, panel, patch
+from sbirules.support.rates import Rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from sbirules.recover import Recovery
-    from sbirules.resimulation import ConstraintCheck, ObservationCheck
 
 __all__ = [
     "calibration", "coverage", "distance_to_prior_predictive", "failures", "held_out", "reliability", "summaries", "training",
 ]  # fmt: skip
 
 
-def calibration(found: Recovery, ax: Axes | None = None) -> Axes:
+def calibration(found: CalibratedRules, ax: Axes | None = None) -> Axes:
     """Ranks of the true coefficients among posterior draws: distribution less that of uniform ranks (Talts et al. 2018).
 
     Within the grey band (99 %, by simulation) the ranks of one coefficient are uniform.
@@ -53,7 +52,7 @@ def calibration(found: Recovery, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def coverage(found: Recovery, ax: Axes | None = None) -> Axes:
+def coverage(found: CalibratedRules, ax: Axes | None = None) -> Axes:
     """Share of rules whose central interval holds the truth, against the interval's mass: mean over coefficients."""
     p = palette()
     ax = panel(ax, 3.6, 3.2)
@@ -74,7 +73,7 @@ def coverage(found: Recovery, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def reliability(checked: ConstraintCheck, bins: int = 5, ax: Axes | None = None) -> Axes:
+def reliability(checked: SuccessfulRules, bins: int = 5, ax: Axes | None = None) -> Axes:
     """Predicted and observed share of successful networks, posterior rules grouped by what was predicted."""
     p = palette()
     ax = panel(ax, 3.8, 3.4)
@@ -90,7 +89,7 @@ def reliability(checked: ConstraintCheck, bins: int = 5, ax: Axes | None = None)
     return ax
 
 
-def grouped(checked: ConstraintCheck, bins: int = 5) -> tuple[Tensor, Tensor, Tensor, float]:
+def grouped(checked: SuccessfulRules, bins: int = 5) -> tuple[Tensor, Tensor, Tensor, float]:
     """Mean prediction, mean observed share and its standard error of each group of rules, and an end for the axis."""
     if checked.predicted is None:
         raise ValueError("the posterior predicts no success; there is nothing to compare.")
@@ -166,7 +165,7 @@ def distance_to_prior_predictive(baseline: Tensor, own: float, ax: Axes | None =
     return ax
 
 
-def summaries(checked: ObservationCheck, ax: Axes | None = None) -> Axes:
+def summaries(checked: ObservedSummaries, ax: Axes | None = None) -> Axes:
     """Posterior predictive of each observed summary, in its own s.d. around its median; the observation as points."""
     p = palette()
     x = checked.x[torch.isfinite(checked.x).all(dim=1)].double()
@@ -184,13 +183,11 @@ def summaries(checked: ObservationCheck, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def held_out(
-    rates: Mapping[str, tuple[tuple[float, float], tuple[float, float]]], quantity: str, ax: Axes | None = None
-) -> Axes:
+def held_out(rates: Mapping[str, tuple[Rate, Rate]], quantity: str, ax: Axes | None = None) -> Axes:
     """Posterior and prior rules in variants that inference never saw.
 
     Arguments:
-        rates: By variant: value and standard error of posterior rules, and of prior rules.
+        rates: By variant: those of posterior rules, and of prior rules.
         quantity: What is shown.
         ax: Where to draw.
     """
@@ -198,7 +195,7 @@ def held_out(
     ax = panel(ax, 1.8 + 1.3 * len(rates), 3.0)
     place = np.arange(len(rates))
     for k, (name, colour) in enumerate((("posterior rules", p.posterior), ("prior rules", p.prior))):
-        values, errors = zip(*(pair[k] for pair in rates.values()), strict=True)
+        values, errors = zip(*((pair[k].value, pair[k].se) for pair in rates.values()), strict=True)
         ax.bar(place + 0.4 * k - 0.2, values, 0.38, yerr=errors, color=colour, ecolor=p.ink, capsize=2, label=name)
     ax.set_xticks(place, [name.replace(" ", "\n", 1) for name in rates])
     ax.set_ylim(0, 1.1)

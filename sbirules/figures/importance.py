@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sbirules.figures.drawable import CoefficientEffects, RuleDirections, RuleRegimes
 from sbirules.figures.style import axis_label, bare, labels, palette, panel, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sbirules.regimes import Regimes
-    from sbirules.sensitivity import Directions, Effects
 
 __all__ = ["directions", "effects", "regime_correlations", "regime_scatter", "regimes"]
 
@@ -31,10 +30,10 @@ SHORT = {
 }
 
 
-def effects(found: Effects | Sequence[Effects], ax: Axes | None = None) -> Axes:
+def effects(found: CoefficientEffects | Sequence[CoefficientEffects], ax: Axes | None = None) -> Axes:
     """One number per coefficient as bars with their standard errors; several kinds beside each other."""
     p = palette()
-    kinds: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
+    kinds = list(found) if isinstance(found, Sequence) else [found]
     names = kinds[0].names
     ax = panel(ax, 2.0 + 0.4 * len(names), 3.1)
     width = 0.8 / len(kinds)
@@ -53,7 +52,7 @@ def effects(found: Effects | Sequence[Effects], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def directions(found: Directions, count: int = 4, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
+def directions(found: RuleDirections, count: int = 4, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
     """Left: how much each direction is constrained or matters. Right: the coefficients of the strongest ones."""
     p = palette()
     count = min(count, len(found.value))
@@ -74,7 +73,7 @@ def directions(found: Directions, count: int = 4, axes: Any = None) -> np.ndarra
 
 
 def regime_scatter(
-    found: Regimes, coefficient: str, x: str = "weight_change", y: str = "kernel_change", ax: Axes | None = None
+    found: RuleRegimes, coefficient: str, x: str = "weight_change", y: str = "kernel_change", ax: Axes | None = None
 ) -> Axes:
     """Rules between lazy and rich: two measures, coloured by a coefficient."""
     table = found.table()
@@ -91,7 +90,7 @@ def regime_scatter(
     return ax
 
 
-def regime_correlations(found: Regimes, ax: Axes | None = None) -> Axes:
+def regime_correlations(found: RuleRegimes, ax: Axes | None = None) -> Axes:
     """Spearman's correlation of each coefficient with each measure; numbers where it exceeds two standard errors."""
     table = found.correlations()
     rules = len(found.theta)
@@ -109,7 +108,7 @@ def regime_correlations(found: Regimes, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def regimes(found: Regimes, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
+def regimes(found: RuleRegimes, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
     """Which coefficients decide between lazy and rich, and the spread of rules by the one that decides most."""
     axes = panels(axes, 1, 2, 13.0, 4.4, width_ratios=[1, 1.5])
     column = found.correlations()["kernel_change"].abs()

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sbirules import _check
+from sbirules.figures.drawable import PredictedSuccess, RoundsOfRules, SuccessfulRules
 from sbirules.figures.style import axis_label, bare, fade, palette, panel, panels
+from sbirules.model.curves import CurveBand
+from sbirules.model.runs import Trajectory
+from sbirules.support import arguments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from sbirules.filtering import RuleFilter
-    from sbirules.posterior import Posterior
-    from sbirules.resimulation import ConstraintCheck, CurveBand
-    from sbirules.trajectory import Trajectory
 
 __all__ = ["activity", "filter_rounds", "learning_curves", "success_over", "success_rates", "success_spread"]
 
@@ -77,7 +75,7 @@ def learning_curves(
     return axes
 
 
-def success_rates(checked: ConstraintCheck, ax: Axes | None = None) -> Axes:
+def success_rates(checked: SuccessfulRules, ax: Axes | None = None) -> Axes:
     """Success on fresh networks of posterior rules, prior rules and no plasticity, with standard errors."""
     p = palette()
     ax = panel(ax, 3.4, 2.9)
@@ -96,7 +94,7 @@ def success_rates(checked: ConstraintCheck, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def success_spread(checked: ConstraintCheck, ax: Axes | None = None) -> Axes:
+def success_spread(checked: SuccessfulRules, ax: Axes | None = None) -> Axes:
     """How the share of successful networks varies over posterior rules."""
     p = palette()
     ax = panel(ax, 3.6, 2.9)
@@ -110,7 +108,7 @@ def success_spread(checked: ConstraintCheck, ax: Axes | None = None) -> Axes:
 
 
 def success_over(
-    posterior: Posterior, first: str, second: str, *, resolution: int = 41, ax: Axes | None = None
+    posterior: PredictedSuccess, first: str, second: str, *, resolution: int = 41, ax: Axes | None = None
 ) -> Axes:
     """Learned probability that the constraints hold in one network, over two coefficients, the others at the MAP.
 
@@ -124,19 +122,17 @@ def success_over(
     Raises:
         ValueError: If the posterior is not of constraints, or a name is unknown.
     """
-    success = getattr(posterior.potential_net, "success", None)
-    if success is None:
+    if posterior.predicted_success(posterior.draws[:1]) is None:
         raise ValueError("success_over needs a posterior made by fit(..., constraints=...).")
     for name in (first, second):
-        _check.known("success_over", name, posterior.names)
+        arguments.known("success_over", name, posterior.names)
     p = palette()
     i, j = (posterior.names.index(n) for n in (first, second))
     low, high = posterior.draws.min(dim=0).values, posterior.draws.max(dim=0).values
     a, b = (torch.linspace(float(low[k]), float(high[k]), resolution) for k in (i, j))
     theta = posterior.map().repeat(resolution**2, 1)
     theta[:, i], theta[:, j] = a.repeat(resolution), b.repeat_interleave(resolution)
-    with torch.no_grad():
-        probability = success.log_prob(theta).exp().reshape(resolution, resolution)
+    probability = torch.as_tensor(posterior.predicted_success(theta)).reshape(resolution, resolution)
     ax = panel(ax, 4.6, 3.7)
     image = ax.pcolormesh(a, b, probability, cmap=fade(p.posterior), vmin=0, vmax=1, rasterized=True)
     lines = ax.contour(a, b, probability, levels=[0.1, 0.5, 0.9], colors=p.ink, linewidths=0.8)
@@ -147,7 +143,7 @@ def success_over(
     return ax
 
 
-def filter_rounds(found: RuleFilter, ax: Axes | None = None) -> Axes:
+def filter_rounds(found: RoundsOfRules, ax: Axes | None = None) -> Axes:
     """Share of each round's networks that met the constraints asked in it."""
     p = palette()
     ax = panel(ax, 4.8, 3.0)

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sbirules.figures.drawable import RuleDistribution
 from sbirules.figures.style import axis_label, bare, fade, labels, palette, panel, panels, patch
-from sbirules.rules import TIME_CONSTANTS
-from sbirules.sampling import prior_draws
+from sbirules.model.prior import prior_draws
+from sbirules.model.rules import TIME_CONSTANTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from sbirules.posterior import Posterior
 
 __all__ = ["correlations", "inclusion", "marginals", "most_informed", "pairs", "rule_matrix"]
 
@@ -25,7 +24,7 @@ MAX_PAIR = 5  # coefficients in a pair plot; more cannot be read
 UNITS = "coefficient (natural units)"
 
 
-def most_informed(posterior: Posterior, count: int = MAX_PAIR) -> list[int]:
+def most_informed(posterior: RuleDistribution, count: int = MAX_PAIR) -> list[int]:
     """Columns whose posterior differs most from the prior: in width, or in place."""
     draws, prior = posterior.draws, prior_draws(posterior.prior, PRIOR_DRAWS)
     shrink = 1 - draws.std(dim=0) / prior.std(dim=0)
@@ -35,7 +34,7 @@ def most_informed(posterior: Posterior, count: int = MAX_PAIR) -> list[int]:
 
 
 def pairs(
-    posterior: Posterior, columns: Sequence[int] | None = None, *, truth: Any = None, points: Tensor | None = None,
+    posterior: RuleDistribution, columns: Sequence[int] | None = None, *, truth: Any = None, points: Tensor | None = None,
     axes: Any = None,
 ) -> np.ndarray[Any, np.dtype[np.object_]]:  # fmt: skip
     """Marginals and pairs of the coefficients that were learned most about, the prior in grey.
@@ -114,7 +113,7 @@ def _logged(values: Tensor, logs: Sequence[bool]) -> Tensor:
     return torch.where(torch.tensor(list(logs)), values.clamp(min=1e-12).log10(), values)
 
 
-def marginals(posterior: Posterior, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
+def marginals(posterior: RuleDistribution, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
     """Mean, 50 % and 95 % interval of every coefficient; the prior's 95 % interval in grey.
 
     Time constants get panels of their own: as many axes as there are groups.
@@ -151,7 +150,7 @@ def marginals(posterior: Posterior, axes: Any = None) -> np.ndarray[Any, np.dtyp
     return axes
 
 
-def correlations(posterior: Posterior, ax: Axes | None = None) -> Axes:
+def correlations(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     """Posterior correlations: which coefficients compensate for which."""
     names = labels(posterior.names)
     r = np.atleast_2d(np.corrcoef(posterior.draws.double().numpy().T))
@@ -171,7 +170,7 @@ def correlations(posterior: Posterior, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def rule_matrix(posterior: Posterior, ax: Axes | None = None) -> Axes:
+def rule_matrix(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     """The coefficients theta_kl of a polynomial family as a matrix: power k of r_j down, power l of the deviation across.
 
     Each cell shows the posterior mean and the 95 % interval; cells whose interval excludes zero are outlined.
@@ -211,7 +210,7 @@ def rule_matrix(posterior: Posterior, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def inclusion(posterior: Posterior, ax: Axes | None = None) -> Axes:
+def inclusion(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     """Probability that each term is present, the prior's beside it; for spike-and-slab priors."""
     p = palette()
     found = posterior.inclusion_probabilities()

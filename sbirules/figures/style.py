@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sbirules.rules import TIME_CONSTANTS
+from sbirules.model.rules import TIME_CONSTANTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,135 @@
+"""Calibration of a trained estimator: rules of the prior, data of each, and the posterior that these lead to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from sbirules.checks.recovery import Recovery
+from sbirules.inference.posterior import Posterior
+from sbirules.inference.questions import Fresh, ObservationQuestion, Question
+from sbirules.model.prior import prior_draws
+from sbirules.model.simulator import Simulator
+from sbirules.neural_nets.standardiser import spread
+from sbirules.support import arguments
+from sbirules.support.files import digest, write_atomically
+from sbirules.support.streams import seeded
+
+__all__ = ["Calibration", "calibrate", "local_p_value"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rules with known truth, and what was observed.
+
+    Arguments:
+        recovery: Truth and draws.
+        features: What the posterior was given for each rule (for learners: their mean summaries), `(rules, S)`.
+        observed: The same of the real observation, `(S,)`, or None.
+    """
+
+    recovery: Recovery
+    features: Tensor
+    observed: Tensor | None
+
+
+def calibrate(
+    posterior: Posterior, simulator: Simulator, *, question: Question | None = None, rules: int = 200,
+    num_samples: int = 200, trial_types: Any = None, x_o: Mapping[str, float] | None = None,
+    folder: str | Path | None = None, seed: int = 0, num_workers: int | None = None, progress: bool = False,
+) -> Calibration:  # fmt: skip
+    """Draws rules from the prior, simulates data of each, and asks the posterior's own estimator about them.
+
+    Unlike `recover`, nothing is trained: it is this posterior that is tested.
+
+    Arguments:
+        posterior: Of `trials` or `x_o`, or a wrapped posterior of sbi that can be given any x.
+        simulator: The simulator of the fit.
+        question: What was asked; by default that of the posterior.
+        rules: How many.
+        num_samples: Posterior draws for each.
+        trial_types: Sequences of the learners, `(L, trials)`; None for those of the fit, or the task's own.
+        x_o: What a wrapped posterior was given, by summary name.
+        folder: Where simulations and draws are kept, so that a rerun resumes.
+        seed: Of rules and networks.
+        num_workers: Worker processes.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ValueError: If the posterior answers one question only, as one of constraints does.
+    """
+    asked = question or posterior.question
+    if asked is None:
+        given = dict.fromkeys(simulator.summary_names, 0.0) if x_o is None else x_o
+        asked = ObservationQuestion.ask(given, simulator.layout, simulator.summary_names)
+    if not asked.repeatable:
+        raise ValueError(
+            f"a posterior of {asked.kind} answers one question; calibration needs data that can be drawn anew."
+        )
+    if posterior.hold or posterior.region:
+        raise ValueError("calibration tests whole posteriors, not conditioned or truncated ones.")
+    arguments.whole("rules", rules, 50)
+    arguments.whole("num_samples", num_samples, 50)
+    place, kept = None, None
+    if folder is not None:
+        # a calibration of another posterior, or with other settings, is another file
+        probe = posterior.spread_out(64)
+        with torch.no_grad():
+            density = [round(float(v), 4) for v in posterior.potential(probe)]
+        key = digest([asked.config(), density, probe.tolist(), rules, num_samples, seed, simulator.config()])
+        place = Path(folder) / f"calibration-{key[:12]}.safetensors"
+        kept = safetensors.torch.load_file(str(place)) if place.is_file() else None
+    if kept is None:
+        fresh = Fresh(
+            folder=None if folder is None else Path(folder), seed=seed, num_workers=num_workers, progress=progress
+        )
+        data = asked.fresh_data(simulator, posterior.prior, rules, fresh, trial_types)
+        draws = posterior.sample_batched((num_samples,), data.observations, seed=seed, progress=progress).transpose(
+            0, 1
+        )
+        told = torch.isfinite(draws).flatten(1).all(dim=1)  # an observation that could not be used has no draws
+        kept = {"truth": data.truth[told], "draws": draws[told], "features": data.features[told]}
+        if place is not None:
+            tensors = {name: value.contiguous().clone() for name, value in kept.items()}
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, lambda path: safetensors.torch.save_file(tensors, str(path)))
+    prior_sd = prior_draws(posterior.prior, 10_000).float().std(dim=0)
+    recovery = Recovery(posterior.names, kept["truth"], kept["draws"], asked.size, prior_sd, posterior)
+    given_x = x_o is not None or posterior.question is not None or question is not None
+    observed = asked.features(posterior.potential_net) if given_x else None
+    return Calibration(recovery, kept["features"], observed)
+
+
+def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50, seed: int = 1) -> float:
+    """L-C2ST (Linhart et al. 2023) at the observation, by sbi: is the posterior right there, and not only on average?
+
+    Arguments:
+        calibration: With an observation.
+        draws: Of the posterior given it, `(n, D)`.
+        num_null: Classifiers trained under the null hypothesis.
+        seed: Of the classifiers.
+    """
+    from sbi.diagnostics.lc2st import LC2ST
+    from sklearn.neural_network import MLPClassifier
+
+    if calibration.observed is None:
+        raise ValueError("a local test needs an observation.")
+    truth, x = calibration.recovery.truth, calibration.features
+    scale = spread(x)
+    test = LC2ST(
+        prior_samples=truth, xs=x / scale, posterior_samples=calibration.recovery.draws[:, 0], seed=seed, z_score=True,
+        num_trials_null=num_null, classifier=MLPClassifier,
+        # of the size that sbi's default gives, without its 1000 epochs, which only fit noise in a few hundred rows
+        classifier_kwargs={"hidden_layer_sizes": (32, 32), "alpha": 0.1, "max_iter": 60, "random_state": seed},
+    )  # fmt: skip
+    with warnings.catch_warnings(), seeded(seed):
+        warnings.simplefilter("ignore")  # scikit-learn's, on stopping at max_iter
+        test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
+        return test.p_value(theta_o=draws.float(), x_o=calibration.observed / scale)

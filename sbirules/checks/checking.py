@@ -1,0 +1,165 @@
+"""Can this posterior be trusted, and does it predict? All checks, each with a plain verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sbirules.checks.calibrating import Calibration, calibrate
+from sbirules.checks.collected import Checks
+from sbirules.checks.trust import (
+    calibration_verdicts,
+    information_verdict,
+    misspecification_verdict,
+    sampler_verdict,
+    simulation_verdict,
+    training_verdict,
+)
+from sbirules.inference.fitting import question_of
+from sbirules.inference.posterior import Posterior
+from sbirules.inference.questions import QUESTIONS, Fresh, Question, Resimulation
+from sbirules.model.constraints import Constraints
+from sbirules.model.simulator import Simulator
+from sbirules.model.verdicts import Verdict
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+
+__all__ = ["PARTS", "check"]
+
+PARTS = (
+    "predictions",
+    "calibration",
+    "misspecification",
+    "held_out",
+    "information",
+    "sampler",
+    "simulations",
+    "training",
+)
+RULES, HELD_OUT_RULES = 128, 64
+
+
+def check(
+    posterior: Posterior,
+    simulator: Simulator,
+    *,
+    store: SimulationStore | Sequence[SimulationStore] | None = None,
+    constraints: Mapping[str, Any] | Constraints | None = None,
+    trials: Any = None,
+    x_o: Any = None,
+    question: Question | None = None,
+    rules: int = RULES,
+    networks_per_rule: int | None = None,
+    calibration: int = 200,
+    held_out: Mapping[str, Any] | None = None,
+    parts: Sequence[str] | str = PARTS,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> Checks:
+    """Checks a posterior: its sampler, simulations, training, calibration, predictions, and whether data fit the prior.
+
+    Everything is simulated in fresh networks, never in those that trained an estimator.
+
+    Arguments:
+        posterior: Of `fit`, or `Posterior.wrap` around one of sbi's. Draws are made if there are none.
+        simulator: The simulator of the fit.
+        store: The simulations of the fit, one store or several (the first of them drawn from the prior), for their
+            failures and as the prior predictive.
+        constraints: What was asked of the rules; by default what `fit` was asked.
+        trials: Or the learners that were observed.
+        x_o: Or the summaries that were observed, as in `fit`; by default those of the fit.
+        question: Or a question as an object.
+        rules: Rules drawn from the posterior, and from the prior.
+        networks_per_rule: Fresh networks per rule; 32 for constraints, one per learner for trials, one for x_o.
+        calibration: Rules of the prior for simulation-based calibration, coverage, TARP and the local test (for trials
+            and x_o); 0 leaves these out. At least 50.
+        held_out: Variants that inference never saw, by name: a simulator with another task or other networks; for
+            trials a pair of a simulator and the trials observed in it. Rules keep their raw coefficients.
+        parts: Which parts to run, of `PARTS`; those that do not apply to a posterior are left out.
+        folder: Where to keep the simulations, so that a rerun resumes; None for temporary ones.
+        seed: Of rules and networks.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ValueError: If it is not clear what was observed or asked, or a variant does not fit.
+
+    Example:
+        >>> checked = sr.check(posterior, simulator, store=store)
+        >>> print(checked)  # one line per check
+        >>> checked.level, checked["calibration"].figure()
+    """
+    wanted = (parts,) if isinstance(parts, str) else tuple(parts)
+    for part in wanted:
+        arguments.known("parts", part, PARTS)
+    arguments.whole("calibration", calibration, 0)
+    if 0 < calibration < 50:
+        raise ValueError(f"calibration must be 0 or at least 50 rules, got {calibration}.")
+    if posterior.names != simulator.names:
+        mine, theirs = arguments.listed(posterior.names), arguments.listed(simulator.names)
+        raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
+    stores = [] if store is None else [store] if isinstance(store, SimulationStore) else list(store)
+    asked = _asked(posterior, simulator, {"constraints": constraints, "trials": trials, "x_o": x_o}, question)
+    if "predictions" in wanted:
+        if asked is None:
+            raise ValueError(
+                "it is not known what this posterior was conditioned on: give constraints={...}, trials=... or x_o=..., or "
+                "leave 'predictions' out of parts."
+            )
+        if asked.lacking():
+            raise ValueError(asked.lacking())
+    place = None if folder is None else Path(folder)
+    keep: dict[str, Any] = {"seed": seed, "num_workers": num_workers, "progress": progress}
+    fresh = Fresh(arguments.whole("rules", rules, 2), networks_per_rule, place, **keep)
+    verdicts: list[Verdict] = []
+    again: Resimulation | None = None
+    if "predictions" in wanted and asked is not None:
+        again = asked.resimulate(posterior, simulator, fresh)
+        verdicts += asked.verdicts(again, posterior, simulator)
+    tested: Calibration | None = None
+    whole = not (posterior.hold or posterior.region)  # parts of a posterior have no calibration of their own
+    if "calibration" in wanted and calibration and asked is not None and asked.repeatable and whole:
+        tested = calibrate(
+            posterior, simulator, question=asked, rules=calibration,
+            folder=None if place is None else place / "calibration", **keep,
+        )  # fmt: skip
+        verdicts += calibration_verdicts(tested, posterior, seed)
+    if "misspecification" in wanted:
+        verdicts += misspecification_verdict(posterior, asked, stores, tested, seed)
+    if "held_out" in wanted and held_out and asked is not None:
+        _check_variants(held_out, simulator)
+        verdicts += asked.held_out(posterior, simulator, held_out, replace(fresh, rules=min(rules, HELD_OUT_RULES)))
+    if "information" in wanted:
+        verdicts += information_verdict(posterior)
+    if "sampler" in wanted:
+        verdicts += sampler_verdict(posterior)
+    if "simulations" in wanted:
+        verdicts += simulation_verdict(stores, again, posterior.record.cautions)
+    if "training" in wanted:
+        verdicts += training_verdict(posterior)
+    return Checks(tuple(verdicts), again, None if tested is None else tested.recovery, asked)
+
+
+def _asked(
+    posterior: Posterior, simulator: Simulator, given: dict[str, Any], question: Question | None
+) -> Question | None:
+    """What the posterior's rules are held against; None if that is not known."""
+    found = question_of(given, question, {}, simulator.layout, simulator.summary_names, "check")
+    if found is not None or posterior.question is not None:
+        return found if found is not None else posterior.question
+    observed = posterior.potential_net.observed  # of a wrapped posterior
+    if observed is None or observed.x.numel() != len(simulator.summary_names):
+        return None
+    return QUESTIONS["x_o"].ask(observed.x.flatten(), simulator.layout, simulator.summary_names)
+
+
+def _check_variants(variants: Mapping[str, Any], simulator: Simulator) -> None:
+    """Raises ValueError unless each is a simulator of the same rules, or a pair of one and data."""
+    for name, variant in variants.items():
+        other = variant[0] if isinstance(variant, tuple) else variant
+        if not isinstance(other, Simulator) or other.names != simulator.names:
+            raise ValueError(f"held_out[{name!r}] must be a simulator of the same rules, got {other!r}.")

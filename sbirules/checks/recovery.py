@@ -1,0 +1,181 @@
+"""Recovery: would this study find the rule, if one of the prior's had made the data?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.inference.fitting import fit
+from sbirules.inference.posterior import Posterior
+from sbirules.inference.questions.learners import FRESH
+from sbirules.inference.questions.sessions import learners_of
+from sbirules.model.simulator import Simulator
+from sbirules.stores.filling import simulate
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+from sbirules.support.streams import generator, seeded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Recovery", "recover"]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """True rules, and the posteriors that learners of each led to.
+
+    Arguments:
+        names: Names of the columns of theta.
+        truth: Rules drawn from the prior, `(rules, D)`.
+        draws: Posterior draws for each, `(rules, draws, D)`.
+        learners: Learners of each rule.
+        prior_sd: S.d. of each coefficient under the prior, `(D,)`.
+        posterior: The posterior of the first rule's learners, with the trained estimator.
+    """
+
+    names: tuple[str, ...]
+    truth: Tensor
+    draws: Tensor
+    learners: int
+    prior_sd: Tensor
+    posterior: Posterior
+
+    @property
+    def ranks(self) -> Tensor:
+        """Number of draws below the truth, `(rules, D)`: uniform if the posteriors are right (Talts et al. 2018).
+
+        Draws that equal the truth, as where a term is absent in both, count as below or above at random.
+        """
+        truth = self.truth[:, None]
+        below, ties = (self.draws < truth).sum(dim=1), (self.draws == truth).sum(dim=1)
+        return below + (torch.rand(ties.shape, generator=generator(2)) * (ties + 1)).long()
+
+    @property
+    def sbc_p(self) -> dict[str, float]:
+        """Simulation-based calibration: p-value of uniform ranks by coefficient (Kolmogorov-Smirnov)."""
+        from scipy.stats import kstest
+
+        # ties between the few possible ranks are broken at random, which keeps them uniform
+        jitter = torch.rand(self.ranks.shape, generator=generator(0))
+        u = (self.ranks + jitter) / (self.draws.shape[1] + 1)
+        return {name: float(kstest(u[:, k].numpy(), "uniform").pvalue) for k, name in enumerate(self.names)}
+
+    @property
+    def tarp(self) -> tuple[float, float]:
+        """TARP (Lemos et al. 2023), of all coefficients together: sbi's area to the curve, and a p-value.
+
+        The area is negative where posteriors are too narrow. The p-value is that of uniform credibilities of the truth
+        (Kolmogorov-Smirnov).
+        """
+        from sbi.diagnostics.tarp import _run_tarp as tarp_of_draws
+        from sbi.diagnostics.tarp import check_tarp, get_tarp_references
+        from scipy.stats import kstest
+
+        scale = self.prior_sd
+        truth, draws = self.truth / scale, (self.draws / scale).transpose(0, 1)
+        with seeded(0):
+            reference = get_tarp_references(truth)
+        ecp, alpha = tarp_of_draws(draws, truth, reference)
+        # distances are compared in double precision and by the same sum, so that equal rules tie
+        far, own = ((v.double() - reference).norm(dim=-1) for v in (draws, truth))
+        nearer, ties = (far < own).sum(dim=0), (far == own).sum(dim=0)
+        # the truth takes a random place among draws that are as far away, as where no term is present in both
+        place = nearer + torch.rand(len(nearer), generator=generator(1)) * (ties + 1)
+        p = float(kstest((place / (len(draws) + 1)).numpy(), "uniform").pvalue)
+        return float(check_tarp(ecp, alpha)[0]), p
+
+    def coverage(self, level: float = 0.95) -> dict[str, float]:
+        """Share of rules whose central interval of that level holds the truth, by coefficient."""
+        tail = (1 - level) / 2
+        low, high = (torch.quantile(self.draws, q, dim=1) for q in (tail, 1 - tail))
+        inside = ((self.truth >= low) & (self.truth <= high)).float().mean(dim=0)
+        return dict(zip(self.names, inside.tolist(), strict=True))
+
+    def table(self) -> pd.DataFrame:
+        """One row per coefficient.
+
+        `bias`: mean of posterior mean - truth, with its standard error; `r`: correlation of the two; `sd`: mean
+        posterior s.d.; `contraction`: 1 - (sd / prior s.d.)^2; `coverage_95`; `sbc_p`.
+        """
+        import pandas as pd
+
+        mean, sd = self.draws.mean(dim=1), self.draws.std(dim=1)
+        error = mean - self.truth
+        n = len(error)
+        r = [float(torch.corrcoef(torch.stack([mean[:, k], self.truth[:, k]]))[0, 1]) for k in range(len(self.names))]
+        columns: dict[str, Any] = {
+            "bias": error.mean(dim=0).tolist(),
+            "bias_se": (error.std(dim=0) / math.sqrt(n)).tolist(),
+            "r": r,
+            "sd": sd.mean(dim=0).tolist(),
+            "contraction": (1 - (sd / self.prior_sd).square().mean(dim=0)).tolist(),
+            "coverage_95": list(self.coverage().values()),
+            "sbc_p": list(self.sbc_p.values()),
+        }
+        return pd.DataFrame(columns, index=list(self.names))
+
+    def __str__(self) -> str:
+        area, p = self.tarp
+        lines = [f"{len(self.truth)} rules, {self.learners} learners each", self.table().round(3).to_string()]
+        worst = min(self.sbc_p.values())
+        verdict = "calibrated" if worst >= 0.01 / len(self.names) and p >= 0.01 else "NOT calibrated"
+        lines.append(f"TARP: area {area:+.3f}, p = {p:.3f}. Smallest SBC p-value {worst:.4f}: {verdict}.")
+        return "\n".join(lines)
+
+
+def recover(
+    simulator: Simulator,
+    prior: Distribution,
+    *,
+    learners: int = 24,
+    rules: int = 100,
+    store: SimulationStore | None = None,
+    num_simulations: int = 8192,
+    num_samples: int = 500,
+    fit_options: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> Recovery:
+    """Draws rules from the prior, simulates learners of each, and infers each rule from its learners.
+
+    One estimator is trained for all rules, so that the study costs little more than one fit. Rounds of `refine`, which
+    serve one data set, are not part of it: a real fit with them can only be better.
+
+    Arguments:
+        simulator: The simulator.
+        prior: The prior.
+        learners: Learners of each rule, each in a network of its own.
+        rules: How many. Only those count of which every learner's network ran through, as in data.
+        store: Simulations of the prior to learn from; None to make some.
+        num_simulations: How many, if there is no store.
+        num_samples: Posterior draws for each rule.
+        fit_options: For `fit`: summaries, estimator, settings, sampler.
+        folder: Where simulations go, so that an interrupted study resumes; None for temporary ones.
+        seed: Of rules and networks.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+    """
+    arguments.whole("learners", learners, 1)
+    arguments.whole("rules", rules, 10)
+    arguments.whole("num_samples", num_samples, 50)
+    keep: dict[str, Any] = {"num_workers": num_workers, "progress": progress}
+    place = None if folder is None else Path(folder)
+    if store is None:
+        where = None if place is None else place / "store"
+        store = simulate(simulator, prior, num_simulations, store=where, seed=seed, **keep)
+    truth, tables = learners_of(simulator, prior, rules, learners, folder=place, seed=seed + FRESH, **keep)
+    posterior = fit(store, prior, trials=tables[0], **{"seed": seed, "progress": progress, **dict(fit_options or {})})
+    draws = posterior.sample_batched((num_samples,), tables, seed=seed, progress=progress).transpose(0, 1)
+    with seeded(seed, 5):
+        prior_sd = prior.sample(Size((10_000,))).float().std(dim=0)
+    return Recovery(posterior.names, truth, draws, learners, prior_sd, posterior)

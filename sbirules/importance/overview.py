@@ -1,0 +1,236 @@
+"""All about which coefficients matter, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sbirules.importance.effects import Directions, Effects
+from sbirules.importance.experiments import elasticities, knock_outs
+from sbirules.importance.geometry import active_subspace, compensation, stiff_and_sloppy
+from sbirules.importance.outcome import learn_outcome, outcome_of
+from sbirules.importance.variance import Sobol, shapley, sobol
+from sbirules.inference.posterior import Posterior
+from sbirules.model.constraints import Constraints
+from sbirules.model.simulator import Simulator
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PARTS", "Sensitivity", "sensitivity"]
+
+PARTS = ("sobol", "shapley", "active_subspace", "stiff", "compensation", "knock_outs", "elasticities")
+LEAST = 0.02  # share of single networks' variance that an outcome must be predicted to, for its variance to be split up
+NEEDS_STORE = ("sobol", "shapley", "active_subspace")
+
+
+@dataclass(frozen=True, repr=False)
+class Sensitivity:
+    """What matters; parts that were not asked for, or could not be had, are None.
+
+    Arguments:
+        outcome: Name of the outcome.
+        explained: Share of held-out variance of single networks that the learned outcome predicts.
+        sobol: Over the box between the posterior's 2.5 % and 97.5 % quantiles, coefficients independent.
+        shapley: Over the posterior itself, whose coefficients depend on each other.
+        active: Directions along which the outcome changes.
+        stiff: Directions that the data constrain, and those they leave free.
+        compensation: Pairs that stand in for each other.
+        knock_outs: Loss of the outcome without a term, re-simulated.
+        elasticities: Of the mean error, exact.
+        left_out: Parts that were asked for and could not be had, and why.
+    """
+
+    outcome: str
+    explained: float
+    sobol: Sobol | None = None
+    shapley: Effects | None = None
+    active: Directions | None = None
+    stiff: Directions | None = None
+    compensation: pd.DataFrame | None = None
+    knock_outs: Effects | None = None
+    elasticities: Effects | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """One row per coefficient; each number with its standard error beside it (`..._se`)."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {}
+        for name, found in self.effects().items():
+            columns[name] = pd.Series(found.value.numpy(), index=list(found.names))
+            columns[f"{name}_se"] = pd.Series(found.se.numpy(), index=list(found.names))
+        return pd.DataFrame(columns)
+
+    def effects(self) -> dict[str, Effects]:
+        """All parts with one number per coefficient."""
+        parts: dict[str, Any] = {
+            "first_order": self.sobol and self.sobol.first, "total": self.sobol and self.sobol.total,
+            "shapley": self.shapley, "knock_out": self.knock_outs, "elasticity": self.elasticities,
+        }  # fmt: skip
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def figures(self) -> dict[str, tuple[Callable[[], Any], str]]:
+        """By name: what draws it and returns axes, and a caption."""
+        out: dict[str, tuple[Callable[[], Any], str]] = {}
+        if self.knock_outs is not None:
+            out["knock_outs"] = (
+                self.knock_outs.figure,
+                f"Loss of “{self.outcome}” when one term is taken out of posterior rules, in the same fresh networks "
+                f"(bars: standard error over rules).",
+            )
+        if self.sobol is not None:
+            out["sobol"] = (
+                self.sobol.figure,
+                f"Sobol indices: shares of the variance of “{self.outcome}” over the box of the posterior's 95 % "
+                f"intervals, by each coefficient alone and with its interactions (bars: standard error).",
+            )
+        if self.shapley is not None:
+            out["shapley"] = (
+                self.shapley.figure,
+                f"Shapley effects: shares of the variance of “{self.outcome}” within the posterior, whose coefficients "
+                f"depend on each other; they sum to one (bars: standard error).",
+            )
+        if self.stiff is not None:
+            out["stiff"] = (
+                self.stiff.figure,
+                "Directions from stiff to sloppy: how far the posterior narrows each combination of coefficients against the "
+                "prior (bars: standard error), and the stiffest combinations.",
+            )
+        if self.active is not None:
+            out["active_subspace"] = (
+                self.active.figure,
+                f"Active subspace: directions along which “{self.outcome}” changes fastest over the posterior.",
+            )
+        if self.elasticities is not None:
+            out["elasticities"] = (
+                self.elasticities.figure,
+                "Elasticities of the mean error with respect to each coefficient at posterior rules, exact, median over "
+                "networks (bars: standard error).",
+            )
+        return out
+
+    def __repr__(self) -> str:
+        return f"Sensitivity({self.outcome!r})"
+
+    def __str__(self) -> str:
+        lines = [f"Sensitivity of {self.outcome}", self.table().round(3).to_string(na_rep="-")]
+        lines += [str(part) for part in (self.stiff, self.active) if part is not None]
+        if self.compensation is not None:
+            lines.append("Pairs that compensate for each other\n" + self.compensation.head(6).round(2).to_string())
+        lines += [f"left out: {name}: {why}" for name, why in self.left_out.items()]
+        return "\n\n".join(lines)
+
+
+def sensitivity(
+    posterior: Posterior, simulator: Simulator, *, store: SimulationStore | Sequence[SimulationStore] | None = None,
+    outcome: str | Mapping[str, Any] | Constraints | None = None, parts: Sequence[str] = PARTS, num_rules: int = 48,
+    networks: int = 8, seed: int = 0, num_workers: int | None = None, progress: bool = False,
+) -> Sensitivity:  # fmt: skip
+    """Which coefficients and combinations matter for what rules lead to.
+
+    Arguments:
+        posterior: With draws, or some are made.
+        simulator: The simulator of the fit.
+        store: The simulations of the fit, to learn the outcome from; without it Sobol indices, Shapley effects and the
+            active subspace are left out.
+        outcome: A summary's name, or constraints. By default the constraints of the fit, else `"final_error"`, or
+            whatever the simulator's first summary is.
+        parts: Which of `PARTS`.
+        num_rules: Posterior rules that are simulated.
+        networks: Fresh networks for each.
+        seed: Of everything.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+
+    Example:
+        >>> found = sr.sensitivity(posterior, simulator, store=store)
+        >>> print(found)
+        >>> found.knock_outs.figure()
+    """
+    for part in parts:
+        arguments.known("parts", part, PARTS)
+    if posterior.names != simulator.names:
+        mine, theirs = arguments.listed(posterior.names), arguments.listed(simulator.names)
+        raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
+    if outcome is None and posterior.question is not None:
+        outcome = posterior.question.outcome
+    if outcome is None:
+        names = simulator.summary_names
+        outcome = "final_error" if "final_error" in names else names[0]
+    name = outcome if isinstance(outcome, str) else " and ".join(Constraints.of(outcome).intervals)
+    draws = posterior.spread_out(2000)
+    found: dict[str, Any] = {"outcome": name.replace("_", " "), "explained": float("nan")}
+    left: dict[str, str] = {}
+
+    def get(part: str, field: str, make: Callable[[], Any]) -> None:
+        if part not in parts:
+            return
+        try:
+            found[field] = make()
+        except (ValueError, ImportError, RuntimeError, ArithmeticError) as error:  # one part leaves the others
+            left[part] = str(error)
+
+    wanted = [p for p in NEEDS_STORE if p in parts]
+    if wanted and store is None:
+        left |= dict.fromkeys(wanted, "pass store=, the simulations of the fit.")
+    elif wanted and store is not None:
+        stores = [store] if isinstance(store, SimulationStore) else list(store)
+        try:
+            learned = learn_outcome(stores, outcome, seed=seed)
+        except ValueError as error:
+            left |= dict.fromkeys(wanted, str(error))
+        else:
+            found["explained"] = learned.explained
+            low, high = (torch.quantile(draws.double(), q, dim=0) for q in (0.025, 0.975))
+            if learned.explained < LEAST:
+                why = f"rules predict only {learned.explained:.1%} of the variance of held-out networks; simulate more."
+                left |= {part: why for part in ("sobol", "shapley") if part in parts}
+                parts = [part for part in parts if part not in ("sobol", "shapley")]
+            get("sobol", "sobol", lambda: _sobol_in_box(learned, low, high, posterior.names, seed))
+            get("shapley", "shapley", lambda: shapley(learned, draws, posterior.names, seed=seed))
+            theta, y = _simulated(stores, outcome)
+            get(
+                "active_subspace", "active",
+                lambda: active_subspace(posterior, theta, y, label=found["outcome"], seed=seed),
+            )  # fmt: skip
+    get("stiff", "stiff", lambda: stiff_and_sloppy(posterior, seed=seed))
+    get("compensation", "compensation", lambda: compensation(posterior, seed=seed))
+    get(
+        "knock_outs", "knock_outs",
+        lambda: knock_outs(
+            posterior, simulator, outcome=outcome, num_rules=num_rules, networks=networks, seed=seed,
+            num_workers=num_workers, progress=progress,
+        ),
+    )  # fmt: skip
+    get("elasticities", "elasticities", lambda: elasticities(posterior, simulator, seed=seed))
+    return Sensitivity(**found, left_out=left)
+
+
+def _sobol_in_box(
+    learned: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, names: Sequence[str], seed: int
+) -> Sobol:
+    """Over the coefficients that vary; the others, such as terms that are nearly always absent, stay where they are."""
+    free = [k for k in range(len(names)) if float(high[k] - low[k]) > 1e-12]
+    if not free:
+        raise ValueError("no coefficient varies over the posterior's 95 % intervals.")
+
+    def outcome(values: Tensor) -> Tensor:
+        theta = low.float().repeat(len(values), 1)
+        theta[:, free] = values.float()
+        return learned(theta)
+
+    return sobol(outcome, low[free], high[free], [names[k] for k in free], seed=seed)
+
+
+def _simulated(
+    stores: Sequence[SimulationStore], outcome: str | Mapping[str, Any] | Constraints
+) -> tuple[Tensor, Tensor]:
+    x = torch.cat([s.x for s in stores])
+    return torch.cat([s.theta for s in stores]), outcome_of(x, stores[0].summary_names, outcome)[0]

@@ -1,0 +1,149 @@
+"""What estimators are given, and what they give back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules.inference.potentials import Observed, Potential
+from sbirules.neural_nets.classifiers import EventProbability, fit_event_probability
+from sbirules.neural_nets.ensembles import EnsembleSettings
+from sbirules.neural_nets.standardiser import Standardiser
+from sbirules.neural_nets.summary_transform import SummaryTransform
+
+__all__ = ["Estimator", "Job", "Learned", "ProductPotential", "Rows"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Simulations to learn from.
+
+    Arguments:
+        theta: Rules, `(n, D)`.
+        x: Their summaries, `(n, S)`.
+        length: Their numbers of trials, `(n,)`.
+        ok: Which count, `(n,)` boolean: the network did not fail, and every summary is defined.
+        atoms: Columns of x that have probability mass on single values.
+        grouped: Whether rules share several rows, so that sets of networks can be made of them.
+    """
+
+    theta: Tensor
+    x: Tensor
+    length: Tensor
+    ok: Tensor
+    atoms: tuple[int, ...] = ()
+    grouped: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """How to learn.
+
+    Arguments:
+        prior: The prior.
+        standardiser: Of theta.
+        settings: Of the estimator, or None for its defaults.
+        classifier: Of the classifier of failures, or of success.
+        seed: Makes it repeatable.
+        progress: Whether to show progress bars.
+    """
+
+    prior: Distribution
+    standardiser: Standardiser
+    settings: Any = None
+    classifier: EnsembleSettings | None = None
+    seed: int = 0
+    progress: bool = False
+
+    def failures(self, rows: Rows) -> EventProbability:
+        """p(valid | theta), since only learners that did not fail can be observed."""
+        return fit_event_probability(rows.theta, rows.ok, self.standardiser, settings=self.classifier, seed=self.seed)
+
+    def without_atoms(self, rows: Rows) -> tuple[Rows, SummaryTransform]:
+        """Rows whose summaries have a density, and what was done to them."""
+        transform = SummaryTransform.of(rows.x, rows.ok, rows.atoms)
+        return replace(rows, x=transform.spread(rows.x, self.seed)), transform
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a fit found out.
+
+    Arguments:
+        potential: The potential.
+        curves: Held-out loss by epoch, by name, beside those that its networks keep themselves.
+        details: Numbers for the record.
+    """
+
+    potential: Potential
+    curves: Mapping[str, list[float]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A way to learn a potential from simulations.
+
+    Arguments:
+        settings: Class of its settings.
+        learn: From rows, what was observed and how to learn.
+    """
+
+    settings: type[Any]
+    learn: Callable[[Rows, Observed, Job], Learned]
+
+
+class _LearnerModel(Protocol):
+    def log_prob(self, theta: Tensor, x: Tensor, length: Tensor) -> Tensor: ...
+
+    def config(self) -> dict[str, Any]: ...
+
+
+class ProductPotential(Potential):
+    """Several learners that share a rule: the sum of their log-likelihoods, up to a constant.
+
+    Arguments:
+        likelihood: Of one learner, or its ratio.
+        x: Their summaries, `(L, S)`.
+        length: Their numbers of trials, `(L,)`.
+        transform: What training did to summaries.
+    """
+
+    x: Tensor
+    length: Tensor
+
+    def __init__(self, likelihood: Any, x: Tensor, length: Tensor, transform: SummaryTransform | None = None) -> None:
+        super().__init__()
+        self.likelihood: Any = likelihood
+        self.transform: SummaryTransform = SummaryTransform({}, {}, {}) if transform is None else transform
+        self.register_buffer("x", x)
+        self.register_buffer("length", length)
+
+    @property
+    def observed(self) -> Observed:
+        """What was observed."""
+        return Observed(self.x, self.length)
+
+    def log_likelihood(self, theta: Tensor) -> Tensor:
+        model: _LearnerModel = self.likelihood
+        return model.log_prob(theta, self.transform(self.x), self.length)
+
+    def given(self, observed: Observed) -> Potential:
+        """The same for other learners."""
+        return type(self)(self.likelihood, observed.x, observed.length, self.transform).eval()
+
+    def config(self) -> dict[str, Any]:
+        model: _LearnerModel = self.likelihood
+        return {"likelihood": model.config(), "shape": list(self.x.shape), "transform": self.transform.config()}
+
+    @staticmethod
+    def empty(config: Mapping[str, Any]) -> tuple[Tensor, Tensor, SummaryTransform]:
+        """Places for what was observed, and the transform, of a `config()`."""
+        learners, columns = config["shape"]
+        transform = SummaryTransform.from_config(config.get("transform"))
+        return torch.zeros(learners, columns), torch.zeros(learners, dtype=torch.long), transform

@@ -1,0 +1,282 @@
+"""Between families of rules: which one predicts learners best, and how probable is each?
+
+One contrastive ratio is learned from the simulations of all families together, so that its unknown constant c(x) is
+the same for every family (see `sbirules.inference.estimators.ratio`) and drops out of their comparison. Scores and
+evidences are therefore given against the pooled simulations: log p(x | family, ...) - log p(x | any of the families) up to a constant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules.inference.estimators.ratio import LearnerRatio, fit_ratio
+from sbirules.inference.questions.sessions import rows_like_learners, summaries_of
+from sbirules.model.prior import log_scale_of, names_of
+from sbirules.model.runs import Trajectory
+from sbirules.model.summaries import Summary, SummaryLike, default_summaries, resolve
+from sbirules.model.tables import Trials
+from sbirules.neural_nets.classifiers import fit_event_probability
+from sbirules.neural_nets.ensembles import EnsembleSettings
+from sbirules.neural_nets.standardiser import Standardiser
+from sbirules.samplers.chains import tell
+from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FamilyComparison", "FamilyRatio", "compare_families"]
+
+Stores = SimulationStore | Sequence[SimulationStore]
+
+
+@dataclass(frozen=True)
+class FamilyComparison:
+    """How well families of rules predict learners; made by `compare_families`.
+
+    Arguments:
+        names: The families.
+        scores: Log p(learner | the other learners, family) of each family and learner, `(F, L)`, in nats, up to a
+            constant of the learner.
+        log_evidence: Log p(all learners | family), `(F,)`, up to one constant.
+        evidence_se: Standard errors: of the sampler and of the ensemble, `(F,)`.
+    """
+
+    names: tuple[str, ...]
+    scores: Tensor
+    log_evidence: Tensor
+    evidence_se: Tensor
+
+    @property
+    def probability(self) -> dict[str, float]:
+        """Posterior probability of each family, if all were as probable before."""
+        return dict(zip(self.names, torch.softmax(self.log_evidence, dim=0).tolist(), strict=True))
+
+    def table(self) -> pd.DataFrame:
+        """One row per family, the best first.
+
+        `score`: held-out log predictive score, the sum over learners; `behind`: by how much it is below the best,
+        with the standard error `behind_se` over learners; `log_evidence`, against the best evidence; `evidence_se`;
+        `probability`.
+        """
+        import pandas as pd
+
+        total = self.scores.sum(dim=1)
+        order = total.argsort(descending=True).tolist()
+        below = self.scores[order[0]] - self.scores
+        learners = self.scores.shape[1]
+        columns = {
+            "score": total, "behind": below.sum(dim=1),
+            "behind_se": below.std(dim=1) * math.sqrt(learners) if learners > 1 else math.nan * total,
+            "log_evidence": self.log_evidence - self.log_evidence.max(), "evidence_se": self.evidence_se,
+            "probability": torch.tensor(list(self.probability.values())),
+        }  # fmt: skip
+        frame = pd.DataFrame({name: v.numpy() for name, v in columns.items()}, index=list(self.names))
+        return frame.iloc[order]
+
+    def __str__(self) -> str:
+        return self.table().round(3).to_string()
+
+
+class FamilyRatio:
+    """log p(x | theta, family) of one learner up to c(x), the same c(x) for all families.
+
+    Rules of all families are rows of one matrix: the union of their coefficients by name, absent ones at their mean,
+    and a mark for the family.
+
+    Arguments:
+        stores: Simulations of each family's prior, with the same task.
+        priors: The priors.
+        table: Learners, whose sessions the simulations are cut to.
+        summaries: What of a learner enters; None for the default.
+        settings: Of the ensemble.
+        classifier: Settings of the classifier of failures.
+        seed: Makes the fit repeatable.
+    """
+
+    def __init__(
+        self,
+        stores: Mapping[str, Stores],
+        priors: Mapping[str, Distribution],
+        table: Trials,
+        *,
+        summaries: Sequence[SummaryLike] | None = None,
+        settings: EnsembleSettings | None = None,
+        classifier: EnsembleSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.priors = dict(priors)
+        self.names = tuple(self.priors)
+        groups = {name: [s] if isinstance(s, SimulationStore) else list(s) for name, s in stores.items()}
+        best = next(iter(groups.values()))[0].layout.performance
+        chosen = (
+            default_summaries(tuple(table.trajectory.per_trial), None if best is None else best.name)
+            if summaries is None
+            else tuple(resolve(s) for s in summaries)
+        )
+        self.summaries: tuple[Summary, ...] = chosen
+        self.columns = {name: group[0].names for name, group in groups.items()}
+        self.union = tuple(dict.fromkeys(c for columns in self.columns.values() for c in columns))
+        parts = {
+            name: rows_like_learners(
+                torch.cat([s.theta for s in group]), Trajectory.cat([s.trajectory for s in group]), table, chosen, seed
+            )
+            for name, group in groups.items()
+        }
+        # of each coefficient over the families that have it
+        self.fill = torch.stack(
+            [
+                torch.cat([parts[f][0][:, cols.index(c)] for f, cols in self.columns.items() if c in cols]).mean()
+                for c in self.union
+            ]
+        )
+        theta = torch.cat([self.widen(name, part[0]) for name, part in parts.items()])
+        x, length, ok = (torch.cat([part[k] for part in parts.values()]) for k in (1, 2, 3))
+        standardiser = Standardiser.of(theta, self._logs())
+        valid = fit_event_probability(theta, ok, standardiser, settings=classifier, seed=seed)
+        self.ratio: LearnerRatio = fit_ratio(
+            theta[ok], x[ok], length[ok], valid, standardiser, settings=settings, seed=seed
+        )
+
+    def _logs(self) -> list[bool]:
+        """Columns of `widen` that are best seen on a log scale."""
+        logs = {
+            column
+            for name, columns in self.columns.items()
+            for column, log in zip(columns, log_scale_of(self.priors[name]) or (), strict=False)
+            if log
+        }
+        return [c in logs for c in self.union] + [False] * len(self.names)
+
+    def widen(self, name: str, theta: Tensor) -> Tensor:
+        """Rules `(n, D)` of a family as rows of the common matrix."""
+        wide = self.fill.repeat(len(theta), 1)
+        wide[:, [self.union.index(c) for c in self.columns[name]]] = theta
+        mark = torch.zeros(len(theta), len(self.names))
+        mark[:, self.names.index(name)] = 1.0
+        return torch.cat([wide, mark], dim=1)
+
+    def statistics(self, table: Trials) -> Tensor:
+        """What the ratio needs of each learner, `(M, L, K)`."""
+        x = summaries_of(table, self.summaries)
+        each = [self.ratio.statistics(x[k : k + 1], table.num_trials[k : k + 1]) for k in range(len(x))]
+        return torch.stack(each, dim=1)
+
+    def members(self, name: str, theta: Tensor, totals: Tensor, counts: Tensor) -> Tensor:
+        """Log-likelihood by each member of the ensemble, `(M, B, n)`; see `LearnerRatio.log_prob_many`."""
+        rows = self.widen(name, theta.flatten(0, 1)).unflatten(0, theta.shape[:2])
+        return self.ratio.log_prob_members(rows, totals, counts)
+
+    def draws(
+        self, name: str, totals: Tensor, counts: Tensor, sampler: SamplerSettings, *, seed: int, progress: bool
+    ) -> Particles:
+        """Draws and log-evidence under a family for each group of learners, given by statistics `(M, B, K)`."""
+
+        def log_likelihood(theta: Tensor, which: Tensor) -> Tensor:
+            return self.members(name, theta, totals[:, which], counts[which]).mean(dim=0)
+
+        out = run_smc(log_likelihood, self.priors[name], totals.shape[1], sampler, seed=seed, progress=progress)
+        tell(out, sampler, "group of learners")
+        return out
+
+
+def compare_families(
+    families: Mapping[str, tuple[Stores, Distribution]],
+    trials: str | Path | pd.DataFrame | Trials,
+    *,
+    summaries: Sequence[SummaryLike] | None = None,
+    settings: EnsembleSettings | None = None,
+    classifier: EnsembleSettings | None = None,
+    sampler: SamplerSettings | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> FamilyComparison:
+    """Which family of rules predicts learners best, each learner from the others; and the evidence for each.
+
+    Each learner is left out in turn and scored by the posterior that the others lead to, all in one batch. The
+    evidence is the mean likelihood under the prior, by sequential Monte Carlo: unlike the score, it depends on how wide
+    the prior is.
+
+    Arguments:
+        families: Simulations of rules drawn from a prior, and that prior, by a name for the family. All with the
+            learners' trials: `simulate(..., trial_types=trials.trial_types)`.
+        trials: A table of learners that share one rule, each in a network of its own.
+        summaries: What of a learner enters; by default its learning curves and the volatility of its error.
+        settings: Of the contrastive ratio's ensemble.
+        classifier: Settings of the classifier of failures.
+        sampler: Settings of the sampler.
+        seed: Makes the comparison repeatable.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: If there are fewer than two families, or their simulations do not suit the learners.
+
+    Example:
+        >>> table = compare_families({"degree 2": (store_2, prior_2), "degree 3": (store_3, prior_3)}, "trials.csv")
+    """
+    stores, priors = _checked(families)
+    first = _first_store(next(iter(stores.values())))
+    table = Trials.read(trials, first.layout)
+    ratio = FamilyRatio(stores, priors, table, summaries=summaries, settings=settings, classifier=classifier, seed=seed)
+    s = sampler or SamplerSettings()
+    each = ratio.statistics(table)
+    n = len(table)
+    whole = each.sum(dim=1, keepdim=True)
+    # the whole table in several independent runs, then the table without each of its learners
+    totals = torch.cat([whole.expand(-1, s.num_runs, -1), whole - each], dim=1)
+    counts = torch.cat([torch.full((s.num_runs,), n), torch.full((n,), n - 1)])
+    scores, evidence, sampler_se, offsets = [], [], [], []
+    for name in ratio.names:
+        out = ratio.draws(name, totals, counts, s, seed=seed, progress=progress)
+        with torch.no_grad():
+            left_out = ratio.members(name, out.theta[s.num_runs :], each, torch.ones(n)).mean(dim=0)
+            theta = out.theta[: s.num_runs].flatten(0, 1)[None]
+            of_members = ratio.members(name, theta, whole, torch.tensor([n]))[:, 0]
+        scores.append(torch.logsumexp(left_out, dim=1) - math.log(left_out.shape[1]))
+        if bool((out.power < 1 - 1e-6).any()):
+            raise ValueError(
+                f"the sampler's time_limit of {s.time_limit:g} s is too short to compare families: not all posteriors "
+                f"were reached; raise it."
+            )
+        z = out.log_evidence[: s.num_runs]
+        evidence.append(z.mean())
+        sampler_se.append(z.std() / math.sqrt(len(z)) if len(z) > 1 else torch.tensor(math.nan))
+        # log-evidence by each member alone, against that by their mean
+        tilt = of_members - of_members.mean(dim=0)
+        offsets.append(torch.logsumexp(tilt, dim=1) - math.log(tilt.shape[1]))
+    log_evidence, offset = torch.stack(evidence), torch.stack(offsets)
+    # only what members say of a family against the best one counts
+    relative = offset - offset[int(log_evidence.argmax())]
+    spread = relative.std(dim=1) / math.sqrt(offset.shape[1])
+    se = torch.sqrt(torch.stack(sampler_se) ** 2 + spread**2)
+    return FamilyComparison(ratio.names, torch.stack(scores).float(), log_evidence.float(), se.float())
+
+
+def _first_store(stores: Stores) -> SimulationStore:
+    return stores if isinstance(stores, SimulationStore) else stores[0]
+
+
+def _checked(
+    families: Mapping[str, tuple[Stores, Distribution]],
+) -> tuple[dict[str, Stores], dict[str, Distribution]]:
+    if len(families) < 2:
+        raise ValueError(f"compare_families needs at least two families, got {len(families)}.")
+    for name, pair in families.items():
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Distribution):
+            raise ValueError(f"family {name!r} must be (store, prior), got {pair!r}.")
+        names = names_of(pair[1])
+        own = _first_store(pair[0]).names
+        if names and names != own:
+            raise ValueError(
+                f"the prior of family {name!r} is over {arguments.listed(names)}, its store holds {arguments.listed(own)}."
+            )
+    return {k: v[0] for k, v in families.items()}, {k: v[1] for k, v in families.items()}

@@ -1,0 +1,144 @@
+"""Posteriors on disk: JSON and safetensors, no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules import priors
+from sbirules.inference.estimators import POTENTIALS
+from sbirules.inference.potentials import Potential, WrappedPotential
+from sbirules.inference.questions import QUESTIONS, Question
+from sbirules.inference.record import FitRecord
+from sbirules.samplers.chains import Chains
+from sbirules.samplers.smc import SamplerSettings
+from sbirules.support.files import digest, read_json, write_atomically, write_json
+
+__all__ = ["Kept", "load", "save"]
+
+SCHEMA = 3
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a file holds of a posterior."""
+
+    prior: Distribution
+    names: tuple[str, ...]
+    potential: Potential
+    question: Question
+    record: FitRecord
+    settings: SamplerSettings
+    raw_per_unit: Tensor | None
+    hold: dict[int, float]
+    region: dict[int, tuple[float, float]]
+    chains: Chains | None
+
+
+def save(kept: Kept, folder: Path) -> None:
+    """Writes `posterior.json` and `posterior.safetensors`: no pickle, so a file cannot run code."""
+    net, question, chains = kept.potential, kept.question, kept.chains
+    if isinstance(net, WrappedPotential):
+        raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    if chains is not None:
+        tensors["draws"] = chains.draws.contiguous()
+    if kept.raw_per_unit is not None:
+        tensors["raw_per_unit"] = kept.raw_per_unit.contiguous()
+    # a tensor that shares memory with another would be refused
+    tensors = {k: v.clone() for k, v in tensors.items()}
+    content = {
+        "schema": SCHEMA,
+        "names": kept.names,
+        "question": {"kind": question.kind, "config": question.config()},
+        "potential": {"kind": net.kind, "config": net.config()},
+        "record": kept.record.config(),
+        "prior": priors.written_down(kept.prior),
+        "sampler": vars(kept.settings),
+        "hold": {kept.names[k]: v for k, v in kept.hold.items()},
+        "region": {kept.names[k]: list(v) for k, v in kept.region.items()},
+        "chains": None if chains is None else {
+            "r_hat": chains.r_hat, "ess": chains.ess, "log_evidence": list(chains.log_evidence)
+        },
+        "versions": {"torch": torch.__version__},
+    }  # fmt: skip
+    # the tensors name their JSON file, so that a crash between the two cannot pair them wrongly
+    of = {"content": digest(content)}
+    write_atomically(folder / "posterior.safetensors", lambda p: safetensors.torch.save_file(tensors, str(p), of))
+    write_json(folder / "posterior.json", content)
+
+
+def load(folder: Path, prior: Distribution | None = None) -> Kept:
+    """A posterior written by `save`.
+
+    Arguments:
+        folder: Where it is.
+        prior: The prior, needed only if it was not one of `sbirules.priors`.
+
+    Raises:
+        ValueError: If the files are missing, foreign or do not fit together.
+    """
+    for name in ("posterior.json", "posterior.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} holds no posterior: {name} is missing.")
+    content = read_json(folder / "posterior.json")
+    if content.get("schema") == 2:
+        raise ValueError(
+            f"{folder} was saved by sbirules 0.1; fit again, which is quick: the simulations of 0.1 are read as they are."
+        )
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"{folder / 'posterior.json'} was not written by this version of sbirules.")
+    asked, learned = content["question"], content["potential"]
+    kind = QUESTIONS.get(asked["kind"])
+    if kind is None:
+        raise ValueError(
+            f"{folder} answers a question of the kind {asked['kind']!r}, which is not registered here: import the module "
+            f"that adds it to sbirules.inference.questions.QUESTIONS first."
+        )
+    potentials = {**POTENTIALS, **kind.potentials}
+    if prior is None:
+        prior = _prior_of(content["prior"], folder)
+    try:
+        with safetensors.safe_open(str(folder / "posterior.safetensors"), framework="pt") as handle:
+            if (handle.metadata() or {}).get("content") != digest(content):
+                raise ValueError("it was saved with another posterior.json.")
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - no container
+        net = potentials[learned["kind"]].from_config(learned["config"])
+        net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        question = kind.from_config(asked["config"])
+    except Exception as error:
+        raise ValueError(f"{folder / 'posterior.safetensors'} does not hold this posterior: {error}") from error
+    names = tuple(content["names"])
+    chains = None
+    if content["chains"] is not None:
+        z = content["chains"]["log_evidence"]
+        r_hat, ess = (_number(content["chains"][name]) for name in ("r_hat", "ess"))
+        chains = Chains(tensors["draws"], r_hat, ess, (_number(z[0]), _number(z[1])))
+    return Kept(
+        prior, names, net.eval(), question, FitRecord.from_config(content["record"]),
+        SamplerSettings(**content["sampler"]), tensors.get("raw_per_unit"),
+        {names.index(name): float(value) for name, value in content["hold"].items()},
+        {names.index(name): (float(low), float(high)) for name, (low, high) in content["region"].items()},
+        chains,
+    )  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    """JSON has no NaN."""
+    return float("nan") if value is None else float(value)
+
+
+def _prior_of(content: Mapping[str, Any] | None, folder: Path) -> Distribution:
+    prior = None if content is None else priors.from_written(content)
+    if prior is None:
+        raise ValueError(f"the prior of {folder} is not one of sbirules.priors; pass it as load(folder, prior=...).")
+    return prior

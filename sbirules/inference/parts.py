@@ -1,0 +1,167 @@
+"""Parts of a posterior: fixed coefficients, regions, its mode and its marginals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.model.prior import Sparse, bounds_of, components_of
+from sbirules.support import arguments
+from sbirules.support.streams import seeded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["climb", "held", "limited", "marginals", "maximum"]
+
+FEWEST = 1000  # draws that a table of quantiles needs
+
+
+class Density(Protocol):
+    """What is climbed and described: a density over rules with draws."""
+
+    @property
+    def prior(self) -> Distribution: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def draws(self) -> Tensor: ...
+
+    hold: dict[int, float]
+    region: dict[int, tuple[float, float]]
+
+    def potential(self, theta: Tensor) -> Tensor: ...
+
+    def sample(self, sample_shape: Sequence[int], *, seed: int = ..., progress: bool = ...) -> Tensor: ...
+
+
+def held(
+    prior: Distribution, names: Sequence[str], before: Mapping[int, float], fixed: Mapping[str, float]
+) -> dict[int, float]:
+    """Columns to fix, and at what; see `Posterior.conditioned`."""
+    if not fixed:
+        raise ValueError("conditioned needs at least one coefficient, e.g. conditioned(theta_11=0.0).")
+    for name, value in fixed.items():
+        arguments.known("conditioned", name, tuple(names))
+        arguments.finite(f"conditioned: {name}", value)
+    if len(before.keys() | {list(names).index(n) for n in fixed}) == len(names):
+        raise ValueError("conditioned must leave at least one coefficient free.")
+    if not components_of(prior):
+        raise ValueError("conditioned needs a prior with independent coefficients, such as uniform or spike_and_slab.")
+    with seeded(0):
+        theta = prior.sample(Size((1,))).float()
+    for name, value in fixed.items():
+        theta[0, list(names).index(name)] = value
+    if not bool(torch.isfinite(prior.log_prob(theta)).all()):
+        raise ValueError(f"conditioned: {dict(fixed)} lies outside the prior.")
+    return {list(names).index(name): float(value) for name, value in fixed.items()}
+
+
+def limited(
+    names: Sequence[str], region: Mapping[int, tuple[float, float]], intervals: Mapping[str, tuple[float, float]]
+) -> dict[int, tuple[float, float]]:
+    """Intervals by column, within those there were; see `Posterior.truncated`."""
+    if not intervals:
+        raise ValueError("truncated needs at least one interval, e.g. truncated(theta_33=(-1.0, -0.2)).")
+    out = dict(region)
+    for name, pair in intervals.items():
+        arguments.known("truncated", name, tuple(names))
+        try:
+            low, high = (float(v) for v in pair)
+        except (TypeError, ValueError):
+            raise ValueError(f"truncated: {name} must be (low, high), got {pair!r}.") from None
+        column = list(names).index(name)
+        before = out.get(column, (-math.inf, math.inf))
+        low, high = max(low, before[0]), min(high, before[1])
+        if not low < high:
+            raise ValueError(f"truncated: {name} must have low < high, within {before}; got {pair!r}.")
+        out[column] = (low, high)
+    return out
+
+
+def maximum(posterior: Density, num_starts: int) -> Tensor:
+    """The best rule found by L-BFGS-B within the prior's box, from the best draws."""
+    arguments.whole("num_starts", num_starts, 1)
+    draws = torch.unique(posterior.draws, dim=0)
+    with torch.no_grad():
+        value = posterior.potential(draws)
+    starts = draws[value.argsort(descending=True)[:num_starts]]
+    ends = [climb(posterior, start) for start in starts]
+    best = max(ends, key=lambda end: end[1])
+    return best[0] if best[1] > float(value.max()) else starts[0]
+
+
+def climb(posterior: Density, start: Tensor) -> tuple[Tensor, float]:
+    """The local maximum `(D,)` of the density that L-BFGS-B reaches from a rule, and its log-density."""
+    from scipy.optimize import minimize
+
+    bounds = _bounds(posterior)
+    # absent terms stay absent: the density counts them apart
+    moving = [
+        k for k in range(len(start)) if k not in posterior.hold and not (_can_be_absent(posterior) and start[k] == 0)
+    ]
+
+    if not moving:  # the rule without terms
+        return start, float(posterior.potential(start[None]))
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        theta = start.clone()
+        theta[moving] = torch.as_tensor(values, dtype=torch.float32)
+        theta.requires_grad_(True)
+        value = posterior.potential(theta[None])[0]
+        if not bool(torch.isfinite(value)):
+            return 1e10, np.zeros(len(moving))
+        if not value.requires_grad:  # flat, as under a demanded reliability
+            return -float(value), np.zeros(len(moving))
+        (slope,) = torch.autograd.grad(value, theta)
+        return -float(value.detach()), -torch.nan_to_num(slope[moving]).double().numpy()
+
+    found = minimize(
+        loss, start[moving].double().numpy(), jac=True, method="L-BFGS-B", bounds=[bounds[k] for k in moving]
+    )
+    end = start.clone()
+    end[moving] = torch.as_tensor(found.x, dtype=torch.float32)
+    return end, -float(found.fun)
+
+
+def _can_be_absent(posterior: Density) -> bool:
+    return isinstance(posterior.prior, Sparse)
+
+
+def _bounds(posterior: Density) -> list[tuple[float, float]]:
+    """Ends of each coefficient under the prior and the region, just inside."""
+    out = []
+    for k, (low, high) in enumerate(bounds_of(posterior.prior, posterior.names)):
+        more = posterior.region.get(k, (-math.inf, math.inf))
+        low, high = max(low, more[0]), min(high, more[1])
+        inset = 1e-6 * (high - low) if math.isfinite(high - low) else 1e-6
+        out.append((low + inset, high - inset))
+    return out
+
+
+def marginals(posterior: Density) -> pd.DataFrame:
+    """One row for each coefficient; see `Posterior.marginals`."""
+    import pandas as pd
+
+    draws = posterior.draws if len(posterior.draws) >= FEWEST else posterior.sample((2 * FEWEST,))
+    draws = draws.double()
+    with seeded(0):
+        prior = posterior.prior.sample(Size((10_000,))).double()
+    low, median, high = (torch.quantile(draws, q, dim=0) for q in (0.025, 0.5, 0.975))
+    sd, before = draws.std(dim=0), prior.std(dim=0)
+    columns = {
+        "mean": draws.mean(dim=0), "sd": sd, "2.5%": low, "median": median, "97.5%": high, "prior_sd": before,
+        "contraction": 1 - (sd / before) ** 2,
+    }  # fmt: skip
+    if _can_be_absent(posterior):  # to find a term present widens its distribution: contraction would mislead
+        columns["inclusion"] = (draws != 0).double().mean(dim=0)
+        del columns["contraction"]
+    return pd.DataFrame({name: v.numpy() for name, v in columns.items()}, index=list(posterior.names))

@@ -1,0 +1,355 @@
+"""The distribution over rules: prior, potential and draws. Asking it something never changes it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules import figures
+from sbirules.inference import batches, files, parts, terms
+from sbirules.inference.arviz_data import inference_data
+from sbirules.inference.potentials import Given, NormalisedPotential, Observed, Potential, WrappedPotential
+from sbirules.inference.questions import Question
+from sbirules.inference.record import FitRecord
+from sbirules.samplers.chains import Chains, draw_chains
+from sbirules.samplers.smc import SamplerSettings
+from sbirules.support import arguments
+from sbirules.support.streams import seeded
+
+if TYPE_CHECKING:
+    import arviz
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from sbirules.inference.terms import CollinearPair, TopRule
+    from sbirules.model.rules import RuleFamily
+
+__all__ = ["Posterior"]
+
+DRAWS = 2000  # that a posterior has of its own, unless it was given others
+EVIDENCE = 1000  # draws for the evidence
+
+
+class Posterior:
+    """A posterior over rules, in natural units, inside the prior's support.
+
+    Made by `sbirules.fit`; `Posterior.wrap` makes one of any sbi posterior. `sample` returns draws and leaves no state;
+    what looks at the posterior as a whole (`marginals`, `check`, `report`, figures) uses `draws`, which are made once and
+    always the same, or those that `with_draws` was given.
+
+    Arguments:
+        prior: The prior.
+        names: Names of the columns of theta.
+        potential: What multiplies the prior.
+        question: What was asked; None where that is not known.
+        record: How the potential was learned.
+        settings: Of the sampler.
+        raw_per_unit: Raw value of one natural unit of each column, `(D,)`, where known.
+    """
+
+    def __init__(
+        self, prior: Distribution, names: Sequence[str], potential: Potential, question: Question | None = None,
+        record: FitRecord | None = None, settings: SamplerSettings | None = None, raw_per_unit: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        self.prior, self.names = prior, tuple(names)
+        potential.requires_grad_(False)
+        potential.bind(prior)
+        self.potential_net, self.question = potential, question
+        self.record, self.settings = record or FitRecord(), settings or SamplerSettings()
+        self.raw_per_unit = raw_per_unit
+        self.hold: dict[int, float] = {}  # fixed columns of theta
+        self.region: dict[int, tuple[float, float]] = {}  # intervals that columns are kept to
+        self._given_chains: Chains | None = None
+
+    @staticmethod
+    def wrap(posterior: Any, prior: Distribution, names: Sequence[str], x: Tensor | None = None) -> Posterior:
+        """Any sbi posterior as one of ours, for checks and reports.
+
+        Arguments:
+            posterior: With `sample(shape, x=...)` and `log_prob(theta, x=...)`, as sbi's have.
+            prior: Its prior.
+            names: Names of the columns of theta.
+            x: What to condition on; None for the posterior's default.
+        """
+        potential = WrappedPotential(posterior, x, len(names))
+        width = len(prior.sample(Size((1,)))[0])
+        if width != len(names):
+            raise ValueError(f"names must be one per coefficient of the prior, {width}, got {arguments.listed(names)}.")
+        return Posterior(prior, names, potential)
+
+    def __repr__(self) -> str:
+        asked = self.potential_net.kind if self.question is None else self.question.kind
+        return f"Posterior({asked}, {len(self.names)} coefficients)"
+
+    # Sampling and density -------------------------------------------------------------------------
+
+    def sample(self, sample_shape: Sequence[int] | Size = (), *, seed: int = 0, progress: bool = False) -> Tensor:
+        """Draws theta, `(*sample_shape, D)`, in natural units; all chains, shuffled.
+
+        The same seed gives the same draws, whatever torch's global seed. `draw` returns the chains with their R-hat.
+        """
+        n = arguments.shape("sample_shape", sample_shape).numel()
+        flat = self.draw(max(n, 1), seed=seed, progress=progress).draws.reshape(-1, len(self.names))
+        with seeded(seed, 1):
+            flat = flat[torch.randperm(len(flat))][:n]
+        return flat.reshape(*Size(sample_shape), len(self.names))
+
+    def draw(self, num_samples: int, *, seed: int = 0, progress: bool = False) -> Chains:
+        """At least so many draws, run by run, with what tells whether the runs agree."""
+        arguments.whole("num_samples", num_samples, 1)
+        potential = self.potential_net
+        if isinstance(potential, NormalisedPotential) and not (self.hold or self.region):
+            with seeded(seed):  # independent draws
+                return Chains(potential.sample(num_samples)[None])
+        return draw_chains(
+            self.log_likelihood, self.prior, num_samples, self.settings, seed=seed, hold=self.hold, progress=progress
+        )
+
+    def sample_tempered(self, num_samples: int, power: float, *, seed: int = 0, progress: bool = False) -> Tensor:
+        """Draws `(num_samples, D)` from prior x likelihood^power: wider than the posterior for a power below 1."""
+
+        def flat(theta: Tensor) -> Tensor:
+            return power * self.log_likelihood(theta)
+
+        chains = draw_chains(flat, self.prior, num_samples, self.settings, seed=seed, hold=self.hold, progress=progress)
+        return chains.draws.reshape(-1, len(self.names))[:num_samples]
+
+    def sample_batched(
+        self, sample_shape: Sequence[int] | Size, observations: Sequence[Any], *, seed: int = 0, progress: bool = False
+    ) -> Tensor:
+        """Draws `(*sample_shape, B, D)` given each of B observations, all in one batch; nothing is trained again.
+
+        Arguments:
+            sample_shape: Draws for each.
+            observations: What `given` takes: tables of learners, or summaries of one network.
+            seed: Makes the draws repeatable.
+            progress: Whether to show a progress bar.
+
+        An observation that cannot be used comes back as NaN, with a warning that says why; the others go on.
+        """
+        return batches.sample_batched(self, sample_shape, observations, seed=seed, progress=progress)
+
+    def potential(self, theta: Any) -> Tensor:
+        """Unnormalised log-density `(n,)` of theta `(n, D)`: log prior + log-likelihood; -inf outside the prior."""
+        theta = arguments.theta_matrix(theta, self.names).float()
+        value = self.prior.log_prob(theta).float()
+        value = torch.where(self.within_limits(theta), value, -math.inf)
+        if isinstance(self.potential_net, NormalisedPotential):
+            return torch.where(torch.isfinite(value), self.potential_net.log_prob(theta), -math.inf)
+        return torch.where(torch.isfinite(value), value + self.potential_net.log_likelihood(theta), value)
+
+    def log_likelihood(self, theta: Any) -> Tensor:
+        """Log-likelihood `(n,)` of theta `(n, D)` up to a constant: what multiplies the prior; -inf outside it."""
+        prior = self.prior.log_prob(arguments.theta_matrix(theta, self.names).float())
+        return torch.where(torch.isfinite(prior), self.potential(theta) - prior, -math.inf)
+
+    def log_prob(self, theta: Any) -> Tensor:
+        """Log-density `(n,)`, the same as `potential`: normalised for `estimator="npe"`, otherwise not.
+
+        Subtract `log_evidence()[0]` to normalise it; that estimate comes with its error.
+        """
+        return self.potential(theta)
+
+    def within_limits(self, theta: Tensor) -> Tensor:
+        """Which rules `(..., D)` are in the part of the posterior that this is, `(...)` boolean."""
+        # fixed columns may be off by rounding
+        held = {k: (v - 1e-5 * max(1.0, abs(v)), v + 1e-5 * max(1.0, abs(v))) for k, v in self.hold.items()}
+        inside = torch.ones(theta.shape[:-1], dtype=torch.bool)
+        for column, (low, high) in (self.region | held).items():
+            inside &= (theta[..., column] >= low) & (theta[..., column] <= high)
+        return inside
+
+    def predicted_success(self, theta: Tensor) -> Tensor | None:
+        """Learned probability `(n,)` that one network of each rule `(n, D)` satisfies the constraints; None without any."""
+        return self.potential_net.predicted_success(theta)
+
+    def log_evidence(self, seed: int = 0) -> tuple[float, float]:
+        """Log of the normalising constant (the mean likelihood under the prior), and its standard error.
+
+        By sequential Monte Carlo; the error is that between its independent runs. Likelihoods are known up to a
+        constant for `estimator="ratio"`, and so is this.
+        """
+        s = self.settings
+        return draw_chains(self.log_likelihood, self.prior, EVIDENCE, s, seed=seed, hold=self.hold).log_evidence
+
+    # Draws of its own -----------------------------------------------------------------------------
+
+    @cached_property
+    def chains(self) -> Chains:
+        """The posterior's own draws, run by run: those it was given, or 2000 that are always the same."""
+        return self.draw(DRAWS) if self._given_chains is None else self._given_chains
+
+    @property
+    def draws(self) -> Tensor:
+        """The posterior's own draws, run after run, `(n, D)`."""
+        return self.chains.draws.reshape(-1, len(self.names))
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether it was given draws, which are then kept in files."""
+        return self._given_chains is not None
+
+    def with_draws(self, chains: Chains | Tensor) -> Posterior:
+        """The same posterior with other draws of its own: chains from `draw`, or draws `(n, D)`."""
+        out = copy.copy(self)
+        out.__dict__.pop("chains", None)
+        out._given_chains = chains if isinstance(chains, Chains) else Chains(chains.reshape(1, -1, len(self.names)))
+        return out
+
+    def spread_out(self, n: int) -> Tensor:
+        """n of the posterior's own draws `(n, D)`, evenly spaced over all chains."""
+        draws = self.draws
+        return draws[torch.linspace(0, len(draws) - 1, n).round().long()]
+
+    # Parts of the posterior -----------------------------------------------------------------------
+
+    def conditioned(self, **fixed: float) -> Posterior:
+        """The posterior of the other coefficients with some of them fixed, e.g. `conditioned(theta_11=0.0)`.
+
+        Its draws have all columns, the fixed ones constant. The prior must have independent coefficients.
+
+        Raises:
+            ValueError: If a name is unknown, nothing is left free, or a value lies outside the prior.
+        """
+        return self._part(self.region, self.hold | parts.held(self.prior, self.names, self.hold, fixed))
+
+    def truncated(self, **intervals: tuple[float, float]) -> Posterior:
+        """The posterior within a region, e.g. `truncated(theta_33=(-1.0, -0.2))`.
+
+        Raises:
+            ValueError: If a name is unknown or an interval is not two numbers in order.
+        """
+        return self._part(parts.limited(self.names, self.region, intervals), self.hold)
+
+    def _part(self, region: dict[int, tuple[float, float]], hold: dict[int, float]) -> Posterior:
+        out = copy.copy(self)
+        out.__dict__.pop("chains", None)
+        out.region, out.hold, out._given_chains = region, hold, None
+        return out
+
+    def map(self, *, num_starts: int = 8, seed: int | None = None) -> Tensor:
+        """The rule of highest posterior density `(D,)` (in natural units), by L-BFGS from several of the best draws.
+
+        Arguments:
+            num_starts: How many.
+            seed: Of draws to start from; None takes the posterior's own.
+        """
+        return parts.maximum(self._drawn(seed), num_starts)
+
+    def marginals(self, seed: int | None = None) -> pd.DataFrame:
+        """Mean, s.d. and quantiles of each coefficient, beside the prior's s.d. and the contraction.
+
+        Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was. Under a prior
+        in which terms may be absent, the probability that they are present stands in its place.
+        """
+        return parts.marginals(self._drawn(seed))
+
+    def _drawn(self, seed: int | None) -> Posterior:
+        """Itself, or with draws of this seed."""
+        return self if seed is None else self.with_draws(self.draw(DRAWS, seed=seed))
+
+    # Structure: under a prior in which terms may be absent -------------------------------------------
+
+    def inclusion_probabilities(self, seed: int | None = None) -> dict[str, float]:
+        """Probability that each term is present, by coefficient name.
+
+        Raises:
+            ValueError: If the prior is not spike-and-slab.
+        """
+        return terms.inclusion_probabilities(self._drawn(seed))
+
+    def top_rules(self, num_rules: int = 5, family: RuleFamily | None = None, seed: int | None = None) -> list[TopRule]:
+        """The most probable sets of terms, with their coefficients.
+
+        Arguments:
+            num_rules: How many.
+            family: To print them as the family's equations, in natural units.
+            seed: Of draws; None takes the posterior's own.
+        """
+        return terms.top_rules(self._drawn(seed), num_rules, family)
+
+    def collinear_terms(self, seed: int | None = None) -> list[CollinearPair]:
+        """Pairs of terms that stand in for each other: one or the other is present, and the data cannot tell which."""
+        return terms.collinear_terms(self._drawn(seed))
+
+    # Other observations ---------------------------------------------------------------------------
+
+    def given(self, observation: Any) -> Posterior:
+        """The posterior given another observation of the same summaries; nothing is trained again.
+
+        Arguments:
+            observation: After `fit(..., x_o=...)`, a row of the summaries named in `posterior.question.names`, or
+                a table of them by name. After `fit(..., trials=...)`, another table of learners; the simulations
+                should have had trials like theirs.
+
+        Raises:
+            ValueError: If this posterior answers one question only, or the observation does not suit it.
+        """
+        if self.question is None:
+            row = torch.as_tensor(observation, dtype=torch.float32).flatten()
+            question, observed = None, Observed.of_one(row)
+        else:
+            question, observed = self.question.again(observation)
+        if not isinstance(self.potential_net, Given):
+            raise ValueError(f"a posterior of {self.potential_net.kind} cannot be asked about other observations.")
+        out = Posterior(
+            self.prior, self.names, self.potential_net.given(observed), question, self.record, self.settings,
+            self.raw_per_unit,
+        )  # fmt: skip
+        out.region, out.hold = self.region, self.hold
+        return out
+
+    # For other tools ------------------------------------------------------------------------------
+
+    def to_inference_data(self, num_samples: int | None = None, seed: int = 0) -> arviz.InferenceData:
+        """Prior and posterior as ArviZ InferenceData, one scalar variable per coefficient.
+
+        Draws so many; None takes the posterior's own draws.
+        """
+        shown = self if num_samples is None else self.with_draws(self.draw(num_samples, seed=seed))
+        return inference_data(shown, seed=seed)
+
+    def pairplot(self, num_samples: int | None = None, *, truth: Any = None, seed: int = 0) -> Figure:
+        """One- and two-dimensional marginals of the coefficients learned most about; see `figures.pairs`.
+
+        Draws so many; None takes the posterior's own draws.
+        """
+        shown = self if num_samples is None else self.with_draws(self.draw(num_samples, seed=seed))
+        figure: Figure = figures.pairs(shown, truth=truth)[0, 0].figure
+        return figure
+
+    # Files ----------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `posterior.json` and `posterior.safetensors`: no pickle, so a file cannot run code."""
+        if self.question is None:
+            raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
+        kept = files.Kept(
+            self.prior, self.names, self.potential_net, self.question, self.record, self.settings, self.raw_per_unit,
+            self.hold, self.region, self._given_chains,
+        )  # fmt: skip
+        files.save(kept, Path(folder))
+
+    @staticmethod
+    def load(folder: str | Path, prior: Distribution | None = None) -> Posterior:
+        """A posterior written by `save`.
+
+        Arguments:
+            folder: Where it is.
+            prior: The prior, needed only if it was not one of `sbirules.priors`.
+
+        Raises:
+            ValueError: If the files are missing, foreign or do not fit together.
+        """
+        k = files.load(Path(folder), prior)
+        out = Posterior(k.prior, k.names, k.potential, k.question, k.record, k.settings, k.raw_per_unit)
+        out.hold, out.region, out._given_chains = k.hold, k.region, k.chains
+        return out

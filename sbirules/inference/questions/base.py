@@ -1,0 +1,310 @@
+"""The contract of a question: what is asked of the rules.
+
+One class and one file for each kind. A question knows its plain form, how its potential is learned, how to try rules on
+fresh networks, the verdicts that only it can give, and how it reads. Nothing else branches on what was asked.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules.inference.estimators import Job
+from sbirules.inference.potentials import Observed, Potential
+from sbirules.inference.record import FitRecord
+from sbirules.model.fields import Layout
+from sbirules.model.simulator import Simulator
+from sbirules.model.verdicts import Verdict
+from sbirules.stores.filling import simulate
+from sbirules.stores.store import SimulationStore
+from sbirules.support.files import digest
+
+__all__ = [
+    "FRESH",
+    "Asked",
+    "FigureOf",
+    "Fitted",
+    "Fresh",
+    "FreshData",
+    "Predictive",
+    "Question",
+    "Resimulation",
+    "failures_of",
+]
+
+FRESH = 1_000_003  # added to the seed, so that checks never reuse the networks of the fit
+FigureOf = tuple[str, Callable[[], Any], str]  # name, what draws it, caption
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A question with what was learned about it."""
+
+    question: Question
+    potential: Potential
+    record: FitRecord
+
+
+class Asked(Protocol):
+    """What a question needs of a posterior: who asks it and with which prior, and draws."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def prior(self) -> Distribution: ...
+
+    @property
+    def record(self) -> FitRecord: ...
+
+    def spread_out(self, n: int) -> Tensor: ...
+
+    def predicted_success(self, theta: Tensor) -> Tensor | None: ...
+
+
+class Resimulation(Protocol):
+    """Posterior rules in fresh networks: what every kind of question knows of them."""
+
+    @property
+    def rules(self) -> int: ...
+
+    @property
+    def networks_per_rule(self) -> int: ...
+
+    @property
+    def theta(self) -> Tensor: ...
+
+    @property
+    def failures(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """How rules are tried on fresh networks.
+
+    Arguments:
+        rules: Posterior rules.
+        networks: Networks for each, or None for what the question takes.
+        folder: Where their stores go, or None.
+        seed: Of rules and networks.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+    """
+
+    rules: int = 128
+    networks: int | None = None
+    folder: Path | None = None
+    seed: int = 0
+    num_workers: int | None = None
+    progress: bool = False
+
+    def simulate(
+        self, theta: Tensor, networks: int, simulator: Simulator, name: str, *, offset: int = 0,
+        trial_types: Tensor | None = None,
+    ) -> SimulationStore:  # fmt: skip
+        """So many fresh networks of each rule `(n, D)`, one rule after another."""
+        store = None if self.folder is None else self.folder / name
+        return simulate(
+            simulator, theta.repeat_interleave(networks, dim=0), store=store, seed=self.seed + offset + FRESH,
+            trial_types=trial_types, label=f"check {name}", num_workers=self.num_workers, progress=self.progress,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FreshData:
+    """Rules of the prior, and data of the question's kind that each made.
+
+    Arguments:
+        truth: The rules, `(rules, D)`.
+        observations: What `Posterior.given` takes, one for each rule.
+        features: Summaries of each, `(rules, S)`.
+    """
+
+    truth: Tensor
+    observations: Sequence[Any]
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """What ArviZ is to keep of a question: arrays by name, with their dimensions and coordinates."""
+
+    posterior_predictive: Mapping[str, Tensor] = field(default_factory=dict)
+    observed_data: Mapping[str, Tensor] = field(default_factory=dict)
+    dims: Mapping[str, list[str]] = field(default_factory=dict)
+    coords: Mapping[str, list[Any]] = field(default_factory=dict)
+
+
+class Question(ABC):
+    """What is asked of the rules.
+
+    A subclass is registered by one line in `sbirules.inference.questions.QUESTIONS`.
+    """
+
+    kind: ClassVar[str]  # its name: in files, in `fit(..., kind=value)`, as a section of study files
+    section: ClassVar[str]  # of study files, where that is another word
+    estimators: ClassVar[tuple[str, ...]] = ()  # that can learn its potential, the default first
+    fit_keys: ClassVar[tuple[str, ...]] = ()  # keys of a study's [fit] that belong to it
+    repeatable: ClassVar[bool] = False  # whether other data of its kind can be asked about
+    potentials: ClassVar[Mapping[str, type[Potential]]] = {}  # of its own, by their name in files
+
+    # Plain form -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Its plain form."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Question:
+        """The question that gave this `config()`."""
+
+    def digest(self) -> str:
+        """Tells this question, with its data, from another."""
+        return digest([self.kind, self.config()])
+
+    # From what users give -------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def ask(cls, value: Any, layout: Layout, summary_names: Sequence[str], **options: Any) -> Question:
+        """From the value that `fit` or `check` was given under the question's kind, and options named in `fit_keys`."""
+
+    @classmethod
+    def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:
+        """Names of summaries of the catalogue that a study's section asks for."""
+        return []
+
+    @classmethod
+    def from_study(
+        cls, section: Mapping[str, Any], fit: Mapping[str, Any], simulator: Simulator, folder: Path
+    ) -> Question:
+        """From a study file's section and [fit]; relative paths are relative to the folder."""
+        options = {key: fit[key] for key in cls.fit_keys if key in fit}
+        return cls.ask(section, simulator.layout, simulator.summary_names, **options)
+
+    def resolved(self, section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """A study's section with whole paths."""
+        return dict(section)
+
+    def costs(self, rules: int, networks: int | None, calibration: int, variants: int) -> dict[str, int]:
+        """How many networks the checks of a study will simulate, by check."""
+        return {"check": rules * (networks or 1)}
+
+    def fill_in(  # noqa: B027 - most questions have nothing to fill in
+        self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Fills in a study's sections what this question has as defaults; `given` is what the file says."""
+
+    # The fit --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def fit(self, stores: Sequence[SimulationStore], job: Job, estimator: str) -> Fitted:
+        """Learns the potential from simulations."""
+
+    def again(self, observation: Any) -> tuple[Question, Observed]:
+        """The same question about other data.
+
+        Raises:
+            ValueError: If there is no such thing, or the data do not suit what was learned.
+        """
+        raise ValueError("given() needs a posterior made by fit(store, prior, x_o=...) or fit(..., trials=...).")
+
+    def lacking(self) -> str:
+        """What must be given again before rules can be held against it, in a sentence; empty if nothing."""
+        return ""
+
+    # Fresh networks -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> Any:
+        """Posterior rules in fresh networks, held against what was asked: a `Resimulation`."""
+
+    @abstractmethod
+    def verdicts(self, found: Any, posterior: Asked, simulator: Simulator) -> list[Verdict]:
+        """What a `Resimulation` of its own says."""
+
+    def held_out(
+        self, posterior: Asked, simulator: Simulator, variants: Mapping[str, Any], fresh: Fresh
+    ) -> list[Verdict]:
+        """Posterior rules where inference never looked, by name: a simulator, or with the data observed in it."""
+        name = next(iter(variants))
+        raise ValueError(
+            f"held_out[{name!r}] needs the trials observed there: pass (simulator, trials), or leave it out."
+        )
+
+    def variant(self, changes: Mapping[str, Any], simulator: Simulator, folder: Path) -> tuple[Any, dict[str, Any]]:
+        """A study's [check.held_out.NAME] as `held_out` takes it, and the changes with whole paths."""
+        if "trials" in changes:
+            raise ValueError("trials belongs to studies with [data].")
+        return simulator, dict(changes)
+
+    def fresh_data(
+        self, simulator: Simulator, prior: Distribution, rules: int, fresh: Fresh, trial_types: Any = None
+    ) -> FreshData:
+        """Rules of the prior and data of each, for calibration."""
+        raise ValueError(
+            f"a posterior of {self.kind} answers one question; calibration needs data that can be drawn anew."
+        )
+
+    def features(self, potential: Potential) -> Tensor | None:
+        """What was observed, as a row of `FreshData.features`, `(S,)`; None where nothing was."""
+        observed = potential.observed
+        return None if observed is None else observed.x.float().mean(dim=0)
+
+    @property
+    def size(self) -> int:
+        """How many learners, or whatever is independent given the rule, it is about."""
+        return 1
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns of `FreshData.features`."""
+        return ()
+
+    @property
+    def trial_types(self) -> Tensor | None:
+        """Sequences of trial types that networks should get, `(sequences, trials)`; None for the task's own."""
+        return None
+
+    @property
+    def outcome(self) -> Any:
+        """What sensitivity analysis looks at by default: constraints, or None for the simulator's own measure."""
+        return None
+
+    # Words ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def words(self, subject: str, setting: str) -> str:
+        """The question as a sentence, from its subject ("Which plasticity rules ...") and the setting (" on ...")."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader wants to know of it, by name."""
+        return self.config()
+
+    def findings(self, found: Any) -> list[str]:
+        """Sentences on a `Resimulation` that stand beside the verdicts."""
+        return []
+
+    def figures(self, found: Any, simulator: Simulator) -> list[FigureOf]:
+        """Figures of a `Resimulation` beside those of its verdicts."""
+        return []
+
+    def numbers(self, found: Any) -> dict[str, dict[str, Any]]:
+        """What summary.json keeps of a `Resimulation`, by section."""
+        return {}
+
+    def predictive(self, found: Any) -> Predictive:
+        """What ArviZ is to keep of a `Resimulation` and of what was observed; `found` may be None."""
+        return Predictive()
+
+
+def failures_of(store: SimulationStore) -> dict[str, int]:
+    """Failed networks by status."""
+    return {name: n for name, n in store.status_counts().items() if n and name != "OK"}

@@ -1,0 +1,180 @@
+"""Constraints: which rules make networks satisfy them?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import torch
+
+from sbirules import figures
+from sbirules.inference.estimators import Job, SuccessPotential
+from sbirules.inference.questions.base import Asked, FigureOf, Fitted, Fresh, Predictive, Question
+from sbirules.inference.questions.success import (
+    IN_VARIANTS,
+    NETWORKS,
+    ZERO_NETWORKS,
+    ConstraintCheck,
+    held_out_success,
+    success_verdicts,
+    try_constraints,
+)
+from sbirules.inference.record import FitRecord
+from sbirules.model.constraints import Constraints, nearest
+from sbirules.model.fields import Layout
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import CATALOGUE
+from sbirules.model.verdicts import Verdict
+from sbirules.neural_nets.classifiers import fit_event_probability
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+
+__all__ = ["ConstraintsQuestion"]
+
+FEW = 25  # networks that satisfy the constraints below which a fit comes with a warning
+
+
+class ConstraintsQuestion(Question):
+    """Rules under which all constraints hold in the same network.
+
+    Arguments:
+        constraints: The constraints.
+        all_of_networks: They hold in all of so many networks of one rule; 1 unless `reliability` is given.
+        reliability: Or: rules under which they hold with at least this probability.
+    """
+
+    kind = section = "constraints"
+    fit_keys = ("all_of_networks", "reliability")
+
+    def __init__(
+        self, constraints: Constraints, all_of_networks: int | None = None, reliability: float | None = None
+    ) -> None:
+        if all_of_networks is not None and reliability is not None:
+            raise ValueError("give all_of_networks or reliability, not both.")
+        if all_of_networks is not None:
+            arguments.whole("all_of_networks", all_of_networks, 1)
+        if reliability is not None:
+            arguments.share("reliability", reliability)
+        elif all_of_networks is None:
+            all_of_networks = 1
+        self.constraints, self.all_of_networks, self.reliability = constraints, all_of_networks, reliability
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "constraints": self.constraints.config(), "all_of_networks": self.all_of_networks,
+            "reliability": self.reliability,
+        }  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ConstraintsQuestion:
+        return cls(Constraints(config["constraints"]), config["all_of_networks"], config["reliability"])
+
+    @classmethod
+    def ask(cls, value: Any, layout: Layout, summary_names: Sequence[str], **options: Any) -> ConstraintsQuestion:
+        asked = cls(Constraints.of(value), options.get("all_of_networks"), options.get("reliability"))
+        asked.constraints.check(summary_names)
+        return asked
+
+    @classmethod
+    def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:
+        stems = [name.split("[")[0] for name in Constraints.of(section).intervals]
+        for stem in stems:
+            arguments.known("[constraints]", stem, tuple(CATALOGUE))
+        return stems
+
+    def costs(self, rules: int, networks: int | None, calibration: int, variants: int) -> dict[str, int]:
+        each = networks or NETWORKS
+        more = 2 * variants * min(rules, 64) * min(each, IN_VARIANTS)
+        return {"check": 2 * rules * each + ZERO_NETWORKS, "variants": more}
+
+    def fill_in(self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Mapping[str, Any]]) -> None:
+        sections["check"].setdefault("networks_per_rule", NETWORKS)
+        if not set(self.fit_keys) & set(sections["fit"]):
+            sections["fit"]["all_of_networks"] = 1
+
+    def fit(self, stores: Sequence[SimulationStore], job: Job, estimator: str) -> Fitted:
+        if job.settings is not None:
+            raise ValueError("estimator and settings belong to trials and x_o, not to constraints; leave them out.")
+        names = stores[0].summary_names
+        theta, x = (torch.cat([getattr(s, field) for s in stores]) for field in ("theta", "x"))
+        happened = self.constraints.satisfied(x, names)
+        if not happened.any():
+            raise ValueError(
+                f"none of {len(x)} simulated networks satisfies all constraints ({nearest(x, names, self.constraints)}); "
+                f"loosen the constraints, change the prior or simulate more."
+            )
+        event = fit_event_probability(theta, happened, job.standardiser, settings=job.classifier, seed=job.seed)
+        cautions: tuple[str, ...] = ()
+        if int(happened.sum()) < FEW:
+            cautions = (
+                f"Only {int(happened.sum())} of {len(x)} simulated networks satisfy the constraints, "
+                f"too few to learn from: simulate more, or loosen the constraints.",
+            )
+            warnings.warn(cautions[0])
+        potential = SuccessPotential(event, self.all_of_networks, self.reliability).eval()
+        record = FitRecord("", len(x), int(happened.sum()), "satisfied", cautions)
+        return Fitted(self, potential, record)
+
+    # Fresh networks -------------------------------------------------------------------------------
+
+    def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ConstraintCheck:
+        return try_constraints(posterior, simulator, self.constraints, fresh)
+
+    def verdicts(self, found: ConstraintCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
+        return success_verdicts(found, posterior.record.cautions)
+
+    def held_out(
+        self, posterior: Asked, simulator: Simulator, variants: Mapping[str, Any], fresh: Fresh
+    ) -> list[Verdict]:
+        return held_out_success(posterior, simulator, self.constraints, variants, fresh)
+
+    @property
+    def outcome(self) -> Constraints:
+        return self.constraints
+
+    # Words ----------------------------------------------------------------------------------------
+
+    def words(self, subject: str, setting: str) -> str:
+        if self.reliability is not None:
+            often = f"in at least {self.reliability:.0%} of random networks"
+        else:
+            n = self.all_of_networks or 1
+            often = "in a random network" if n == 1 else f"in all of {n} random networks"
+        return f"{subject} satisfy {self.constraints.words()}{setting} {often}?"
+
+    def facts(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.config().items() if value is not None}
+        return kept | {"constraints": self.constraints.words()}
+
+    def findings(self, found: ConstraintCheck) -> list[str]:
+        r = found.posterior_reliable
+        return [f"{r.value:.0%} ± {r.se:.1%} of posterior rules satisfy the constraints in at least 90 % of networks."]
+
+    def figures(self, found: ConstraintCheck, simulator: Simulator) -> list[FigureOf]:
+        best = simulator.layout.performance
+        if not found.curves or best is None:
+            return []
+        return [
+            (
+                "learning_curves",
+                lambda: figures.learning_curves(
+                    found.curves, quantity=f"mean {best.name}", trials=simulator.num_trials
+                ),
+                f"{best.name.capitalize()} over a session: median and middle half of fresh networks under posterior rules, "
+                f"prior rules, and without plasticity.",
+            )
+        ]
+
+    def numbers(self, found: ConstraintCheck) -> dict[str, dict[str, Any]]:
+        out: dict[str, Any] = {
+            "all_of_networks": self.all_of_networks, "reliability": self.reliability, "rules": found.rules,
+            "networks_per_rule": found.networks_per_rule,
+        }  # fmt: skip
+        for name in ("prior_success", "posterior_success", "zero_rule_success", "posterior_reliable"):
+            rate = getattr(found, name)
+            out[name], out[f"{name}_se"] = rate.value, rate.se
+        return {"constraint": out | {"predicted_success": found.predicted_success}}
+
+    def predictive(self, found: ConstraintCheck | None) -> Predictive:
+        return Predictive({} if found is None else {"success": found.share})

@@ -1,0 +1,119 @@
+"""Learners' mean curves held against those of fresh networks, and what that says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules import figures
+from sbirules.inference.questions.base import Fresh, failures_of
+from sbirules.model.curves import CurveBand
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import learning_curve, summarise, summary_names
+from sbirules.model.tables import Trials
+from sbirules.model.verdicts import Verdict
+
+__all__ = ["TrialsCheck", "curve_p_value", "curve_verdict", "shown_field", "try_learners"]
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class TrialsCheck:
+    """Whether posterior rules reproduce the learners' mean learning curve.
+
+    Arguments:
+        rules: Posterior rules tried.
+        networks_per_rule: Fresh networks for each, one per learner with its sequence of trials.
+        curve: Band of the mean learning curve over rules, and the observed one.
+        mean_curves: Mean learning curve of each rule's networks, `(rules, bins)`.
+        theta: The posterior rules, `(rules, D)`.
+        failures: Failed networks by status.
+        quantity: What the curve shows.
+    """
+
+    rules: int
+    networks_per_rule: int
+    curve: CurveBand
+    mean_curves: Tensor
+    theta: Tensor
+    failures: Mapping[str, int]
+    quantity: str = "mean error"
+
+
+def shown_field(table: Trials, simulator: Simulator) -> str:
+    """The field whose curve is shown: the measure of performance, else whether answers were correct, else the first."""
+    have, best = tuple(table.trajectory.per_trial), simulator.layout.performance
+    if best is not None and best.name in have:
+        return best.name
+    return "correct" if "correct" in have else have[0]
+
+
+def try_learners(theta: Tensor, simulator: Simulator, table: Trials, fresh: Fresh) -> TrialsCheck:
+    """Rules `(n, D)` in as many fresh networks as there are learners, with the learners' sequences of trials."""
+    learners = len(table)
+    if fresh.networks not in (None, learners):
+        raise ValueError(
+            f"networks_per_rule must be the number of learners ({learners}), or left out; got {fresh.networks}."
+        )
+    of = shown_field(table, simulator)
+    curve = learning_curve(BINS, of=of)
+    boolean = simulator.layout[of].dtype == "bool"
+    quantity = f"share {of}" if boolean else f"mean {of}"
+    store = fresh.simulate(theta, learners, simulator, "posterior", trial_types=table.trial_types)
+    runs = store.trajectory
+    means = summarise(runs, [curve]).reshape(len(theta), learners, -1).nanmean(dim=1)
+    observed = summarise(table.trajectory, [curve]).nanmean(dim=0)
+    band = CurveBand.of(summary_names([learning_curve(BINS)], runs.type_names), means, mass=0.95, observed=observed)
+    return TrialsCheck(len(theta), learners, band, means, theta, failures_of(store), quantity)
+
+
+def curve_verdict(c: TrialsCheck, simulator: Simulator, name: str = "learning curve") -> Verdict:
+    """Is the learners' mean curve one that posterior rules make?"""
+    p = curve_p_value(c)
+    inside = c.curve.coverage
+    # bins are not independent: how many are outside is no test, how far the worst of them is, is one
+    level = "caution" if p < 0.05 else "pass"
+    if not p > 1.5 / c.rules or math.isnan(inside):
+        level = "fail"
+    finding = (
+        f"{inside:.0%} of the bins of the learners' mean curve lie in the 95 % band of {c.rules} posterior rules in "
+        f"{c.networks_per_rule} fresh networks each; as far off as the worst bin are {p:.0%} of the rules' own curves."
+    )
+    advice = "" if level == "pass" else (
+        "The rules do not reproduce the learners: add rounds (refine), look at the bins outside, or let the family be larger."
+    )  # fmt: skip
+    caption = (
+        f"Mean learning curve of the learners (points) and of as many fresh networks under each of {c.rules} posterior "
+        f"rules (median and 95 % band); {inside:.0%} of the bins inside."
+    )
+
+    def draw() -> Any:
+        return figures.learning_curves({"posterior": c.curve}, quantity=c.quantity, trials=simulator.num_trials)
+
+    return Verdict(name, level, finding, advice, {"coverage": inside, "p": p}, draw, caption)
+
+
+def curve_p_value(c: TrialsCheck) -> float:
+    """Share of the rules' own mean curves whose worst bin is as far from the others' mean as the learners' is."""
+    if c.curve.observed is None:
+        return math.nan
+    # in short sessions some bins hold no trial of a type
+    bins = torch.isfinite(c.curve.observed) & torch.isfinite(c.mean_curves).any(dim=0)
+    curves, observed = c.mean_curves[:, bins].double(), c.curve.observed[bins].double()
+    curves = curves[torch.isfinite(curves).all(dim=1)]
+    if len(curves) < 3 or not len(observed):
+        return math.nan
+    mean, sd = curves.mean(dim=0), curves.std(dim=0).clamp(min=1e-9)
+    own = float(((observed - mean) / sd).abs().max())
+    n = len(curves)
+    # each rule's curve against the mean and s.d. of the others
+    left = (n * mean - curves) / (n - 1)
+    spread = ((n - 1) * sd**2 - (curves - mean) ** 2 * n / (n - 1)).clamp(min=1e-18) / (n - 2)
+    each = ((curves - left) / spread.sqrt()).abs().max(dim=1).values
+    return (1 + int((each >= own).sum())) / (1 + n)

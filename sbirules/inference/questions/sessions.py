@@ -1,0 +1,124 @@
+"""Simulations as learners would show them: cut to the learners' sessions, with their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.model.runs import Status, Trajectory
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import Summary, summarise, summary_names
+from sbirules.model.tables import Trials
+from sbirules.stores.filling import simulate
+from sbirules.support import arguments
+from sbirules.support.streams import generator, seeded
+
+__all__ = ["cut_like_learners", "learners_of", "rows_like_learners", "summaries_of"]
+
+ATTEMPTS = 5  # rules drawn for each that is wanted, since learners of some fail
+
+
+def rows_like_learners(
+    theta: Tensor, runs: Trajectory, table: Trials, chosen: Sequence[Summary], seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Simulations cut to the learners' sessions: theta, their summaries, their lengths, and which did not fail.
+
+    Raises:
+        ValueError: If the learners' trials were not simulated.
+    """
+    if table.trajectory.type_names != runs.type_names:
+        raise ValueError(
+            f"the trials have the types {arguments.listed(table.trajectory.type_names)}, but the simulations "
+            f"{arguments.listed(runs.type_names)}."
+        )
+    rows, cut, length = cut_like_learners(runs, table, seed)
+    x = summarise(cut, chosen)
+    return theta[rows], x, length, (cut.status == Status.OK) & ~torch.isnan(x).any(dim=1)
+
+
+def summaries_of(table: Trials, chosen: Sequence[Summary]) -> Tensor:
+    """Summaries of the learners, `(L, S)`, all of them defined."""
+    x_o = summarise(table.trajectory, chosen).float()
+    if torch.isnan(x_o).any():
+        row, column = (int(i) for i in torch.isnan(x_o).nonzero()[0])
+        raise ValueError(
+            f"{summary_names(chosen, table.trajectory.type_names)[column]} is undefined for learner "
+            f"{table.learners[row]} with {int(table.num_trials[row])} trials; use fewer bins (summaries=...) or leave "
+            f"that learner out."
+        )
+    return x_o
+
+
+def cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tensor, Trajectory, Tensor]:
+    """Each simulated run cut to the length of a random learner whose sequence of trial types it began with.
+
+    Returns:
+        The runs that began like a learner (their indices), what is left of them, and their lengths.
+
+    Raises:
+        ValueError: If a learner's sequence was not simulated.
+    """
+    n = runs.trial_types.shape[1]
+    lengths = table.num_trials
+    if int(lengths.max()) > n:
+        raise ValueError(
+            f"learner {table.learners[int(lengths.argmax())]} has {int(lengths.max())} trials, but only {n} were "
+            f"simulated; simulate with trial_types=trials.trial_types."
+        )
+    wanted = torch.full((len(table), n), -1)
+    wanted[:, : table.trial_types.shape[1]] = table.trial_types[:, :n]
+    sequences, of_run = torch.unique(runs.trial_types, dim=0, return_inverse=True)
+    # (sequences, learners): the learner's trials are the first ones of the sequence
+    suits = torch.stack([((wanted == s) | (wanted < 0)).all(dim=1) for s in sequences]).float()
+    lacking = suits.sum(dim=0) == 0
+    if lacking.any():
+        raise ValueError(
+            f"no simulated network had the sequence of trial types of learner "
+            f"{table.learners[int(lacking.nonzero()[0])]}; simulate with trial_types=trials.trial_types."
+        )
+    rows = (suits.sum(dim=1) > 0)[of_run].nonzero()[:, 0]
+    # each run takes one of the learners it could stand for, all with the same probability
+    learner = torch.multinomial(suits[of_run[rows]], 1, generator=generator(seed, 3))[:, 0]
+    length = lengths[learner]
+    return rows, runs.rows(rows).cut(length), length
+
+
+def learners_of(
+    simulator: Simulator, prior: Distribution, rules: int, learners: int, *, folder: Path | None, seed: int,
+    trial_types: Any = None, **keep: Any,
+) -> tuple[Tensor, list[Trials]]:  # fmt: skip
+    """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and the learners of each.
+
+    Sequences of trial types `(learners, trials)` are those of the learners; None for the task's own.
+    """
+    truth: list[Tensor] = []
+    tables: list[Trials] = []
+    for attempt in range(ATTEMPTS):
+        with seeded(seed, attempt):
+            theta = prior.sample(Size((rules,))).float()
+        where = None if folder is None else folder / f"learners-{attempt + 1}"
+        runs = simulate(
+            simulator,
+            theta.repeat_interleave(learners, dim=0),
+            store=where,
+            seed=seed + attempt,
+            trial_types=trial_types,
+            label="learners",
+            **keep,
+        ).trajectory
+        for k in range(rules):
+            rows = torch.arange(k * learners, (k + 1) * learners)
+            if bool((runs.status[rows] == Status.OK).all()) and len(tables) < rules:
+                truth.append(theta[k])
+                tables.append(Trials(tuple(str(i + 1) for i in range(learners)), runs.rows(rows)))
+        if len(tables) == rules:
+            return torch.stack(truth), tables
+    raise ValueError(
+        f"only {len(tables)} of {ATTEMPTS * rules} rules drawn from the prior ran through in all of {learners} "
+        f"networks; narrow the prior."
+    )

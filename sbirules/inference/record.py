@@ -1,0 +1,52 @@
+"""What is known of a fit beside its question: how many simulations, how training went, what to be careful about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["FitRecord"]
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """A record of how a potential was learned.
+
+    Arguments:
+        estimator: Name of the estimator; empty where there is one way only.
+        simulations: How many it was learned from.
+        used: How many of them count: those that satisfied the constraints, or that did not fail.
+        used_for: What `used` counts, in a word.
+        cautions: What the fit warned of.
+        training: Held-out loss by epoch, by network.
+        details: Further numbers, by name.
+    """
+
+    estimator: str = ""
+    simulations: int = 0
+    used: int = 0
+    used_for: str = "valid"
+    cautions: tuple[str, ...] = ()
+    training: Mapping[str, list[float]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self) -> dict[str, Any]:
+        """Plain types."""
+        return {
+            "estimator": self.estimator, "simulations": self.simulations, "used": self.used, "used_for": self.used_for,
+            "cautions": list(self.cautions), "training": dict(self.training), "details": dict(self.details),
+        }  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> FitRecord:
+        """The record that gave this `config()`."""
+        curves = {name: [float(v) for v in curve] for name, curve in config["training"].items()}
+        return cls(**{**config, "cautions": tuple(config["cautions"]), "training": curves})
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader wants to know, by name."""
+        out: dict[str, Any] = {"estimator": self.estimator} if self.estimator else {}
+        if self.simulations:
+            out |= {"simulations": self.simulations, self.used_for: self.used}
+        return out | dict(self.details)

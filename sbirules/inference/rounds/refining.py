@@ -1,0 +1,121 @@
+"""Simulating where the posterior is, so that it is right where it matters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules.inference.fitting import fit
+from sbirules.inference.posterior import Posterior
+from sbirules.inference.questions import QUESTIONS
+from sbirules.model.simulator import Simulator
+from sbirules.stores.filling import simulate
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+from sbirules.support.files import write_atomically
+from sbirules.support.streams import generator
+
+__all__ = ["refine"]
+
+ROUND_SEED = 10_007  # added to the seed for each round, so that rounds share no network
+RULES = "rules.safetensors"  # the rules of a round, kept so that a resumed round simulates the same ones
+
+
+def refine(
+    posterior: Posterior,
+    simulator: Simulator,
+    stores: SimulationStore | Sequence[SimulationStore],
+    prior: Distribution,
+    *,
+    rounds: int = 3,
+    num_simulations: int = 3072,
+    folder: str | Path | None = None,
+    trial_types: Any = None,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> tuple[Posterior, list[SimulationStore]]:
+    """Rounds of simulating rules from the current posterior and fitting to all simulations so far.
+
+    Sampling seeks out a learned likelihood's overestimates, and many learners or networks multiply them.
+    Each round simulates fresh networks just there. The first rounds draw from a flattened posterior, prior x
+    likelihood^(k / rounds), since an early posterior is often narrow in the wrong place. In half of the rules
+    a random subset of the terms is set to zero: with many terms, a prior and a posterior hardly ever draw
+    the sparse rules that people have in mind, and the fit should be right there too. No correction for the
+    proposal is needed: what is learned is a probability given the rule.
+
+    Arguments:
+        posterior: The first posterior, from simulations of the prior.
+        simulator: The simulator.
+        stores: The simulations it was fitted to.
+        prior: The prior.
+        rounds: How often.
+        num_simulations: Simulations in each round.
+        folder: Where their stores go, `round-1` and so on; None for temporary ones.
+        trial_types: Sequences of trial types, as for `simulate`.
+        seed: Of the rounds.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+        options: As for `fit`; without a question, that of the posterior is asked again.
+
+    Returns:
+        The last posterior, and all stores.
+    """
+    arguments.whole("rounds", rounds, 0)
+    arguments.whole("num_simulations", num_simulations, 1)
+    for name in options:
+        arguments.known("refine's argument", name, tuple(inspect.signature(fit).parameters))
+    asked = {name: options.get(name) for name in (*QUESTIONS, "question") if options.get(name) is not None}
+    if not asked:
+        if posterior.question is None or posterior.question.lacking():
+            raise ValueError("refine needs what the first fit was asked: constraints, trials, x_o or question.")
+        options["question"] = posterior.question
+    every = [stores] if isinstance(stores, SimulationStore) else list(stores)
+    for k in range(1, rounds + 1):
+        key = seed + len(every) * ROUND_SEED
+        place = None if folder is None else Path(folder) / f"round-{k}"
+        theta = None if place is None else _drawn_before(place, num_simulations)
+        if theta is None:
+            theta = posterior.sample_tempered(num_simulations, k / rounds, seed=key, progress=progress)
+            theta = _thin_out_half(theta, simulator, prior, key)
+            if place is not None:
+                place.mkdir(parents=True, exist_ok=True)
+                rules = {"theta": theta.contiguous()}
+                write_atomically(place / RULES, lambda path, t=rules: safetensors.torch.save_file(t, str(path)))  # type: ignore[misc]
+        every.append(
+            simulate(
+                simulator, theta, store=place, seed=key, trial_types=trial_types,
+                num_workers=num_workers, progress=progress, label=f"round {k}",
+            )
+        )  # fmt: skip
+        posterior = fit(every, prior, seed=seed + k, progress=progress, **options)
+    return posterior, every
+
+
+def _drawn_before(place: Path, n: int) -> Tensor | None:
+    """Rules that an interrupted round has drawn already."""
+    if not (place / RULES).is_file():
+        return None
+    theta = safetensors.torch.load_file(str(place / RULES))["theta"]
+    return theta if len(theta) == n else None
+
+
+def _thin_out_half(theta: Tensor, simulator: Simulator, prior: Distribution, seed: int) -> Tensor:
+    """Shuffled rules, half of them with each linear coefficient set to zero with a probability of the rule's own."""
+    stream = generator(seed, 1)
+    # shuffled, so that sequences of trials, which rows get in turn, do not go with sparse rules
+    theta = theta[torch.randperm(len(theta), generator=stream)]
+    linear = torch.tensor([p.linear for p in simulator.family.parameters])
+    chance = torch.rand(len(theta), 1, generator=stream)
+    chosen = torch.rand(len(theta), 1, generator=stream) < 0.5
+    drop = chosen & (torch.rand(theta.shape, generator=stream) < chance) & linear
+    sparse = torch.where(drop, 0.0, theta)
+    return torch.where(torch.isfinite(prior.log_prob(sparse))[:, None], sparse, theta)

@@ -1,0 +1,143 @@
+"""What a simulator may be able to do beyond running: each ability a small protocol that callers ask for.
+
+if isinstance(simulator, Differentiable): ...
+gradients = needed(simulator, Differentiable, "BPTL")      # or one clear sentence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from sbirules.model.runs import Trajectory
+from sbirules.model.simulator import Simulator
+from sbirules.support.streams import Key
+
+__all__ = [
+    "Adjustable", "Configured", "Differentiable", "ExactLikelihood", "LearningGradient", "OnDevice", "RecurrentNetwork",
+    "WithoutPlasticity", "needed", "without_plasticity",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LearningGradient:
+    """One row per network.
+
+    Arguments:
+        value: What is to be increased, `(batch,)`: the mean reward of the trials with plasticity.
+        gradient: Its gradient with respect to theta in natural units, `(batch, D)`.
+        error: Error of every trial, `(batch, trials)`.
+        ok: Networks that did not diverge and whose value and gradient are finite, `(batch,)` boolean.
+    """
+
+    value: Tensor
+    gradient: Tensor
+    error: Tensor
+    ok: Tensor
+
+    @staticmethod
+    def cat(parts: list[LearningGradient], raw_per_unit: Tensor) -> LearningGradient:
+        """Several batches as one; their gradients, with respect to raw theta, in natural units."""
+        whole = {f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(LearningGradient)}
+        whole["gradient"] = whole["gradient"] * raw_per_unit.to(whole["gradient"])
+        return LearningGradient(**whole)
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """Knows how well rules make networks learn, and the gradient of that: what BPTL asks."""
+
+    def value_and_grad(
+        self,
+        theta: Any,
+        *,
+        gradient: str = "reverse",
+        seed: Key | None = None,
+        trial_types: Any = None,
+        teacher: Any = None,
+        **draws: Any,
+    ) -> LearningGradient:
+        """Mean reward of the trials with plasticity, and its gradient, one row per rule."""
+        ...  # fmt: skip
+
+
+@runtime_checkable
+class WithoutPlasticity(Protocol):
+    """Can keep its networks from changing, for the rule that does nothing."""
+
+    def without_plasticity(self) -> Simulator:
+        """The same networks, whose weights never change."""
+        ...
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """Can be had with other settings."""
+
+    def with_settings(self, **changes: Any) -> Simulator:
+        """A simulator that differs in the given settings."""
+        ...
+
+
+@runtime_checkable
+class ExactLikelihood(Protocol):
+    """Knows the likelihood of what was observed."""
+
+    def log_likelihood(self, theta: Tensor, x_o: Any) -> Tensor:
+        """log p(x_o | theta) `(batch,)` of rules `(batch, D)` in natural units."""
+        ...
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """Runs on a torch device."""
+
+    device: torch.device
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """Keeps its settings in one dataclass."""
+
+    @property
+    def settings(self) -> Any: ...
+
+
+@runtime_checkable
+class RecurrentNetwork(Adjustable, Protocol):
+    """Networks whose weights can be kept, given and recorded: what measures of regimes ask."""
+
+    settings: Any
+
+    def run(self, theta: Any, *, seed: Key | None = None, **options: Any) -> Trajectory:
+        """As `Simulator.run`, with `weights`, `keep_weights` and `record` among the options."""
+        ...
+
+
+Ability = TypeVar("Ability")
+
+
+def needed(simulator: object, ability: Callable[..., Ability], who: str) -> Ability:
+    """The simulator, which has this ability.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    kind: Any = ability  # a protocol, which type checkers take for abstract
+    if isinstance(simulator, kind):
+        found: Ability = simulator
+        return found
+    methods = [name for name in vars(kind) if not name.startswith("_") and callable(getattr(kind, name))]
+    raise ValueError(
+        f"{who} needs a simulator with {' and '.join(methods) or kind.__name__}, such as RateRNN, got "
+        f"{type(simulator).__name__}."
+    )
+
+
+def without_plasticity(simulator: Simulator) -> Simulator:
+    """The same networks without plasticity where the simulator can; else itself, for rules whose coefficients are zero."""
+    return simulator.without_plasticity() if isinstance(simulator, WithoutPlasticity) else simulator

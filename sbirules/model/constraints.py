@@ -1,0 +1,94 @@
+"""Constraints: named intervals that a plausible rule's summaries fall in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules.support import arguments
+
+__all__ = ["Constraints", "nearest"]
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Closed intervals by summary name; all must hold in the same network.
+
+    Arguments:
+        intervals: `(low, high)` by name of a column of x; None or infinity for an open end.
+
+    Raises:
+        ValueError: If there is none, or an interval is not two numbers in order.
+    """
+
+    intervals: Mapping[str, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.intervals, Mapping) or not self.intervals:
+            raise ValueError('constraints must name at least one summary, e.g. {"learned": (1, 1)}.')
+        checked = {str(name): _interval(str(name), pair) for name, pair in self.intervals.items()}
+        object.__setattr__(self, "intervals", checked)
+
+    @staticmethod
+    def of(value: Mapping[str, Any] | Constraints) -> Constraints:
+        """Constraints from a mapping of names to `(low, high)`, or the given ones."""
+        return value if isinstance(value, Constraints) else Constraints(value)
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raises ValueError if a name is not a column of x."""
+        for name in self.intervals:
+            arguments.known("constraints", name, tuple(names))
+
+    def satisfied(self, x: Tensor, names: Sequence[str]) -> Tensor:
+        """Which rows of x `(n, S)` satisfy all constraints; a failed network, NaN throughout, satisfies none."""
+        self.check(names)
+        inside = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for name, (low, high) in self.intervals.items():
+            column = x[:, list(names).index(name)]
+            # float32 columns of x against bounds in float64: 0.9 must contain 0.9
+            low32, high32 = (torch.tensor(v, dtype=x.dtype) for v in (low, high))
+            inside &= (column >= low32) & (column <= high32)
+        return inside  # a comparison with NaN is false
+
+    def config(self) -> dict[str, list[float | None]]:
+        """Plain types for files; None for an open end."""
+        return {name: [end if math.isfinite(end) else None for end in pair] for name, pair in self.intervals.items()}
+
+    def words(self) -> str:
+        """As they read in a sentence."""
+        parts = []
+        for name, (low, high) in self.config().items():
+            word = name.replace("_", " ")
+            if low == high:
+                parts.append(f"“{word}” = {low:g}")
+            else:
+                ends = ["any" if end is None else f"{end:g}" for end in (low, high)]
+                parts.append(f"“{word}” from {ends[0]} to {ends[1]}")
+        return " and ".join(parts)
+
+
+def nearest(x: Tensor, names: Sequence[str], constraints: Constraints) -> str:
+    """How often each constraint holds alone: tells which one is the obstacle."""
+    alone = {
+        name: int(Constraints({name: pair}).satisfied(x, names).sum()) for name, pair in constraints.intervals.items()
+    }
+    return "alone: " + ", ".join(f"{name} in {n}" for name, n in alone.items())
+
+
+def _interval(name: str, pair: Any) -> tuple[float, float]:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise ValueError(f"constraint {name} must be (low, high), got {pair!r}.")
+    ends = []
+    for end, value, default in (("low", pair[0], -math.inf), ("high", pair[1], math.inf)):
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            raise ValueError(f"constraint {name}: {end} must be a number or None, got {value!r}.")
+        ends.append(float(value))
+    if ends[0] > ends[1]:
+        raise ValueError(f"constraint {name}: low must not exceed high, got ({ends[0]:g}, {ends[1]:g}); swap them?")
+    return ends[0], ends[1]

@@ -1,0 +1,152 @@
+"""What a simulator reports, declared: fields of every trial and of the whole run, with units and meanings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules.support import arguments
+
+__all__ = ["Field", "Layout", "task_fields"]
+
+TAKEN = ("theta", "x", "status", "trial_types")  # names of a store's own fields
+DTYPES = ("float32", "float64", "bool", "int32")
+DERIVATIONS = ("minus", "below")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One thing that a simulator reports, of every trial or of the whole run.
+
+    Arguments:
+        name: Its name, in runs, stores and tables of trials.
+        meaning: What it is, in a few words.
+        unit: Its unit.
+        per: `"trial"` or `"run"`.
+        dtype: `"float32"`, `"float64"`, `"int32"`, or `"bool"` for 0 and 1. Missing values are NaN, so runs hold all as
+            floating numbers.
+        low: Smallest possible value.
+        high: Largest possible value.
+        better: On the measure of performance, if there is one: `"low"` or `"high"`.
+        follows: How it follows from another field, which a store need not keep then: `("minus", "error")`, or
+            `("below", "error", 0.5)` for 1 where the error is below 0.5 and else 0.
+    """
+
+    name: str
+    meaning: str = ""
+    unit: str = ""
+    per: str = "trial"
+    dtype: str = "float32"
+    low: float = -math.inf
+    high: float = math.inf
+    better: str = ""
+    follows: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name in TAKEN:
+            raise ValueError(
+                f"a field's name must be a Python identifier other than {arguments.listed(TAKEN)}, got {self.name!r}."
+            )
+        arguments.known(f"per of field {self.name}", self.per, ("trial", "run"))
+        arguments.known(f"dtype of field {self.name}", self.dtype, DTYPES)
+        if self.better:
+            arguments.known(f"better of field {self.name}", self.better, ("low", "high"))
+        if self.follows:
+            arguments.known(f"follows of field {self.name}", self.follows[0], DERIVATIONS)
+            object.__setattr__(self, "follows", tuple(self.follows))
+
+    def config(self) -> dict[str, Any]:
+        """Plain types for a manifest, without what is as by default."""
+        default = Field("default")
+        return {k: list(v) if k == "follows" else v for k, v in asdict(self).items() if v != getattr(default, k)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Field:
+        """The field that gave this `config()`."""
+        ends = {k: float(config[k]) for k in ("low", "high") if k in config}
+        return cls(**{**config, **ends})
+
+    def derived(self, source: Tensor) -> Tensor:
+        """Its values from those of the field that it follows from."""
+        if self.follows[0] == "minus":
+            return -source
+        return torch.where(torch.isnan(source), torch.nan, (source < self.follows[2]).to(source.dtype))
+
+
+def task_fields(criterion: float = 0.5) -> tuple[Field, ...]:
+    """What a network reports of a trial in which its read-out has a target.
+
+    Arguments:
+        criterion: Error below which a trial is correct.
+    """
+    return (
+        Field("error", "mean |read-out - target| over the response window", low=0.0, better="low"),
+        Field("output", "mean read-out over the response window"),
+        Field("reward", "minus the error", high=0.0, follows=("minus", "error")),
+        Field(
+            "correct", f"whether the error is below {criterion:g}", dtype="bool", follows=("below", "error", criterion)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What runs of a simulator consist of.
+
+    Arguments:
+        fields: What it declares.
+        type_names: Names of its trial types.
+
+    Raises:
+        ValueError: If two fields have one name, or more than one is the measure of performance.
+    """
+
+    fields: tuple[Field, ...] = ()
+    type_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [f.name for f in self.fields]
+        if len(set(names)) != len(names):
+            raise ValueError(f"fields must have different names, got {arguments.listed(names)}.")
+        if len([f for f in self.fields if f.better]) > 1:
+            raise ValueError("only one field can be the measure of performance; leave better empty for the others.")
+
+    def __getitem__(self, name: str) -> Field:
+        arguments.known("field", name, tuple(f.name for f in self.fields))
+        return next(f for f in self.fields if f.name == name)
+
+    def named(self, per: str) -> tuple[str, ...]:
+        """Names of the fields of every `"trial"`, or of the whole `"run"`."""
+        return tuple(f.name for f in self.fields if f.per == per)
+
+    @property
+    def performance(self) -> Field | None:
+        """The measure of performance, if there is one."""
+        return next((f for f in self.fields if f.better), None)
+
+    def completed(self, values: Mapping[str, Tensor], per: str) -> dict[str, Tensor]:
+        """Values by field, with those that follow from them, or that they follow from by a sign."""
+        out = dict(values)
+        wanted = [f for f in self.fields if f.per == per]
+        for f in wanted:
+            if f.name in out and f.follows[:1] == ("minus",) and f.follows[1] not in out:
+                out[f.follows[1]] = -out[f.name]
+        for f in wanted:
+            if f.name not in out and f.follows and f.follows[1] in out:
+                out[f.name] = f.derived(out[f.follows[1]])
+        order = [f.name for f in wanted]
+        return {name: out[name] for name in (*(n for n in order if n in out), *(n for n in out if n not in order))}
+
+    def config(self) -> dict[str, Any]:
+        """Plain types for a manifest."""
+        return {"fields": [f.config() for f in self.fields], "type_names": list(self.type_names)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layout:
+        """The layout that gave this `config()`."""
+        return cls(tuple(Field.from_config(f) for f in config["fields"]), tuple(config["type_names"]))

@@ -1,0 +1,110 @@
+"""What a prior may offer beyond torch's `Distribution`, and questions put to it.
+
+Any torch distribution over vectors is a prior. Those of `sbirules.priors` know more, each of it a small protocol that
+callers ask for here, so that a user's own prior may offer it as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.support.streams import seeded
+
+__all__ = [
+    "Factorised", "Named", "Sparse", "Written", "bounds_of", "components_of", "log_scale_of", "names_of", "prior_draws",
+    "written",
+]  # fmt: skip
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A prior that knows the names of theta's columns."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Factorised(Protocol):
+    """A prior of independent coefficients: its components by name, in the order of theta's columns."""
+
+    @property
+    def components(self) -> Mapping[str, Distribution]: ...
+
+
+@runtime_checkable
+class Sparse(Protocol):
+    """A prior under which terms may be absent, their coefficients exactly 0.
+
+    `slab` is the prior of the coefficients of present terms, `optional` `(D,)` says which terms may be absent,
+    `inclusion` with which probability each of those is present. `propose_switch` is a move over which terms there
+    are: rules `(..., D)` to rules proposed and log of prior ratio times proposal ratio `(...)`.
+    """
+
+    @property
+    def slab(self) -> Factorised: ...
+
+    @property
+    def optional(self) -> Tensor: ...
+
+    @property
+    def inclusion(self) -> Mapping[str, float]: ...
+
+    def propose_switch(self, theta: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class Written(Protocol):
+    """A prior with a plain form, for manifests and files."""
+
+    def config(self) -> Mapping[str, object]: ...
+
+
+@runtime_checkable
+class _Scaled(Protocol):
+    @property
+    def log_scale(self) -> tuple[bool, ...]: ...
+
+
+def names_of(prior: object, otherwise: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of theta's columns, where the prior knows them."""
+    return tuple(prior.names) if isinstance(prior, Named) else tuple(otherwise)
+
+
+def log_scale_of(prior: object) -> tuple[bool, ...] | None:
+    """Which columns are best seen on a log scale; None where the prior does not say."""
+    return tuple(prior.log_scale) if isinstance(prior, _Scaled) else None
+
+
+def components_of(prior: object) -> Mapping[str, Distribution]:
+    """Independent components by name, those of the slab where terms may be absent; empty for any other prior."""
+    part = prior.slab if isinstance(prior, Sparse) else prior
+    return part.components if isinstance(part, Factorised) else {}
+
+
+def bounds_of(prior: object, names: Sequence[str]) -> list[tuple[float, float]]:
+    """Ends of each coefficient's support, infinite where they are not known."""
+    parts = components_of(prior)
+    out = []
+    for name in names:
+        support: object = parts[name].support if name in parts else None
+        ends = (getattr(support, "lower_bound", -math.inf), getattr(support, "upper_bound", math.inf))
+        out.append((float(ends[0]), float(ends[1])))
+    return out
+
+
+def written(prior: object) -> Mapping[str, object] | None:
+    """A prior's plain form; None where it has none."""
+    return prior.config() if isinstance(prior, Written) else None
+
+
+def prior_draws(prior: Distribution, n: int) -> Tensor:
+    """n draws of a prior to hold a posterior against, `(n, D)`; always the same ones."""
+    with seeded(0, 9):
+        return torch.as_tensor(prior.sample(Size((n,))))

@@ -1,0 +1,79 @@
+"""What a user's own rule, task or summary computes, as a digest.
+
+A manifest must tell two families of one name apart, and class names and settings do not: so each is run once
+on fixed input, and the digest of what comes out, to single precision, is part of the configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from sbirules.model.fields import Layout
+from sbirules.model.rules import LocalRule, RuleFamily, ThreeFactorRule
+from sbirules.model.runs import Trajectory
+from sbirules.model.summaries import Summary
+from sbirules.model.tasks.task import Task
+from sbirules.support.streams import generator
+
+__all__ = ["family_probe", "summary_probe", "task_probe"]
+
+
+def _digest(*tensors: Tensor) -> str:
+    """Of values rounded to five digits, which differ by rounding between machines."""
+    text = ",".join(f"{v:.5g}" for t in tensors for v in t.detach().double().flatten().tolist())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def family_probe(family: RuleFamily) -> str:
+    """What two rules do to the synapses of three units."""
+    stream = generator(0, 1)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=stream, dtype=torch.float64)
+
+    low = torch.tensor([max(p.low, -1.0) for p in family.coefficients], dtype=torch.float64)
+    high = torch.tensor([min(p.high, 2.0) for p in family.coefficients], dtype=torch.float64)
+    coefficients = low + (high - low) * draw(2, len(low))
+    names = [c.name for c in family.coefficients]
+    theta = {name: column[:, None, None] for name, column in zip(names, coefficients.T, strict=True)}
+    rate, deviation, weight = draw(2, 4, 3), draw(2, 4, 3) - 0.5, draw(2, 3, 3) - 0.5
+    if isinstance(family, ThreeFactorRule):
+        return _digest(family.trace(theta, rate, deviation, weight, 5.0, None))
+    if isinstance(family, LocalRule):
+        everything = {
+            "pre": rate[:, 0, None, :], "post": rate[:, 1, :, None], "state": rate[:, 2, :, None],
+            "deviation": deviation[:, 0, :, None], "weight": weight,
+        }  # fmt: skip
+        seen = {n: everything[n] for n in family.sees} | {n: rate[:, 3, :, None] for n in family.slow}
+        return _digest(family.change(theta, **seen), *family.drift(theta, **seen).values())
+    return ""
+
+
+def task_probe(task: Task, dt: float) -> str:
+    """The task's tensors, and the input of one trial of each type."""
+    tensors = task.tensors(dt).to("cpu", torch.float64)
+    types = torch.arange(task.num_types)
+    inputs = task.draw_inputs(tensors, types, generator(0, 2))
+    sequence = task.sequence(20).double()
+    return _digest(tensors.inputs, tensors.targets, tensors.response.double(), inputs, sequence)
+
+
+def summary_probe(summary: Summary, layout: Layout) -> str:
+    """The summary of four made-up sessions."""
+    error = 2 * torch.rand(4, 120, generator=generator(0, 3))
+    per_run = layout.named("run")
+    per_trial = {name: error for name in layout.named("trial") if not layout[name].follows}
+    per_trial |= {"output": error - 1} if "output" in per_trial else {}
+    made = {name: error[:, 0] for name in summary.fields if name in per_run or name not in layout.named("trial")}
+    types = torch.arange(120).expand(4, -1) % max(len(layout.type_names), 1)
+    runs = Trajectory(
+        torch.zeros(4, dtype=torch.int8),
+        types,
+        layout.completed(per_trial, "trial"),
+        made,
+        type_names=layout.type_names,
+    )
+    return _digest(torch.as_tensor(summary.function(runs)))

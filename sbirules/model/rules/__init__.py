@@ -1,0 +1,19 @@
+"""Rule families, and the table that study files, `sbirules list` and documentation read."""
+
+from collections.abc import Callable
+
+from sbirules.model.rules.bcm import BCM
+from sbirules.model.rules.coefficient import TIME_CONSTANTS, Coefficient
+from sbirules.model.rules.family import RuleFamily
+from sbirules.model.rules.local import SIGHTS, LocalRule
+from sbirules.model.rules.oja import Oja
+from sbirules.model.rules.polynomial import PolynomialRule
+from sbirules.model.rules.text import RuleText
+from sbirules.model.rules.three_factor import ThreeFactorRule
+
+__all__ = [
+    "BCM", "FAMILIES", "SIGHTS", "TIME_CONSTANTS", "Coefficient", "LocalRule", "Oja", "PolynomialRule", "RuleFamily",
+    "RuleText", "ThreeFactorRule",
+]  # fmt: skip
+
+FAMILIES: dict[str, Callable[..., RuleFamily]] = {"polynomial": PolynomialRule, "bcm": BCM, "oja": Oja}

@@ -1,0 +1,72 @@
+"""One named coefficient of a rule family."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["RESERVED", "TIME_CONSTANTS", "Coefficient"]
+
+RESERVED = ("chain", "draw")  # ArviZ has these for dimensions of draws
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    r"""One named coefficient of a rule family.
+
+    Arguments:
+        name: The name users see in priors, posteriors and files.
+        term: What it multiplies, in plain text, for `describe`, e.g. `"r_j (xbar_i - x_i)"`.
+        latex: The same in LaTeX; `term` if empty.
+        low: Smallest legal raw value.
+        high: Largest legal raw value.
+        linear: Whether the change is linear in the coefficient, so that natural units have a meaning.
+            A coefficient that is not (a threshold, an exponent) keeps unit 1.
+        default: Value the coefficient keeps while the natural unit of another one is measured.
+        unit: Unit for axis labels, e.g. `"ms"`; empty for natural units.
+        log: Whether it is best seen on a log scale, as a time constant is.
+        symbol: Its symbol in LaTeX; made from the name if empty.
+    """
+
+    name: str
+    term: str = ""
+    latex: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    linear: bool = True
+    default: float = 0.0
+    unit: str = ""
+    log: bool = False
+    symbol: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"Coefficient name must be a Python identifier, got {self.name!r}.")
+        if not self.low < self.high:
+            raise ValueError(f"{self.name}: low must be less than high, got low={self.low:g}, high={self.high:g}.")
+
+    @property
+    def tex(self) -> str:
+        """Its symbol in LaTeX."""
+        if self.symbol:
+            return self.symbol
+        if self.name.startswith("theta_"):
+            return rf"\theta_{{{self.name[6:].replace('_', ',')}}}"
+        return rf"\mathrm{{{self.name.replace('_', ' ')}}}"
+
+    @property
+    def term_tex(self) -> str:
+        """What it multiplies, in LaTeX."""
+        return self.latex or (rf"\mathrm{{{self.term.replace('_', ' ').replace('^', ' ')}}}" if self.term else "")
+
+    @property
+    def may_vanish(self) -> bool:
+        """Whether its term can be taken out of a rule by setting it to zero."""
+        return self.linear and self.low <= 0 <= self.high
+
+
+TIME_CONSTANTS = {
+    # tau_w counts trials, and w keeps the share 1 - 1/tau_w of itself per trial, hence at least 1
+    "tau_e": Coefficient("tau_e", low=0.0, linear=False, default=math.inf, unit="ms", log=True, symbol=r"\tau_e"),
+    "tau_w": Coefficient("tau_w", low=1.0, linear=False, default=math.inf, unit="trials", log=True, symbol=r"\tau_w"),
+}  # fmt: skip

@@ -1,0 +1,125 @@
+"""Families of rules: named coefficients with what is known of each, and how a rule reads.
+
+What a rule sees and does is the business of the kinds below: `ThreeFactorRule` with its eligibility trace, `LocalRule`
+that no reward gates. A simulator says which kinds it takes. A family is raw and pure; natural units belong to the
+simulator, which can measure how much change a coefficient causes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from sbirules.model.rules.coefficient import RESERVED, Coefficient
+from sbirules.model.rules.text import RuleText, general_sum, plain_sum, terms_tex
+from sbirules.support import arguments
+
+__all__ = ["RuleFamily"]
+
+
+class RuleFamily(ABC):
+    """A parameterised set of rules: the names of theta's columns, and what is known of each.
+
+    A subclass names its `coefficients`.
+
+    Raises:
+        ValueError: If there is no coefficient, or two have one name.
+    """
+
+    coefficients: tuple[Coefficient, ...]
+    # kinds of rules by the method that makes a class one of them; for classes written before there were kinds
+    kinds: ClassVar[dict[str, type[RuleFamily]]] = {}
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        for method, kind in RuleFamily.kinds.items():
+            if method in vars(cls) and not any(issubclass(cls, known) for known in RuleFamily.kinds.values()):
+                warnings.warn(
+                    f"{cls.__name__} writes {method}(), which makes it a {kind.__name__}: derive it from "
+                    f"sbirules.{kind.__name__} instead of RuleFamily. The next version will not do that by itself.",
+                    FutureWarning,
+                )
+                cls.__bases__ = tuple(kind if base is RuleFamily else base for base in cls.__bases__)
+
+    def __init__(self) -> None:
+        if not getattr(self, "coefficients", ()):
+            raise ValueError(f"{type(self).__name__}.coefficients must list at least one Coefficient.")
+        taken = [name for name in self.names if name in RESERVED]
+        if taken:
+            raise ValueError(
+                f"a coefficient cannot be called {taken[0]!r}: ArviZ has that name for a dimension of draws."
+            )
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"coefficient names must differ, got {arguments.listed(self.names)}.")
+
+    @property
+    def parameters(self) -> tuple[Coefficient, ...]:
+        """All columns of theta."""
+        return tuple(self.coefficients)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of theta."""
+        return tuple(p.name for p in self.parameters)
+
+    @property
+    def dim(self) -> int:
+        """Number of columns of theta."""
+        return len(self.parameters)
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Legal raw values, by name."""
+        return {p.name: (p.low, p.high) for p in self.parameters}
+
+    def config(self) -> dict[str, object]:
+        """What identifies the family in a manifest: class and settings, plain types only."""
+        return {"family": f"{type(self).__module__}:{type(self).__qualname__}", "names": list(self.names)}
+
+    def columns(self, raw: Tensor) -> dict[str, Tensor]:
+        """Columns of raw theta `(batch, D)` by name, each `(batch, 1, 1)`."""
+        return {name: column[:, None, None] for name, column in zip(self.names, raw.unbind(dim=1), strict=True)}
+
+    def check_raw(self, raw: Tensor) -> None:
+        """Raises ValueError if a raw value lies outside its coefficient's bounds."""
+        for p, column in zip(self.parameters, raw.unbind(dim=1), strict=True):
+            wrong = (column < p.low) | (column > p.high)
+            if wrong.any():
+                value = column[wrong][0].item()
+                raise ValueError(f"{p.name} must lie in [{p.low:g}, {p.high:g}], got {value:g}.")
+
+    # Text -----------------------------------------------------------------------------------------
+
+    def describe(self, theta: Tensor | Sequence[float], *, latex: bool = False, digits: int = 3) -> str:
+        r"""The rule as an equation with its numbers.
+
+        Arguments:
+            theta: One rule, `(D,)`, in the units the numbers should appear in.
+            latex: LaTeX (without dollar signs) instead of plain text.
+            digits: Significant digits.
+
+        Returns:
+            For instance `de_ij/dt = -0.8 r_j^3 (xbar_i - x_i)^3 - e_ij / tau_e,  tau_e = inf ...`.
+        """
+        row = arguments.theta_matrix(theta, self.names)
+        if len(row) != 1:
+            raise ValueError(f"describe takes one rule of shape ({self.dim},), got {tuple(row.shape)}.")
+        values = dict(zip(self.names, row[0].tolist(), strict=True))
+        return self._equation(plain_sum(self.coefficients, values, latex, digits), values, latex, digits)
+
+    def _equation(self, growth: str, values: Mapping[str, float], latex: bool, digits: int) -> str:
+        """The equation around a sum of terms."""
+        return growth
+
+    def text(self, theta: Tensor, digits: int = 2) -> RuleText:
+        """How the family and one rule of it read in a report; `theta` `(D,)` in the units of its numbers."""
+        values = dict(zip(self.names, theta.tolist(), strict=True))
+        return RuleText(
+            intro="A rule is a sum of terms:", equations=(general_sum(self.coefficients),),
+            rule=tuple(terms_tex(self.coefficients, values, digits)),
+            words=f"{len(self.coefficients)} coefficients are inferred.", units="",
+        )  # fmt: skip

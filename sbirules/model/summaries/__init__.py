@@ -1,0 +1,17 @@
+"""Named summaries of runs: what one is, and the catalogue that study files, `sbirules list` and documentation read."""
+
+from sbirules.model.summaries.catalogue import (
+    CATALOGUE,
+    default_summaries,
+    learning_curve,
+    rebuild,
+    resolve,
+    volatility,
+    written,
+)
+from sbirules.model.summaries.definition import Summary, SummaryLike, summarise, summary, summary_names
+
+__all__ = [
+    "CATALOGUE", "Summary", "SummaryLike", "default_summaries", "learning_curve", "rebuild", "resolve", "summarise", "summary",
+    "summary_names", "volatility", "written",
+]  # fmt: skip

@@ -1,0 +1,231 @@
+"""The catalogue of summaries. They are means over whatever trials a session has, so they are defined for sessions of any
+length and any sequence of types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules.model.runs import Trajectory
+from sbirules.model.summaries.definition import Summary
+from sbirules.support import arguments
+
+__all__ = ["CATALOGUE", "default_summaries", "learning_curve", "rebuild", "resolve", "volatility", "written"]
+
+LAST = 50  # trials over which "final" and "learned" are judged
+LEARNED_SHARE = 0.9  # share of those that must be correct
+
+
+def resolve(item: Summary | str) -> Summary:
+    """A summary from the catalogue by name, or the given one."""
+    if isinstance(item, Summary):
+        return item
+    arguments.known("summaries", item, tuple(CATALOGUE))
+    return CATALOGUE[item]
+
+
+def default_summaries(available: Sequence[str], performance: str | None) -> tuple[Summary, ...]:
+    """What the fields of a table allow: curves of the measure of performance and its volatility, else a curve of what
+    there is."""
+    if performance is not None and performance in available:
+        return learning_curve(6, of=performance), volatility(3, of=performance)
+    shown = "correct" if "correct" in available else available[0]
+    return (learning_curve(6, of=shown),)
+
+
+# Windows ------------------------------------------------------------------------------------------
+
+
+def _length(t: Trajectory) -> Tensor:
+    return t.num_trials
+
+
+def _last(t: Trajectory, window: int = LAST) -> Tensor:
+    """The last `window` trials of each session, `(batch, trials)` boolean."""
+    index = torch.arange(t.trial_types.shape[1], device=t.trial_types.device)
+    n = _length(t)[:, None]
+    return (index >= n - window) & (index < n)
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of `values` where the mask holds, NaN if nowhere, `(batch,)`."""
+    return torch.where(where, values, torch.nan).nanmean(dim=1)
+
+
+def _bin_index(t: Trajectory, bins: int) -> Tensor:
+    """Bin of each trial when each session is cut into `bins` equal parts, `(batch, trials)`; -1 past the end."""
+    index = torch.arange(t.trial_types.shape[1], device=t.trial_types.device)
+    part = torch.div(index * bins, _length(t)[:, None].clamp(min=1), rounding_mode="floor")
+    return torch.where(t.trial_types >= 0, part, -1)
+
+
+def _curve(t: Trajectory, bins: int, of: str, by_type: bool) -> Tensor:
+    values, part = t.per_trial[of], _bin_index(t, bins)
+    types = range(t.num_types) if by_type else (None,)
+    out = [
+        _mean(values, (part == b) if c is None else (part == b) & (t.trial_types == c))
+        for c in types
+        for b in range(bins)
+    ]
+    return torch.stack(out, dim=1)
+
+
+def learning_curve(bins: int = 10, *, of: str = "error", by_type: bool = True) -> Summary:
+    """Mean error (or reward, output, correct) in equal parts of the session, for each trial type.
+
+    Arguments:
+        bins: Number of parts.
+        of: The per-trial field to average.
+        by_type: One curve per trial type instead of one over all.
+    """
+    arguments.whole("bins", bins, 1)
+    if not isinstance(of, str) or not of.isidentifier():
+        raise ValueError(f"of must name a field of every trial, such as 'error', got {of!r}.")
+
+    def labels(type_names: Sequence[str]) -> tuple[str, ...]:
+        stems = [f"{name}," for name in type_names or ("all",)] if by_type else [""]
+        return tuple(f"{stem}{b}" for stem in stems for b in range(bins))
+
+    name = "learning_curve" if of == "error" else f"{of}_curve"
+    return Summary(
+        name if by_type else f"mean_{name}",
+        (of,),
+        partial(_curve, bins=bins, of=of, by_type=by_type),
+        labels,
+        atoms=of == "correct",
+        help=f"mean {of} in {bins} equal parts of the session" + (", per trial type" if by_type else ""),
+        settings=(("bins", bins), ("of", of), ("by_type", by_type)),
+    )
+
+
+def _final_accuracy(t: Trajectory) -> Tensor:
+    return _mean(t.correct, _last(t))
+
+
+def _learned(t: Trajectory) -> Tensor:
+    # the small slack keeps 45 of 50 at 0.9 whatever the rounding
+    return (_final_accuracy(t) >= LEARNED_SHARE - 1e-6).to(t.correct.dtype)
+
+
+def _final_error(t: Trajectory) -> Tensor:
+    return _mean(t.error, _last(t))
+
+
+def _initial_error(t: Trajectory) -> Tensor:
+    index = torch.arange(t.error.shape[1], device=t.error.device)
+    return _mean(t.error, (index < 20) & (t.trial_types >= 0))
+
+
+def _trials_to_criterion(t: Trajectory) -> Tensor:
+    """First trial at which LEARNED_SHARE of the last LAST trials were correct; the session's length if never."""
+    n = t.correct.shape[1]
+    length = _length(t).to(t.correct.dtype)
+    if n < LAST:
+        return length
+    share = torch.nan_to_num(t.correct).unfold(1, LAST, 1).mean(dim=2)
+    inside = torch.arange(LAST, n + 1, device=t.correct.device) <= length[:, None]
+    reached = (share >= LEARNED_SHARE - 1e-6) & inside
+    first = reached.to(torch.int8).argmax(dim=1) + LAST
+    return torch.where(reached.any(dim=1), first.to(t.correct.dtype), length)
+
+
+def _same_type_steps(t: Trajectory, of: str) -> tuple[Tensor, Tensor]:
+    """|change of a field| from one trial to the next of the same type, and where it is defined."""
+    values = t.per_trial[of]
+    size = torch.full_like(values, torch.nan)
+    for c in range(t.num_types):
+        mine = t.trial_types == c
+        index = torch.arange(values.shape[1], device=values.device).expand_as(t.trial_types)
+        # index of the latest earlier trial of this type, -1 if none
+        seen = torch.where(mine, index, -1).cummax(dim=1).values
+        before = torch.cat([torch.full_like(seen[:, :1], -1), seen[:, :-1]], dim=1)
+        step = (values - values.gather(1, before.clamp(min=0))).abs()
+        size = torch.where(mine & (before >= 0), step, size)
+    return size, ~torch.isnan(size)
+
+
+def _volatility(t: Trajectory, bins: int, of: str) -> Tensor:
+    size, defined = _same_type_steps(t, of)
+    part = _bin_index(t, bins)
+    return torch.stack([_mean(size, defined & (part == b)) for b in range(bins)], dim=1)
+
+
+def volatility(bins: int = 3, *, of: str = "error") -> Summary:
+    """Mean |change of error|, or another field, between successive trials of one type, in equal parts of the session."""
+    arguments.whole("bins", bins, 1)
+    return Summary(
+        "volatility" if of == "error" else f"{of}_volatility",
+        (of,),
+        partial(_volatility, bins=bins, of=of),
+        lambda _: tuple(str(b) for b in range(bins)),
+        help=f"mean |change of {of}| between successive trials of one type, in {bins} parts of the session",
+        settings=(("bins", bins), *((("of", of),) if of != "error" else ())),
+    )
+
+
+def _activity(name: str) -> Callable[[Trajectory], Tensor]:
+    return lambda t: t.per_run[name]
+
+
+_MEASURES = {
+    "mean_rate": "mean |rate| of the free units over the last 50 trials",
+    "rate_sd": "s.d. of a free unit's rate over the last 50 trials, mean over units",
+    "saturation": "share of (free unit, step) with a rate within 5 % of its limits, last 50 trials",
+    "weight_change": "root-mean-square weight change over the run, in units of the initial s.d.",
+    "weight_norm": "root-mean-square weight at the end, in units of the initial s.d.",
+}
+
+CATALOGUE: dict[str, Summary] = {
+    s.name: s
+    for s in (
+        learning_curve(),
+        learning_curve(by_type=False),
+        learning_curve(of="correct"),
+        learning_curve(of="output"),
+        learning_curve(of="reward"),
+        volatility(),
+        Summary("learned", ("correct",), _learned, atoms=True, help="1 if >= 90 % of the last 50 trials are correct"),
+        Summary("final_accuracy", ("correct",), _final_accuracy, atoms=True, help="share correct, last 50 trials"),
+        Summary("final_error", ("error",), _final_error, help="mean error, last 50 trials"),
+        Summary("initial_error", ("error",), _initial_error, help="mean error, first 20 trials"),
+        Summary(
+            "error_change",
+            ("error",),
+            lambda t: _final_error(t) - _initial_error(t),
+            help="final_error - initial_error; negative if the network improved",
+        ),
+        Summary(
+            "trials_to_criterion",
+            ("correct",),
+            _trials_to_criterion,
+            atoms=True,
+            help="first trial with >= 90 % of 50 correct, the session's length if never",
+        ),
+        *(Summary(name, (name,), _activity(name), help=text) for name, text in _MEASURES.items()),
+    )
+}  # fmt: skip
+
+
+def written(item: Summary) -> dict[str, object]:
+    """Its `config()`, marked where the catalogue could not give it back."""
+    function = getattr(item.function, "func", item.function)
+    return item.config() | ({} if function.__module__ == __name__ else {"own": True})
+
+
+def rebuild(config: Mapping[str, Any]) -> Summary:
+    """The summary of the catalogue that was `written` so.
+
+    Raises:
+        ValueError: If it is a user's own.
+    """
+    settings = {k: v for k, v in config.items() if k not in ("name", "own")}
+    name = config["name"]
+    if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
+        raise ValueError(f"the summary {name!r} is not one of the catalogue; fit again instead.")
+    if "bins" in settings:
+        return (volatility if name.endswith("volatility") else learning_curve)(settings.pop("bins"), **settings)
+    return CATALOGUE[name]

@@ -1,0 +1,16 @@
+"""Tasks: what one is, and the table that study files, `sbirules list` and documentation read."""
+
+from collections.abc import Callable
+
+from sbirules.model.tasks.catalogue import DelayedDiscrimination, DelayedNonMatchToSample, SelectiveIntegration
+from sbirules.model.tasks.task import Task, TrialTensors, steps_of
+
+__all__ = [
+    "TASKS", "DelayedDiscrimination", "DelayedNonMatchToSample", "SelectiveIntegration", "Task", "TrialTensors", "steps_of",
+]  # fmt: skip
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "delayed_discrimination": DelayedDiscrimination,
+    "delayed_non_match_to_sample": DelayedNonMatchToSample,
+    "selective_integration": SelectiveIntegration,
+}

@@ -1,0 +1,54 @@
+"""Verdicts as plain values: what a check found, in words, with its numbers, its figure, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sbirules.support import arguments
+
+__all__ = ["LEVELS", "Verdict", "by_p_value"]
+
+LEVELS = ("pass", "caution", "fail")
+UNLIKELY, IMPOSSIBLE = 0.05, 0.001  # p-values below which a check cautions and fails
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """One check.
+
+    Arguments:
+        name: Of the check.
+        level: `"pass"`, `"caution"` or `"fail"`.
+        finding: What was found, one sentence with numbers.
+        advice: What to do next; empty where nothing needs doing.
+        numbers: The numbers, for programs.
+        draw: Makes the figure behind it and returns axes, or None.
+        caption: Of that figure.
+    """
+
+    name: str
+    level: str
+    finding: str
+    advice: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    draw: Callable[[], Any] | None = None
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        arguments.known("level", self.level, LEVELS)
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.name!r}, {self.level!r})"
+
+    def __str__(self) -> str:
+        advice = f" {self.advice}" if self.advice else ""
+        return f"{self.level.upper():<8} {self.name}: {self.finding}{advice}"
+
+
+def by_p_value(p: float, tests: int = 1) -> str:
+    """The level of the smallest p-value of so many tests (Bonferroni); a test that could not be made fails."""
+    if not p >= IMPOSSIBLE / tests:
+        return "fail"
+    return "caution" if p < UNLIKELY / tests else "pass"

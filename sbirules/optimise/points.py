@@ -1,0 +1,153 @@
+"""A point estimate: the rules that an optimiser ended at, how it came there, and how well they work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from sbirules.model.constraints import Constraints
+from sbirules.model.rules import RuleFamily
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import resolve, summarise
+from sbirules.support.files import read_json, write_atomically, write_json
+from sbirules.support.rates import Rate
+
+if TYPE_CHECKING:
+    import arviz
+
+__all__ = ["PointEstimate", "success_of"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, repr=False)
+class PointEstimate:
+    """End points of all restarts, made by `BPTL.fit`.
+
+    Arguments:
+        family: The rule family.
+        theta: End points in natural units, `(restarts, D)`.
+        diverged: Restarts that were given up, `(restarts,)` boolean.
+        success: Share of fresh networks that learned, per restart; None if that was not tried.
+        trace: By iteration: `"value"`, `"gradient_norm"` and `"alive"` (share of networks that did not diverge), each
+            `(iterations, restarts)`, and `"theta"` `(iterations, restarts, D)`.
+        raw_per_unit: Raw value of one natural unit, `(D,)`.
+        settings: Of the optimiser.
+    """
+
+    family: RuleFamily
+    theta: Tensor
+    diverged: Tensor
+    success: list[Rate] | None
+    trace: dict[str, Tensor]
+    raw_per_unit: Tensor
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the coefficients."""
+        return self.family.names
+
+    @property
+    def best(self) -> int:
+        """The restart that did best: by success in fresh networks, then by value in the end."""
+        late = self.trace["value"][-max(1, len(self.trace["value"]) // 5) :].nanmean(dim=0)
+        success = torch.zeros_like(late) if self.success is None else torch.tensor([r.value for r in self.success])
+        score = torch.where(self.diverged, -torch.inf, success * 1e6 + torch.nan_to_num(late, nan=-1e3))
+        return int(score.argmax())
+
+    @property
+    def point(self) -> Tensor:
+        """The best end point, `(D,)`."""
+        return self.theta[self.best]
+
+    def describe(self, *, latex: bool = False) -> str:
+        """The best end point as an equation, in natural units."""
+        return self.family.describe(self.point, latex=latex)
+
+    def __repr__(self) -> str:
+        return f"PointEstimate({len(self.theta)} restarts, {len(self.names)} coefficients)"
+
+    def __str__(self) -> str:
+        value = float(self.trace["value"][-1, self.best])
+        lines = [self.describe(), f"value in the last iteration {value:.3f}"]
+        if self.success is not None:
+            lines.append(f"success in fresh networks {self.success[self.best]}")
+        if bool(self.diverged.any()):
+            lines.append(f"{int(self.diverged.sum())} of {len(self.diverged)} restarts diverged")
+        return "\n".join(lines)
+
+    def to_inference_data(self) -> arviz.InferenceData:
+        """The way of all restarts as ArviZ's chains: coefficients, and value and gradient norm as sample statistics."""
+        import arviz
+
+        coefficients = {n: self.trace["theta"][:, :, i].T.numpy() for i, n in enumerate(self.names)}
+        stats = {name: self.trace[name].T.numpy() for name in ("value", "gradient_norm", "alive")}
+        data = arviz.from_dict(posterior=coefficients, sample_stats=stats)
+        for name, per_unit in zip(self.names, self.raw_per_unit.tolist(), strict=True):
+            data["posterior"][name].attrs.update(raw_per_unit=per_unit, units="natural units")
+        return data
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `point.json` and `point.safetensors`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"trace.{name}": value.contiguous() for name, value in self.trace.items()}
+        tensors |= {"theta": self.theta.contiguous(), "diverged": self.diverged, "raw_per_unit": self.raw_per_unit}
+        write_atomically(folder / "point.safetensors", lambda path: safetensors.torch.save_file(tensors, str(path)))
+        success = None if self.success is None else [[r.value, r.se] for r in self.success]
+        content = {"schema": SCHEMA, "names": self.names, "success": success, "settings": self.settings}
+        write_json(folder / "point.json", content)
+
+    @classmethod
+    def load(cls, folder: str | Path, family: RuleFamily) -> PointEstimate:
+        """What `save` wrote.
+
+        Arguments:
+            folder: Where.
+            family: The rule family, whose coefficients must have the saved names.
+
+        Raises:
+            ValueError: If the folder holds no point estimate of that family.
+        """
+        folder = Path(folder)
+        if not (folder / "point.json").is_file():
+            raise ValueError(f"{folder} holds no point estimate: point.json is missing.")
+        content = read_json(folder / "point.json")
+        if content.get("schema") != SCHEMA:
+            raise ValueError(f"{folder}/point.json has schema {content.get('schema')}, this version reads {SCHEMA}.")
+        if tuple(content["names"]) != family.names:
+            raise ValueError(
+                f"{folder} holds a rule with {', '.join(content['names'])}, the family has {', '.join(family.names)}."
+            )
+        tensors = safetensors.torch.load_file(str(folder / "point.safetensors"))
+        success = content["success"]
+        return cls(
+            family=family, theta=tensors["theta"], diverged=tensors["diverged"],
+            success=None if success is None else [Rate(*pair) for pair in success],
+            trace={name[6:]: value for name, value in tensors.items() if name.startswith("trace.")},
+            raw_per_unit=tensors["raw_per_unit"], settings=content["settings"],
+        )  # fmt: skip
+
+
+def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int) -> list[Rate]:
+    """Share of so many fresh networks that succeed under each rule of `(S, D)`, as the simulator defines it.
+
+    A network that diverges has not succeeded.
+
+    Raises:
+        ValueError: If nothing counts as success in this simulator.
+    """
+    if not simulator.success:
+        raise ValueError(f"{type(simulator).__name__}.success names nothing that counts as success of a network.")
+    names = tuple(simulator.success)
+    run = simulator.run(theta.repeat_interleave(networks, dim=0).to(torch.float32), seed=(seed, 1_000_003))
+    x = summarise(run, [resolve(name) for name in names])
+    done = Constraints(simulator.success).satisfied(x, names).double().reshape(len(theta), networks)
+    share = done.mean(dim=1)
+    return [Rate(float(p), float((p * (1 - p) / networks).sqrt())) for p in share]

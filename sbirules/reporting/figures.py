@@ -1,0 +1,157 @@
+"""The figures of a report, by section, each with a caption; drawn only when asked for."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sbirules import figures
+from sbirules.checks.collected import Checks
+from sbirules.importance import Sensitivity
+from sbirules.inference.posterior import Posterior
+from sbirules.model.prior import Sparse
+from sbirules.model.simulator import Simulator
+from sbirules.optimise.comparing import PointComparison
+from sbirules.support.files import write_atomically
+
+__all__ = ["ReportFigure", "make_figures", "slug", "write_figures"]
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """One figure.
+
+    Arguments:
+        name: File name without its ending.
+        group: Section of the report.
+        draw: Draws it and returns axes, or an array of them.
+        caption: What it shows, with numbers.
+    """
+
+    name: str
+    group: str
+    draw: Callable[[], Any]
+    caption: str
+
+    @cached_property
+    def light(self) -> bytes:
+        """As a PNG for light pages."""
+        return self._png(dark=False)
+
+    @cached_property
+    def dark(self) -> bytes:
+        """As a PNG for dark pages."""
+        return self._png(dark=True)
+
+    def _png(self, dark: bool) -> bytes:
+        with figures.theme(dark=dark):
+            buffer = io.BytesIO()
+            figure_of(self.draw()).savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def make_figures(
+    posterior: Posterior, simulator: Simulator, checked: Checks | None = None, sensitivity: Sensitivity | None = None,
+    bridge: PointComparison | None = None,
+) -> list[ReportFigure]:  # fmt: skip
+    """All figures that there is something to show in."""
+    out: list[ReportFigure] = []
+
+    def add(name: str, group: str, draw: Callable[[], Any], caption: str) -> None:
+        out.append(ReportFigure(name, group, draw, caption))
+
+    group = "Does it predict, can it be trusted?"
+    if checked is not None:
+        for name, (draw, caption) in checked.figures().items():
+            add(slug(name), group, draw, caption)
+        if checked.question is not None and checked.resimulation is not None:
+            for name, draw, caption in checked.question.figures(checked.resimulation, simulator):
+                add(name, group, draw, caption)
+    group = "The distribution over rules"
+    if all(n.startswith("theta_") and n[6:].isdigit() and len(n) == 8 for n in posterior.names[:1]):
+        add(
+            "rule", group, lambda: figures.rule_matrix(posterior),
+            f"Coefficients as a matrix: rows are powers of the presynaptic rate, columns of the postsynaptic deviation. "
+            f"{_clear(posterior)}",
+        )  # fmt: skip
+    add(
+        "marginals", group, lambda: figures.marginals(posterior),
+        "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey.",
+    )  # fmt: skip
+    if isinstance(posterior.prior, Sparse):
+        add(
+            "inclusion", group, lambda: figures.inclusion(posterior),
+            "Probability that each term is present, beside the prior's.",
+        )  # fmt: skip
+    if len(posterior.names) > 1:
+        add(
+            "pairs",
+            group,
+            lambda: figures.pairs(posterior),
+            "Coefficients whose posterior differs most from the prior, one by one and in pairs (r: correlation).",
+        )
+        add(
+            "correlations",
+            group,
+            lambda: figures.correlations(posterior),
+            f"Posterior correlations: strongly correlated coefficients can stand in for each other. {_strongest(posterior)}",
+        )
+    if posterior.predicted_success(posterior.draws[:1]) is not None and len(posterior.names) > 1:
+        first, second = (posterior.names[k] for k in _two(posterior))
+        add(
+            "success_over", group, lambda: figures.success_over(posterior, first, second),
+            f"Predicted probability that the constraints hold in one network, over {first} and {second}; the other "
+            f"coefficients at the rule of highest density.",
+        )  # fmt: skip
+    if bridge is not None:
+        add(
+            "bridge", "The optimised rule", lambda: figures.pairs(posterior, points=bridge.ends),
+            f"End points of the optimiser (orange, the best filled) in the posterior: outside its "
+            f"{100 * bridge.joint_level:.1f} % region of highest density.",
+        )  # fmt: skip
+    if sensitivity is not None:
+        for name, (draw, caption) in sensitivity.figures().items():
+            add(f"sensitivity_{name}", "Which coefficients matter", draw, caption)
+    return out
+
+
+def slug(name: str) -> str:
+    """A name as a file and an anchor: letters, digits, _ and -."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")
+
+
+def _clear(posterior: Posterior) -> str:
+    """Which coefficients' 95 % interval excludes zero."""
+    table = posterior.marginals()
+    clear = [n for n, row in table.iterrows() if row["2.5%"] > 0 or row["97.5%"] < 0]
+    return f"The 95 % interval excludes zero for {', '.join(map(str, clear)) or 'none'}."
+
+
+def _strongest(posterior: Posterior) -> str:
+    import torch
+
+    r = torch.corrcoef(posterior.draws.double().T).fill_diagonal_(0.0)
+    i, j = divmod(int(r.abs().argmax()), len(r))
+    return f"The strongest: {posterior.names[i]} and {posterior.names[j]}, {float(r[i, j]):+.2f}."
+
+
+def _two(posterior: Posterior) -> list[int]:
+    two = figures.most_informed(posterior, 2)
+    return two if len(two) == 2 else [0, 1]
+
+
+def figure_of(drawn: Any) -> Any:
+    """The matplotlib figure of what a figure function returned."""
+    return drawn.figure if hasattr(drawn, "figure") else drawn.flat[0].figure
+
+
+def write_figures(made: list[ReportFigure], folder: Path) -> None:
+    """Every figure as a PNG in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for item in made:
+        write_atomically(folder / f"{item.name}.png", lambda path, item=item: path.write_bytes(item.light))  # type: ignore[misc]

@@ -1,0 +1,89 @@
+"""The tables of a report, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sbirules.checks.collected import Checks
+from sbirules.importance import Sensitivity
+from sbirules.inference.posterior import Posterior
+from sbirules.model.simulator import Simulator
+from sbirules.optimise.comparing import PointComparison
+from sbirules.reporting.numbers import parameter_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["report_tables", "units_of"]
+
+
+def units_of(simulator: Simulator) -> list[str]:
+    """The unit of each coefficient, for people."""
+    natural = "natural units" if bool((simulator.raw_per_unit != 1).any()) else "raw units"
+    return [p.unit or natural for p in simulator.family.parameters]
+
+
+def report_tables(
+    posterior: Posterior, simulator: Simulator, checked: Checks | None, sensitivity: Sensitivity | None,
+    bridge: PointComparison | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Every table as its name, heads, rows of text, a note, and an anchor."""
+    raw = simulator.raw_per_unit.tolist()
+    rows = [
+        [name, f"{v['mean']:.3g}", f"{v['sd']:.2g}", f"{v['q025']:.3g}", f"{v['q975']:.3g}", f"{v['mean'] * unit:.3g}",
+         f"{v['sd'] * unit:.2g}"]
+        for (name, v), unit in zip(parameter_table(posterior).items(), raw, strict=True)
+    ]  # fmt: skip
+    columns = ["coefficient", "mean", "s.d.", "2.5 %", "97.5 %", "raw mean", "raw s.d."]
+    tables = [
+        {
+            "name": "Coefficients", "columns": columns, "rows": rows,
+            "note": _units_note(simulator),
+        }
+    ]  # fmt: skip
+    if sensitivity is not None:
+        if sensitivity.effects():
+            note = f"Outcome: {sensitivity.outcome}. Value ± standard error."
+            if sensitivity.explained == sensitivity.explained:
+                note += (
+                    f" Sobol indices and Shapley effects are those of the outcome as learned from single networks, of whose "
+                    f"variance it explains {sensitivity.explained:.0%}."
+                )
+            kinds = list(sensitivity.effects())
+            shown = [
+                [str(name), *(f"{row[n]:.3f} ± {row[f'{n}_se']:.3f}" if row[n] == row[n] else "–" for n in kinds)]
+                for name, row in sensitivity.table().iterrows()
+            ]
+            heads = ["", *(n.replace("_", " ") for n in kinds)]
+            tables.append({"name": "Sensitivity", "columns": heads, "rows": shown, "note": note})
+        if sensitivity.compensation is not None:
+            note = "The strongest pairs. partial: all others fixed; conditional: in the density around posterior draws."
+            tables.append(_frame("Compensation between pairs", sensitivity.compensation.head(10), note))
+        if sensitivity.sobol is not None:
+            pairs = sensitivity.sobol.pairs.head(8).set_index("pair")
+            tables.append(_frame("Interactions (second-order Sobol indices)", pairs, "The largest ones."))
+    if bridge is not None:
+        tables.append(
+            _frame("The optimised rule", bridge.table(), "level: mass of the smallest central interval around it.")
+        )
+    if checked is not None and checked.calibration is not None:
+        note = f"{len(checked.calibration.truth)} rules of the prior, inferred again."
+        tables.append(_frame("Calibration", checked.calibration.table(), note))
+    return [table | {"anchor": f"table-{k}"} for k, table in enumerate(tables)]
+
+
+def _units_note(simulator: Simulator) -> str:
+    """What the numbers of the first table are measured in."""
+    named = [f"{p.name} in {p.unit}" for p in simulator.family.parameters if p.unit]
+    first = "Natural units, and raw values beside them" if bool((simulator.raw_per_unit != 1).any()) else "Raw units"
+    return f"{first}; {', '.join(named)}." if named else f"{first}."
+
+
+def _frame(name: str, table: pd.DataFrame, note: str) -> dict[str, Any]:
+    def cell(value: Any) -> str:
+        return "–" if value != value else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    rows = [
+        [str(index), *(cell(v) for v in row)] for index, row in zip(table.index, table.to_numpy().tolist(), strict=True)
+    ]
+    return {"name": name, "columns": ["", *map(str, table.columns)], "rows": rows, "note": note}

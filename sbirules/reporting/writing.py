@@ -1,0 +1,252 @@
+"""report.html: one self-contained page on a study."""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import date
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sbirules import figures
+from sbirules.checks.collected import Checks
+from sbirules.importance import Sensitivity
+from sbirules.inference.posterior import Posterior
+from sbirules.model.prior import prior_draws
+from sbirules.model.simulator import Simulator
+from sbirules.optimise.comparing import PointComparison, compare_point
+from sbirules.optimise.points import PointEstimate
+from sbirules.reporting.equations import typeset
+from sbirules.reporting.figures import ReportFigure, make_figures, slug
+from sbirules.reporting.tables import report_tables, units_of
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+from sbirules.support.files import write_atomically
+
+__all__ = ["report"]
+
+WORDS = {"pass": "✓ pass", "caution": "! caution", "fail": "✗ fail"}  # a sign beside the colour
+DRAWS = 800  # posterior draws in the interactive figure
+
+
+def report(
+    path: str | Path,
+    posterior: Posterior,
+    simulator: Simulator,
+    *,
+    checked: Checks | None = None,
+    sensitivity: Sensitivity | None = None,
+    point: PointEstimate | PointComparison | Any = None,
+    store: SimulationStore | None = None,
+    study: str = "",
+    title: str = "Posterior over plasticity rules",
+    made: Sequence[ReportFigure] | None = None,
+) -> None:
+    """Writes a self-contained HTML page: the question, the verdicts, the rule, figures, tables, settings.
+
+    It loads nothing from anywhere, follows the reader's light or dark mode, and prints.
+
+    Arguments:
+        path: The file.
+        posterior: With draws.
+        simulator: The simulator.
+        checked: The result of `sbirules.checks.checking`.
+        sensitivity: The result of `sbirules.importance`.
+        point: An optimised rule to place in the posterior: what `BPTL.fit` or `compare_point` returned.
+        store: The simulations, for their counts.
+        study: The resolved study, as text.
+        title: Of the page.
+        made: Figures made before, by `make_figures`.
+
+    Raises:
+        ValueError: If the posterior is over other coefficients than the simulator's rules.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    if posterior.names != simulator.names:
+        raise ValueError(
+            f"the posterior is over {arguments.listed(posterior.names)}, but the simulator's rules have "
+            f"{arguments.listed(simulator.names)}; pass the simulator of the fit."
+        )
+    bridge = (
+        point if isinstance(point, PointComparison) or point is None else compare_point(posterior, point, simulator)
+    )
+    items = make_figures(posterior, simulator, checked, sensitivity, bridge) if made is None else list(made)
+    groups = _groups(items)
+    tables = report_tables(posterior, simulator, checked, sensitivity, bridge)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sbirules.reporting", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    folder = resources.files("sbirules.reporting").joinpath("page")
+    names = {item.name for item in items}
+    page = environment.get_template("report.html").render(
+        title=title,
+        style=Markup(folder.joinpath("report.css").read_text("utf-8")),
+        script=Markup(folder.joinpath("report.js").read_text("utf-8")),
+        question=_question(posterior, simulator),
+        contents=[("findings", "Findings"), ("rule", "The rule"), ("explore", "Explore")]
+        + [(g["anchor"], g["name"]) for g in groups]
+        + [("tables", "Numbers"), ("settings", "How it was made")],
+        level=checked.level if checked is not None else "",
+        level_words=WORDS,
+        overall=_overall(checked),
+        verdicts=_verdicts(checked, names),
+        findings=_findings(posterior, checked, sensitivity, bridge),
+        family=typeset(simulator.rule_text(posterior.draws.mean(dim=0))),
+        explorer=_explorer(posterior, units_of(simulator)),
+        figures=groups,
+        tables=tables,
+        made=_made(posterior, simulator, store),
+        study=study,
+    )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+# What the page says ------------------------------------------------------------------------------
+
+
+def _question(posterior: Posterior, simulator: Simulator) -> str:
+    subject = f"Which plasticity rules ({type(simulator.family).__name__}, {len(posterior.names)} coefficients)"
+    setting = f" on {simulator.setting}" if simulator.setting else ""
+    if posterior.question is None:
+        return f"{subject} could have led to what was observed{setting}?"
+    return posterior.question.words(subject, setting)
+
+
+def _overall(checked: Checks | None) -> str:
+    if checked is None or not len(checked):
+        return ""
+    bad = [v.name for v in checked if v.level == checked.level]
+    if checked.level == "pass":
+        return f"All {len(checked)} checks pass."
+    word = (
+        "need attention"
+        if checked.level == "caution"
+        else "failed: do not rely on this posterior before that is mended"
+    )
+    return f"{len(bad)} of {len(checked)} checks {word} ({', '.join(bad)})."
+
+
+def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:
+    out = []
+    for v in checked or ():
+        anchor = slug(v.name)
+        shown = f"figure-{anchor}" if v.draw is not None and anchor in names else ""
+        out.append({"name": v.name, "level": v.level, "finding": v.finding, "advice": v.advice, "anchor": shown})
+    return sorted(out, key=lambda v: ("fail", "caution", "pass").index(v["level"]))
+
+
+def _findings(
+    posterior: Posterior, checked: Checks | None, sensitivity: Sensitivity | None, bridge: PointComparison | None
+) -> list[str]:
+    out = []
+    if checked is not None and checked.question is not None and checked.resimulation is not None:
+        out += checked.question.findings(checked.resimulation)
+    if sensitivity is not None and sensitivity.knock_outs is not None:
+        table = sensitivity.knock_outs.table()
+        clear = table[table["value"].abs() > 3 * table["se"]]
+        if len(clear):
+            changes = ", ".join(
+                f"{n} ({'falls' if row.value > 0 else 'rises'} by {abs(row.value):.2g} ± {row.se:.1g})"
+                for n, row in list(clear.iterrows())[:4]
+            )
+            out.append(f"“{sensitivity.outcome}” changes most without these terms of posterior rules: {changes}.")
+        else:
+            out.append(f"No single term, taken out of posterior rules, clearly changes “{sensitivity.outcome}”.")
+    if sensitivity is not None and sensitivity.stiff is not None:
+        stiff = sensitivity.stiff
+        out.append(
+            f"Against the prior, the posterior narrows most the combination {stiff.combination(0)} (in prior s.d.), by a factor "
+            f"of {float(stiff.value[0].exp()):.1f}; least {stiff.combination(len(stiff.value) - 1)}."
+        )
+    if bridge is not None:
+        success = ", ".join(f"{name} {rate}" for name, rate in bridge.success.items())
+        out.append(
+            f"The optimised rule lies outside the {100 * bridge.joint_level:.1f} % region of highest density; success in "
+            f"fresh networks: {success}."
+        )
+    return out
+
+
+def _explorer(posterior: Posterior, units: list[str]) -> dict[str, Any]:
+    """Draws for the interactive figure, as JSON that cannot end its own script element."""
+    from markupsafe import Markup
+
+    step = max(1, len(posterior.draws) // DRAWS)
+    draws = posterior.draws[::step][:DRAWS]
+    prior = prior_draws(posterior.prior, 4000).double()
+    low, high = (torch.quantile(prior, q, dim=0).tolist() for q in (0.025, 0.975))
+    two = figures.most_informed(posterior, 2)
+    success = posterior.predicted_success(draws.float())
+    predicted = None if success is None else [round(v, 3) for v in success.tolist()]
+    data = {
+        "names": list(posterior.names),
+        "units": units,
+        "draws": [[float(f"{v:.4g}") for v in row] for row in draws.tolist()],
+        "low": low, "high": high, "start": [two[0], two[-1]], "success": predicted,
+    }  # fmt: skip
+    text = (
+        json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    )
+    words = (
+        f"{len(draws)} draws of the posterior; the dashed rectangle holds 95 % of the prior along each coefficient. Choose two "
+        "coefficients, point at a rule for its values, and drag across the plot (or type limits) to highlight the rules of a "
+        "region: their other coefficients appear beside or below."
+    )
+    return {"data": Markup(text), "words": words}  # JSON without <, > and &
+
+
+# Figures --------------------------------------------------------------------------------
+
+
+def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        light, dark = (base64.b64encode(png).decode("ascii") for png in (item.light, item.dark))
+        width = int.from_bytes(item.light[16:20], "big") * 96 // 130  # figures have 130 dots per inch, pages 96
+        entry = {
+            "anchor": f"figure-{item.name}", "light": light, "dark": dark, "width": width, "caption": item.caption,
+            "alt": f"{item.name.replace('_', ' ')}: {item.caption}",
+        }  # fmt: skip
+        groups.setdefault(item.group, []).append(entry)
+    return [
+        {"name": name, "anchor": f"figures-{k}", "figures": found} for k, (name, found) in enumerate(groups.items())
+    ]
+
+
+def _made(posterior: Posterior, simulator: Simulator, store: SimulationStore | None) -> dict[str, str]:
+    facts = {} if posterior.question is None else posterior.question.facts()
+    facts |= posterior.record.facts()
+    out = {k.replace("_", " "): _readable(v) for k, v in facts.items() if v is not None}
+    if store is not None:
+        counts = ", ".join(f"{n} {name}" for name, n in store.status_counts().items() if n)
+        out["simulated networks"] = counts
+        out["simulation time"] = f"{store.seconds:.0f} s"
+        out["seed of simulations"] = str(store.manifest["seed"])
+    chains = posterior.chains
+    if chains.r_hat == chains.r_hat:
+        drawn = len(posterior.draws)
+        out["sampler"] = f"R-hat {chains.r_hat:.3f}, effective sample size {min(chains.ess, drawn):.0f}, {drawn} draws"
+    versions = store.manifest["versions"] if store is not None else {"torch": version("torch")}
+    out["versions"] = ", ".join(f"{name} {v}" for name, v in versions.items())
+    if simulator.engine:
+        out["engine"] = f"{simulator.engine}, {platform.machine()}"
+    out["page written"] = date.today().isoformat()
+    return out
+
+
+def _readable(value: Any) -> str:
+    """A fact as text: intervals and lists without Python's brackets."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

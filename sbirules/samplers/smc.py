@@ -1,0 +1,303 @@
+"""Sequential Monte Carlo over rules: many observations in one batch, terms that may be absent, and the evidence.
+
+Particles drawn from the prior are reweighted, resampled and moved while the likelihood is raised from power 0 to
+1 (Del Moral, Doucet & Jasra 2006), each observation at its own pace. Moves are differential evolution with
+crossover among the particles of one observation (DREAM; ter Braak & Vrugt 2008, Vrugt et al. 2009), and, under a
+prior that lets terms be absent, switches of terms.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.model.prior import Sparse
+from sbirules.support import arguments
+from sbirules.support.scale import unconstrained
+from sbirules.support.streams import seeded
+
+__all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
+
+# log-likelihood (B, P) of theta (B, P, D) for the observations numbered (B,)
+LogLikelihood = Callable[[Tensor, Tensor], Tensor]
+
+FEWEST = 20  # particles with a likelihood above zero below which an observation is given up
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """Settings of sequential Monte Carlo.
+
+    Arguments:
+        num_runs: Independent runs for one posterior; their R-hat tells whether they agree.
+        num_particles: Particles of each run; raised if more draws are wanted.
+        num_moves: Moves of each particle at every power of the likelihood; three times as many at the last.
+        ess: Share of effective particles that one step of the power leaves.
+        r_hat: While the runs disagree by more than this, they are repeated with twice the particles and moves.
+        max_doublings: How often at most; then a warning says that they still disagree.
+        num_candidates: Draws of the prior, at most, among which particles with a likelihood above zero are sought.
+        time_limit: Seconds after which there is a warning and what there is by then; None for as long as it takes.
+    """
+
+    num_runs: int = 4
+    num_particles: int = 1024
+    num_moves: int = 16
+    ess: float = 0.5
+    r_hat: float = 1.03
+    max_doublings: int = 2
+    num_candidates: int = 200_000
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_runs", "num_moves", "num_candidates"):
+            arguments.whole(name, getattr(self, name), 1)
+        arguments.whole("num_particles", self.num_particles, 4 * FEWEST)
+        arguments.whole("max_doublings", self.max_doublings, 0)
+        arguments.share("ess", self.ess)
+        arguments.above("r_hat", self.r_hat, 1.0)
+        if self.time_limit is not None:
+            arguments.above("time_limit", self.time_limit, 0.0)
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Draws by observation.
+
+    Arguments:
+        theta: `(B, P, D)`; NaN for an observation that was given up.
+        log_evidence: Log of the mean likelihood under the prior, `(B,)`; NaN if time ran out.
+        power: Power of the likelihood that was reached, `(B,)`: 1 unless time ran out, NaN if given up.
+        acceptance: Share of moves accepted at the last power, `(B,)`.
+        possible: Share of draws of the prior with a likelihood above zero, `(B,)`.
+    """
+
+    theta: Tensor
+    log_evidence: Tensor
+    power: Tensor
+    acceptance: Tensor
+    possible: Tensor
+
+
+@dataclass
+class _Cloud:
+    """Particles on the way: on the free scale, with log-prior there and log-likelihood."""
+
+    free: Tensor
+    theta: Tensor
+    log_prior: Tensor
+    value: Tensor
+
+    def take(self, rows: Tensor) -> _Cloud:
+        return _Cloud(self.free[rows], self.theta[rows], self.log_prior[rows], self.value[rows])
+
+    def put(self, rows: Tensor, part: _Cloud) -> None:
+        """Writes rows back."""
+        for name in ("free", "theta", "log_prior", "value"):
+            getattr(self, name)[rows] = getattr(part, name)
+
+    def resampled(self, weight: Tensor) -> _Cloud:
+        """Systematic resampling of each row by weights `(B, P)`."""
+        n = weight.shape[1]
+        ends = weight.double().cumsum(dim=1)
+        places = (torch.arange(n) + torch.rand(len(weight), 1, dtype=torch.float64)) / n * ends[:, -1:]
+        index = torch.searchsorted(ends, places).clamp(max=n - 1)
+        # in random order, so that copies do not stay neighbours in one half
+        index = index.gather(1, torch.rand(index.shape).argsort(dim=1))
+        wide = index[:, :, None].expand_as(self.theta)
+        return _Cloud(
+            self.free.gather(1, wide), self.theta.gather(1, wide), self.log_prior.gather(1, index),
+            self.value.gather(1, index),
+        )  # fmt: skip
+
+
+def run_smc(
+    log_likelihood: LogLikelihood,
+    prior: Distribution,
+    num_observations: int,
+    settings: SamplerSettings,
+    *,
+    seed: int,
+    hold: Mapping[int, float] | None = None,
+    progress: bool = False,
+) -> Particles:
+    """Draws from the posterior of each of many observations.
+
+    Arguments:
+        log_likelihood: Of rules `(B, P, D)`, for the observations with the numbers `(B,)`; -inf where impossible.
+        prior: Torch distribution over theta; one with `propose_switch` has terms that may be absent.
+        num_observations: How many.
+        settings: Of the sampler.
+        seed: Makes the draws repeatable.
+        hold: Columns of theta that are fixed, and at what; the others must not depend on them under the prior.
+        progress: Whether to show a progress bar.
+
+    An observation that too few rules can explain does not hold up the others: its draws are NaN.
+    """
+    from tqdm.auto import tqdm
+
+    s, n = settings, num_observations
+    deadline = math.inf if s.time_limit is None else time.monotonic() + s.time_limit
+    with seeded(seed), torch.no_grad(), tqdm(total=n, desc="sample", disable=not progress) as bar:
+        scale = _Scale(prior, hold or {})
+        cloud, possible = _first(log_likelihood, scale, n, s)
+        power, acceptance = torch.zeros(n), torch.zeros(n)
+        log_evidence = torch.log(possible)
+        lost = (possible * s.num_candidates < FEWEST) & (torch.isfinite(cloud.value).sum(dim=1) < FEWEST)
+        still = torch.arange(n)[~lost]
+        while len(still) and time.monotonic() < deadline:
+            part = cloud.take(still)
+            step = _step(part.value, 1.0 - power[still], s.ess)
+            tilt = torch.where(torch.isfinite(part.value), step[:, None] * part.value, -math.inf)
+            alive = torch.isfinite(part.value).sum(dim=1)
+            log_evidence[still] += torch.logsumexp(tilt, dim=1) - torch.log(alive)
+            part = part.resampled(torch.softmax(tilt, dim=1))
+            power[still] = power[still] + step
+            done = power[still] >= 1 - 1e-6
+            accepted, moves = torch.zeros(len(still)), 0
+            while moves < s.num_moves * (3 if bool(done.any()) else 1) and (moves == 0 or time.monotonic() < deadline):
+                accepted += _move(part, moves, power[still], still, scale, log_likelihood)
+                moves += 1
+            acceptance[still] = accepted / moves
+            cloud.put(still, part)
+            bar.update(float(step.sum()))
+            still = still[~done]
+        if len(still):  # out of time: none of the draws may be impossible
+            part = cloud.take(still)
+            cloud.put(still, part.resampled(torch.isfinite(part.value).double()))
+            log_evidence[still] = math.nan  # what was reached is that of a weaker likelihood
+    cloud.theta[lost] = math.nan
+    log_evidence[lost] = -math.inf
+    return Particles(cloud.theta, log_evidence, torch.where(lost, math.nan, power), acceptance, possible)
+
+
+def _first(log_likelihood: LogLikelihood, scale: _Scale, n: int, s: SamplerSettings) -> tuple[_Cloud, Tensor]:
+    """Draws of the prior, and the share of them `(n,)` with a likelihood above zero.
+
+    Where that is few, more are drawn until half of the particles have one.
+    """
+    every = torch.arange(n)
+    theta = scale.sample(n, s.num_particles)
+    value = _finite(log_likelihood(theta, every))
+    kept, tried = torch.isfinite(value).sum(dim=1), torch.full((n,), s.num_particles)
+    for _ in range(s.num_candidates // s.num_particles):
+        few = every[kept < s.num_particles // 2]
+        if not len(few):
+            break
+        new = scale.sample(len(few), s.num_particles)
+        found = _finite(log_likelihood(new, few))
+        for row, more, which in zip(few.tolist(), new, torch.isfinite(found), strict=True):
+            free = (~torch.isfinite(value[row])).nonzero()[:, 0][: int(which.sum())]
+            take = which.nonzero()[:, 0][: len(free)]
+            theta[row, free] = more[take]
+            value[row, free] = found[few == row][0, take]
+            kept[row] += int(which.sum())
+        tried[few] += s.num_particles
+    free_ = scale.free(theta)
+    return _Cloud(free_, theta, scale.log_prior(free_, theta), value), kept / tried
+
+
+def _finite(value: Tensor) -> Tensor:
+    return torch.where(torch.isnan(value), -math.inf, value).double()
+
+
+def _step(value: Tensor, most: Tensor, ess: float) -> Tensor:
+    """The largest step of the power, at most `most` `(B,)`, that leaves so large a share of effective particles."""
+    alive = torch.isfinite(value)
+    wanted = ess * alive.sum(dim=1)
+
+    def effective(step: Tensor) -> Tensor:
+        weight = torch.softmax(torch.where(alive, step[:, None] * value, -math.inf), dim=1)
+        return 1.0 / (weight**2).sum(dim=1)
+
+    low, high = torch.zeros(len(value), dtype=torch.float64), most.double()
+    whole = effective(high) >= wanted
+    for _ in range(40):
+        middle = (low + high) / 2
+        enough = effective(middle) >= wanted
+        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+    # a likelihood so steep that no step is found would never end
+    return torch.where(whole, most.double(), low.clamp(min=1e-9)).float()
+
+
+def _move(
+    cloud: _Cloud, move: int, power: Tensor, which: Tensor, scale: _Scale, log_likelihood: LogLikelihood
+) -> Tensor:
+    """Moves each half of the particles once, given the other; returns the share accepted, `(B,)`."""
+    half = cloud.theta.shape[1] // 2
+    accepted = torch.zeros(len(which))
+    for mine, other in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
+        free, theta = cloud.free[:, mine], cloud.theta[:, mine]
+        if scale.sparse is not None and move % 2:
+            new_theta, log_ratio = scale.sparse.propose_switch(theta)
+            new_free = new_theta
+            new_prior = scale.log_prior(new_free, new_theta)
+        else:
+            new_free = _evolved(free, cloud.free[:, other], scale.switches)
+            new_theta = scale.theta(new_free)
+            new_prior = scale.log_prior(new_free, new_theta)
+            log_ratio = new_prior - cloud.log_prior[:, mine]
+        value = _finite(log_likelihood(new_theta, which))
+        log_accept = power[:, None] * (value - cloud.value[:, mine]) + log_ratio
+        yes = torch.log(torch.rand(log_accept.shape)) < torch.nan_to_num(log_accept, nan=-math.inf)
+        for old, new in ((cloud.log_prior, new_prior), (cloud.value, value)):
+            old[:, mine] = torch.where(yes, new, old[:, mine])
+        for old, new in ((cloud.free, new_free), (cloud.theta, new_theta)):
+            old[:, mine] = torch.where(yes[:, :, None], new, old[:, mine])
+        accepted += yes.float().mean(dim=1) / 2
+    return accepted
+
+
+def _evolved(mine: Tensor, others: Tensor, switches: bool) -> Tensor:
+    """Each particle moved along the difference of two of the others, in a random subset of the coefficients."""
+    rows, n, dim = mine.shape
+    count = others.shape[1]
+    a = torch.randint(count, (rows, n))
+    b = (a + torch.randint(1, count, (rows, n))) % count
+    pick = [others.gather(1, k[:, :, None].expand(rows, n, dim)) for k in (a, b)]
+    crossover = torch.tensor([0.25, 0.5, 1.0])[torch.randint(3, (rows, n, 1))]
+    mask = torch.rand(rows, n, dim) < crossover
+    mask |= torch.nn.functional.one_hot(torch.randint(dim, (rows, n)), dim).bool()
+    if switches:
+        mask &= mine != 0
+    size = 2.38 / torch.sqrt(2.0 * mask.sum(dim=2, keepdim=True).clamp(min=1))
+    # now and then the whole difference: from one mode to another
+    size = torch.where(torch.rand(rows, n, 1) < 0.1, 1.0, size * (0.4 + 0.8 * torch.rand(rows, n, 1)))
+    return torch.where(mask, mine + size * (pick[0] - pick[1]), mine)
+
+
+class _Scale:
+    """sbi's unconstrained scale of the prior's support; theta itself where terms may be absent."""
+
+    def __init__(self, prior: Distribution, hold: Mapping[int, float]) -> None:
+        self.prior, self.hold = prior, hold
+        self.sparse = prior if isinstance(prior, Sparse) else None
+        self.switches = self.sparse is not None
+        if not self.switches:
+            self.transform = unconstrained(prior)
+
+    def sample(self, *shape: int) -> Tensor:
+        """Draws of the prior `(*shape, D)`, held coefficients at their values."""
+        theta = self.prior.sample(Size(shape)).float()
+        for column, value in self.hold.items():
+            theta[..., column] = value
+        return theta
+
+    def free(self, theta: Tensor) -> Tensor:
+        return theta if self.switches else self.transform(theta.flatten(0, 1)).float().reshape(theta.shape)
+
+    def theta(self, free: Tensor) -> Tensor:
+        return free if self.switches else self.transform.inv(free.flatten(0, 1)).float().reshape(free.shape)
+
+    def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
+        """Log-prior density on the free scale, `(B, P)`."""
+        flat = theta.flatten(0, 1)
+        value = self.prior.log_prob(flat)
+        if not self.switches:
+            value = value - self.transform.log_abs_det_jacobian(flat, free.flatten(0, 1))
+        return _finite(value).reshape(theta.shape[:2]).float()

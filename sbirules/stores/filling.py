@@ -1,0 +1,277 @@
+"""Filling a store: shards in worker processes of one thread each, on one machine or many.
+
+Workers only compute; the calling process writes, so workers need no folder in common with it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import joblib
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from tqdm.auto import tqdm
+
+from sbirules.model.abilities import OnDevice
+from sbirules.model.fields import Layout
+from sbirules.model.prior import names_of, written
+from sbirules.model.runs import Status
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import summarise
+from sbirules.stores.shards import checksum, encode
+from sbirules.stores.store import SimulationStore, removed_with, temporary_folder
+from sbirules.support import arguments
+from sbirules.support.streams import seeded
+
+__all__ = ["simulate"]
+
+SHARD_SIZE = 256
+DRAW, RUN = 0, 1  # streams of a shard
+_GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads share
+
+
+def simulate(
+    simulator: Simulator,
+    prior: Distribution | Tensor,
+    num_simulations: int | None = None,
+    *,
+    store: str | Path | None = None,
+    seed: int = 0,
+    shard_size: int | None = None,
+    trial_types: Any = None,
+    keep_trials: bool = True,
+    shards: Sequence[int] | None = None,
+    num_workers: int | None = None,
+    progress: bool = True,
+    label: str = "simulate",
+) -> SimulationStore:
+    """Simulates rules from a prior, one fresh network each, into a store. Running it again resumes.
+
+    Whatever was completed stays completed, whatever stops the run. Shards found damaged are reported with a
+    warning and simulated anew.
+
+    To use a cluster, call it under joblib's Dask backend, `with joblib.parallel_config(backend="dask")`, or
+    give each job of an array its `shards`: in one folder that all jobs see, or in folders of their own that
+    `merge` joins.
+
+    Arguments:
+        simulator: What to simulate.
+        prior: Distribution of theta `(D,)` in natural units, or a table of rules `(n, D)`.
+        num_simulations: Number of networks; more than a store holds adds to it. With a table, its length.
+        store: Folder of the store; None for a temporary one that lives as long as the returned object.
+        seed: Shard k draws from the streams named by (seed, k).
+        shard_size: Networks per shard, the unit of saving; by default 256, more where the simulator wants larger
+            batches, or all if they are fewer.
+        trial_types: Sequences of trial types that the networks get in turn, `(sequences, trials)`, -1 past
+            the end; None for the task's own.
+        keep_trials: Whether to keep the fields of every trial, so that other summaries can be computed later.
+        shards: Range (first, stop) of the shards to make, counted from zero; None for all.
+        num_workers: Worker processes; None for one per core. Within a `joblib.parallel_config` of one's own,
+            its workers are used.
+        progress: Whether to show a progress bar.
+        label: Its label.
+
+    Returns:
+        The store, showing the first `num_simulations` rows.
+
+    Raises:
+        ValueError: If the folder holds simulations of another configuration, or an argument is wrong.
+    """
+    table = prior if isinstance(prior, Tensor) else None
+    if table is not None:
+        table = arguments.theta_matrix(table, simulator.names).detach().cpu().float()
+        if num_simulations not in (None, len(table)):
+            raise ValueError(f"num_simulations must be {len(table)}, the length of the table, or left out.")
+        num_simulations = len(table)
+    if num_simulations is None:
+        raise ValueError("num_simulations is needed with a prior.")
+    if table is None and isinstance(prior, Distribution) and (prior.batch_shape or len(prior.event_shape) != 1):
+        raise ValueError(
+            f"prior must be one distribution over vectors of {len(simulator.names)} coefficients, got batch shape "
+            f"{tuple(prior.batch_shape)} and event shape {tuple(prior.event_shape)}; "
+            f"wrap univariate ones in torch.distributions.Independent(prior, 1)."
+        )
+    count = arguments.whole("num_simulations", num_simulations, 1)
+    names = names_of(prior, simulator.names)
+    if names != simulator.names:
+        raise ValueError(
+            f"the prior is over {arguments.listed(names)}, but the simulator's rules have "
+            f"{arguments.listed(simulator.names)}."
+        )
+    if shard_size is None:
+        known = store is not None and (Path(store) / "manifest.json").is_file()
+        shard_size = SimulationStore(str(store)).shard_size if known else min(max(SHARD_SIZE, simulator.batch), count)
+    arguments.whole("shard_size", shard_size, 1)
+    arguments.whole("seed", seed, 0)
+    if num_workers is not None:
+        arguments.whole("num_workers", num_workers, 1)
+    wanted = _range(shards, -(-count // shard_size))
+    sequences = simulator.sequence() if trial_types is None else torch.as_tensor(trial_types)
+    sequences = sequences[None] if sequences.ndim == 1 else sequences
+    sequences = simulator.sequence_matrix(sequences, len(sequences))
+    config = {
+        "simulator": simulator.config(),
+        "proposal": proposal_config(prior if table is None else table, simulator),
+        "trial_types": checksum(sequences),
+        "shard_size": shard_size,
+        "keep_trials": keep_trials,
+    }
+    folder = Path(store) if store is not None else temporary_folder()
+    target = SimulationStore.create(
+        folder, config, seed, engine=simulator.engine,
+        names=list(simulator.names), summary_names=list(simulator.summary_names), layout=simulator.layout.config(),
+        raw_per_unit=torch.as_tensor(simulator.raw_per_unit).tolist(),
+        rows=None if table is None else count,
+    )  # fmt: skip
+    damaged = target.damaged(wanted)
+    for why in damaged.values():
+        warnings.warn(f"{target.path}: {why}; it is simulated anew.")
+    todo = [k for k in wanted if k in damaged or not target.has(k)]
+    if todo:
+        proposal = prior if isinstance(prior, Distribution) else None
+        job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
+        part = "" if shards is None else f"-{wanted.start}-{wanted.stop}"
+        bar = tqdm(
+            total=len(wanted) * shard_size, initial=(len(wanted) - len(todo)) * shard_size, desc=label, unit="sim",
+            disable=not progress,
+        )  # fmt: skip
+        try:
+            with bar:
+                _run(job, todo, table, target, num_workers, part, bar)
+        except BaseException:
+            if store is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+    done = SimulationStore(folder, count)
+    return done if store is not None else removed_with(done)
+
+
+def _range(shards: Sequence[int] | None, total: int) -> range:
+    """The shards to make, of `total`."""
+    if shards is None:
+        return range(total)
+    pair = tuple(shards) if isinstance(shards, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(k, int) for k in pair) or not 0 <= pair[0] < pair[1] <= total:
+        raise ValueError(f"shards must be (first, stop) with 0 <= first < stop <= {total}, got {shards!r}.")
+    return range(*pair)
+
+
+def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[str, Any]:
+    """What identifies a proposal: its own `config()`, the digest of a table, or a few of its draws."""
+    if isinstance(prior, Tensor):
+        return {"table": checksum(prior)}
+    plain = written(prior)
+    if plain is not None:
+        return {"prior": plain}
+    if not isinstance(prior, Distribution):
+        raise ValueError(f"prior must be a torch Distribution or a table of rules, got {type(prior).__name__}.")
+    with seeded(0):
+        draws = prior.sample(torch.Size((8,)))
+    arguments.theta_matrix(draws, simulator.names, argument="a draw of the prior")
+    return {"prior": type(prior).__name__, "draws": checksum(draws)}
+
+
+class _Job:
+    """What a worker needs to make any shard. The proposal is None where the rules come from a table."""
+
+    def __init__(
+        self, simulator: Simulator, proposal: Distribution | None, seed: int, size: int, sequences: Tensor,
+        keep_trials: bool,
+    ) -> None:  # fmt: skip
+        self.simulator, self.proposal, self.seed = simulator, proposal, seed
+        self.size, self.sequences, self.keep_trials = size, sequences, keep_trials
+
+    def __call__(self, shard: int, owner: str, theta: Tensor | None) -> tuple[int, bytes, dict[str, int]]:
+        """Simulates one shard of given rules, or of draws; returns its bytes and its counts by status."""
+        torch.set_num_threads(1)
+        if self.proposal is not None:
+            with _GLOBAL_STREAM, seeded(self.seed, shard, DRAW):
+                theta = self.proposal.sample(torch.Size((self.size,)))
+        first = shard * self.size
+        rows = torch.arange(first, first + self.size) % len(self.sequences)
+        with torch.no_grad():
+            runs = self.simulator.run(theta, seed=(self.seed, shard, RUN), trial_types=self.sequences[rows])
+            x = summarise(runs, self.simulator.summaries)
+        fields = {"theta": torch.as_tensor(theta).float(), "x": x, "status": runs.status}
+        layout = self.simulator.layout
+        kept = _kept(layout, runs.per_run, layout.named("trial"), "run")
+        if self.keep_trials:
+            kept |= _kept(layout, runs.per_trial, layout.named("run"), "trial")
+            fields["trial_types"] = runs.trial_types.to(torch.int16)
+        fields |= kept
+        for name, value in fields.items():
+            if len(value) != self.size:
+                raise ValueError(
+                    f"{type(self.simulator).__name__}.run must return one network per rule: {self.size} rules "
+                    f"were given, but {name} has {len(value)} rows."
+                )
+        return shard, encode(fields, owner), runs.status_counts()
+
+
+def _kept(layout: Layout, values: Mapping[str, Tensor], elsewhere: Sequence[str], per: str) -> dict[str, Tensor]:
+    """What a store keeps of a run's fields: all but those that follow from others.
+
+    Raises:
+        ValueError: If the run lacks a declared field.
+    """
+    wanted = [n for n in layout.named(per) if not layout[n].follows]
+    lacking = [n for n in wanted if n not in values]
+    if lacking:
+        raise ValueError(f"the simulator declares {lacking[0]!r}, of every {per}, but its run does not have it.")
+    declared = layout.named(per)
+    undeclared = [n for n in values if n not in declared]
+    twice = [n for n in undeclared if n in elsewhere]
+    if twice:
+        raise ValueError(
+            f"{twice[0]!r} is declared of every {'run' if per == 'trial' else 'trial'}, not of every {per}."
+        )
+    return {n: torch.as_tensor(values[n]) for n in (*wanted, *undeclared)}
+
+
+def _results(job: _Job, tasks: Iterator[tuple[Any, ...]], count: int, num_workers: int | None) -> Iterator[Any]:
+    backend, of_context = joblib.parallel.get_active_backend()
+    if isinstance(backend, joblib.parallel.LokyBackend):
+        on_gpu = isinstance(job.simulator, OnDevice) and job.simulator.device.type != "cpu"
+        workers = min(num_workers or (1 if on_gpu else joblib.cpu_count()), count)
+        if workers == 1:
+            threads = torch.get_num_threads()
+            try:
+                yield from (job(*task) for task in tasks)
+            finally:
+                torch.set_num_threads(threads)
+            return
+    else:
+        workers = num_workers or of_context or -1  # the user's own, for instance of a Dask cluster
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    yield from parallel(joblib.delayed(job)(*task) for task in tasks)
+
+
+def _run(
+    job: _Job, todo: list[int], table: Tensor | None, store: SimulationStore, workers: int | None, part: str, bar: tqdm
+) -> None:
+    counts: Counter[str] = Counter()
+    clock = time.perf_counter()
+    tasks = ((k, store.owner(k), None if table is None else _rows(table, k, job.size)) for k in todo)
+    for shard, content, statuses in _results(job, tasks, len(todo), workers):
+        store.write(shard, content)
+        counts.update(statuses)
+        now = time.perf_counter()
+        store.add_seconds(now - clock, part)
+        clock = now
+        bar.update(job.size)
+        failed = {k.lower(): n for k, n in counts.items() if n and k != Status.OK.name}
+        bar.set_postfix(failed, refresh=False)
+
+
+def _rows(table: Tensor, shard: int, size: int) -> Tensor:
+    """Rules of a shard; the last one of a table is filled up, so that all have one size."""
+    rows = torch.arange(shard * size, (shard + 1) * size).clamp(max=len(table) - 1)
+    return table[rows]

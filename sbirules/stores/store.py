@@ -1,0 +1,356 @@
+"""A folder of simulations, written shard by shard and read back as tensors.
+
+    manifest.json              configuration, its hash, seed, versions
+    shard-000000.safetensors   theta, x, status, and the fields that the simulator declares, with checksums
+    progress.json              seconds spent; one such file for each range of shards that ran apart
+
+Shard k depends on the configuration, the seed and k alone, so a run that was killed ends, once rerun, with
+the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules.model.fields import Field, Layout, task_fields
+from sbirules.model.runs import Status, Trajectory
+from sbirules.stores import shards
+from sbirules.stores.dataset import ShardDataset
+from sbirules.stores.manifest import BEFORE, SCHEMA, config_hash, new_manifest, refuse_other, warn_of_other_versions
+from sbirules.stores.shards import DamagedShard
+from sbirules.support import arguments
+from sbirules.support.files import plain, read_json, write_atomically, write_first, write_json
+
+__all__ = ["SimulationStore", "removed_with", "temporary_folder"]
+
+PREFIX = "activity."  # of fields of the whole run in stores of version 0.1
+
+
+class SimulationStore:
+    """Simulations on disk.
+
+    Arguments:
+        path: The folder.
+        num_simulations: How many rows to show; None for all complete shards from the first on.
+    """
+
+    def __init__(self, path: str | Path, num_simulations: int | None = None) -> None:
+        self.path = Path(path)
+        if not (self.path / "manifest.json").is_file():
+            raise ValueError(f"{self.path} is not a simulation store: it has no manifest.json.")
+        self.manifest = read_json(self.path / "manifest.json")
+        if not isinstance(self.manifest, dict) or "config" not in self.manifest:
+            raise ValueError(f"{self.path / 'manifest.json'} is not a manifest of simulations.")
+        if self.manifest.get("schema") not in (SCHEMA, BEFORE):
+            raise ValueError(
+                f"{self.path} was written by another version of sbirules (store format "
+                f"{self.manifest.get('schema')!r}, this is {SCHEMA}); use another folder."
+            )
+        # a table of rules is filled up to whole shards; what was added is not shown
+        rows = self.manifest.get("rows")
+        if num_simulations is not None:
+            num_simulations = arguments.whole("num_simulations", num_simulations, 1)
+            rows = num_simulations if rows is None else min(rows, num_simulations)
+        self._limit = rows
+
+    def __repr__(self) -> str:
+        return f"SimulationStore({str(self.path)!r}, {len(self)} simulations, {len(self.names)} coefficients)"
+
+    @classmethod
+    def create(
+        cls, path: str | Path, config: Mapping[str, Any], seed: int, *, engine: str = "", **facts: Any
+    ) -> SimulationStore:
+        """Opens the store of this configuration and seed, or starts one.
+
+        Warns if other versions or another engine began it: new shards may then differ in rounding.
+
+        Raises:
+            ValueError: If the folder holds simulations of another configuration; names what differs.
+        """
+        path = Path(path)
+        config = plain(dict(config))
+        if (path / "manifest.json").is_file():
+            store = cls(path)
+            refuse_other(path, store.manifest, config, seed)
+            warn_of_other_versions(path, store.manifest, engine)
+            return store
+        if path.is_dir() and any(path.glob("shard-*")):
+            raise ValueError(f"{path} holds shards but no manifest.json; choose an empty folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        if not write_first(path / "manifest.json", new_manifest(config, seed, engine, facts)):
+            return cls.create(path, config, seed, engine=engine, **facts)  # another job was faster
+        return cls(path)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        theta: Any,
+        x: Any,
+        *,
+        names: Sequence[str] | None = None,
+        summary_names: Sequence[str] | None = None,
+        status: Any = None,
+        path: str | Path | None = None,
+        shard_size: int = 4096,
+    ) -> SimulationStore:
+        """A store of simulations that were made elsewhere.
+
+        Arguments:
+            theta: Parameters, `(n, D)`.
+            x: Summaries, `(n, S)`; NaN where a simulation failed.
+            names: Names of theta's columns; theta_1, theta_2, ... by default.
+            summary_names: Names of x's columns; x_1, x_2, ... by default.
+            status: A `Status` per row; by default `FAILED` where x is not finite, else `OK`.
+            path: Folder of the store; None for a temporary one that lives as long as the returned object.
+            shard_size: Rows of a shard.
+
+        Raises:
+            ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
+        """
+        theta, x = (torch.as_tensor(v, dtype=torch.float32).detach().cpu() for v in (theta, x))
+        for name, value in (("theta", theta), ("x", x)):
+            if value.ndim != 2 or not value.numel() or len(value) != len(theta):
+                raise ValueError(
+                    f"{name} must have shape (n, columns) with one row per simulation, got {tuple(value.shape)} "
+                    f"beside theta {tuple(theta.shape)}."
+                )
+        if not torch.isfinite(theta).all():
+            raise ValueError("theta must be finite.")
+        columns = {}
+        for argument, given, value, stem in (
+            ("names", names, theta, "theta"),
+            ("summary_names", summary_names, x, "x"),
+        ):
+            columns[argument] = [f"{stem}_{i + 1}" for i in range(value.shape[1])]
+            if given is not None:
+                columns[argument] = [str(name) for name in ([given] if isinstance(given, str) else given)]
+            if len(set(columns[argument])) != value.shape[1]:
+                raise ValueError(f"{argument} must be {value.shape[1]} different names, got {columns[argument]}.")
+        failed = ~torch.isfinite(x).all(dim=1)
+        if status is None:
+            status = torch.where(failed, int(Status.FAILED), int(Status.OK))
+        status = torch.as_tensor(status)
+        if status.shape != failed.shape or not set(status.tolist()) <= set(map(int, Status)):
+            raise ValueError(
+                f"status must be a Status per row, {len(theta)} of {sorted(map(int, Status))}, got "
+                f"{sorted(set(status.flatten().tolist()))[:5]} of shape {tuple(status.shape)}."
+            )
+        status = status.to(torch.int8)
+        if (failed & (status == Status.OK)).any():
+            raise ValueError("status must not be OK where x is not finite.")
+        x = torch.where((status == Status.OK)[:, None], x, torch.nan)
+        size = min(arguments.whole("shard_size", shard_size, 1), len(theta))
+        arrays = [shards.checksum(v) for v in (theta, x, status)]
+        config = {"simulator": {"arrays of": columns}, "proposal": arrays, "shard_size": size, "keep_trials": False}
+        facts: dict[str, Any] = {**columns, "layout": Layout().config(), "rows": len(theta)}
+        folder = temporary_folder() if path is None else Path(path)
+        store = cls.create(folder, config, 0, **facts)
+        rows = torch.arange(-(-len(theta) // size) * size).clamp(max=len(theta) - 1)  # filled up to whole shards
+        for k, mine in enumerate(rows.split(size)):
+            if not store.has(k) or store.damaged([k]):
+                fields = {"theta": theta[mine], "x": x[mine], "status": status[mine]}
+                store.write(k, shards.encode(fields, store.owner(k)))
+        return store if path is not None else removed_with(cls(folder))
+
+    @property
+    def simulator_hash(self) -> str:
+        """Tells stores of one simulator from others, whatever their rules, seeds and lengths."""
+        return config_hash(self.manifest["config"]["simulator"])
+
+    # Shards ---------------------------------------------------------------------------------------
+
+    def shard_path(self, shard: int) -> Path:
+        """File of a shard."""
+        return self.path / f"shard-{shard:06d}.safetensors"
+
+    @property
+    def shard_size(self) -> int:
+        """Rows of a shard."""
+        return int(self.manifest["config"]["shard_size"])
+
+    def has(self, shard: int) -> bool:
+        """Whether a shard has been written."""
+        return self.shard_path(shard).is_file()
+
+    def owner(self, shard: int) -> str:
+        """What a shard must say that it belongs to."""
+        return f"{self.manifest['hash']} seed {self.manifest['seed']} shard {shard}"
+
+    def write(self, shard: int, content: bytes) -> None:
+        """Writes one shard, encoded for its `owner`: complete or not at all.
+
+        Raises:
+            ValueError: If version 0.1 of the package began the store: it can be read, not continued.
+        """
+        if self.manifest["schema"] == BEFORE:
+            raise ValueError(
+                f"{self.path} was begun by sbirules 0.1: its simulations can be used, but none can be added; simulate into "
+                f"another folder, and pass both stores to fit."
+            )
+        write_atomically(self.shard_path(shard), lambda temporary: temporary.write_bytes(content))
+
+    def damaged(self, wanted: Iterable[int]) -> dict[int, str]:
+        """Which of these shards, where written, are not what was written, and why."""
+        out = {}
+        for shard in wanted:
+            if self.has(shard):
+                try:
+                    shards.read(self.shard_path(shard), self.owner(shard))
+                except DamagedShard as error:
+                    out[shard] = str(error)
+        return out
+
+    def shard(self, shard: int, *fields: str) -> dict[str, Tensor]:
+        """Fields of one shard that are shown; all without names.
+
+        Raises:
+            ValueError: If it is damaged, or does not keep a field.
+        """
+        rows = min(len(self) - shard * self.shard_size, self.shard_size)
+        if shard < 0 or rows <= 0:
+            raise ValueError(f"shard must lie in 0...{self.num_shards - 1} here, got {shard}.")
+        try:
+            tensors = shards.read(self.shard_path(shard), self.owner(shard), fields)
+        except DamagedShard as error:
+            raise DamagedShard(
+                f"{self.path} is damaged: {error}. Call simulate (from_arrays, merge) again with the arguments "
+                f"it was made with; what is damaged is then made anew."
+            ) from error
+        except KeyError as error:
+            have = arguments.listed(tuple(sorted(shards.read(self.shard_path(shard), self.owner(shard)))))
+            raise ValueError(
+                f"{self.path} does not keep {error.args[0]!r}, only {have}; fields of every trial come with "
+                f"simulate(..., keep_trials=True)."
+            ) from error
+        return {name: value[:rows] for name, value in tensors.items()}
+
+    @cached_property
+    def num_shards(self) -> int:
+        """Complete shards from the first one on that are shown."""
+        limit = None if self._limit is None else -(-self._limit // self.shard_size)
+        count = 0
+        while self.has(count) and (limit is None or count < limit):
+            count += 1
+        return count
+
+    def __len__(self) -> int:
+        rows = self.num_shards * self.shard_size
+        return rows if self._limit is None else min(rows, self._limit)
+
+    def shards(self, *fields: str) -> Iterator[dict[str, Tensor]]:
+        """Tensors of each shard in turn, without loading the others."""
+        for k in range(self.num_shards):
+            yield self.shard(k, *fields)
+
+    def dataset(self, *fields: str, **options: Any) -> ShardDataset:
+        """Batches of `fields` (theta and x) for training on more than fits in memory; see `ShardDataset`."""
+        return ShardDataset(self, fields, **options)
+
+    def read(self, field: str) -> Tensor:
+        """One field of all rows."""
+        parts = [part[field] for part in self.shards(field)]
+        if not parts:
+            raise ValueError(f"{self.path} has no complete shard yet.")
+        return torch.cat(parts)
+
+    @cached_property
+    def theta(self) -> Tensor:
+        """Rules in natural units, `(n, D)`."""
+        return self.read("theta")
+
+    @cached_property
+    def x(self) -> Tensor:
+        """Named summaries, `(n, S)`; NaN for failed networks."""
+        return self.read("x")
+
+    @cached_property
+    def status(self) -> Tensor:
+        """A `Status` per network, `(n,)`."""
+        return self.read("status")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns of theta."""
+        return tuple(self.manifest["names"])
+
+    @property
+    def summary_names(self) -> tuple[str, ...]:
+        """Names of the columns of x."""
+        return tuple(self.manifest["summary_names"])
+
+    @cached_property
+    def layout(self) -> Layout:
+        """What its runs consist of, as the simulator declared it."""
+        kept = tuple(self.shard(0)) if self.num_shards else ()
+        if self.manifest["schema"] == BEFORE:
+            if "criterion" not in self.manifest:  # made from arrays
+                return Layout()
+            fields = task_fields(float(self.manifest["criterion"]))
+            more = [Field(name.removeprefix(PREFIX), per="run") for name in kept if name.startswith(PREFIX)]
+            return Layout((*fields, *more), tuple(self.manifest["type_names"]))
+        layout = Layout.from_config(self.manifest["layout"])
+        known = {"theta", "x", "status", "trial_types", *(f.name for f in layout.fields)}
+        rows = {name: self.shard(0, name)[name] for name in kept if name not in known}
+        more = [Field(name, per="run" if value.ndim == 1 else "trial") for name, value in rows.items()]
+        return Layout((*layout.fields, *more), layout.type_names)
+
+    @cached_property
+    def trajectory(self) -> Trajectory:
+        """All learning runs, for summaries that were not computed at the time."""
+        layout, kept = self.layout, tuple(self.shard(0)) if self.num_shards else ()
+        parts: dict[str, dict[str, Tensor]] = {"trial": {}, "run": {}}
+        for per, found in parts.items():
+            for name in layout.named(per):
+                stored = name if name in kept else PREFIX + name
+                if not layout[name].follows and stored in kept:
+                    found[name] = self.read(stored)
+        if layout.named("trial") and not parts["trial"] and len(self):
+            self.shard(0, layout.named("trial")[0])  # says that single trials were not kept
+        types = (
+            self.read("trial_types").long() if "trial_types" in kept else torch.zeros(len(self), 1, dtype=torch.long)
+        )
+        run = Trajectory(self.status, types, parts["trial"], parts["run"], type_names=layout.type_names)
+        return run.completed(layout)
+
+    def status_counts(self) -> dict[str, int]:
+        """How many networks ended in which status; sums to the number of rows."""
+        return {s.name: int((self.status == s).sum()) for s in Status}
+
+    # Time -----------------------------------------------------------------------------------------
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent simulating, over all resumptions and ranges of shards."""
+        return sum(float(read_json(path)["seconds"]) for path in self.path.glob("progress*.json"))
+
+    def add_seconds(self, seconds: float, part: str = "") -> None:
+        """Adds to the wall time spent; jobs that run side by side name their `part`."""
+        path = self.path / f"progress{part}.json"
+        before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
+        write_json(path, {"seconds": round(before + seconds, 3)})
+
+
+def temporary_folder() -> Path:
+    """A folder for a store that nobody asked to keep."""
+    return Path(tempfile.mkdtemp(prefix="sbirules-"))
+
+
+def removed_with(store: SimulationStore) -> SimulationStore:
+    """The store, whose folder goes when nothing refers to it any more."""
+    weakref.finalize(store, _remove, store.path, os.getpid())
+    return store
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child must not take it from its parent
+        shutil.rmtree(folder, ignore_errors=True)

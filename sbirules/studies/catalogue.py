@@ -1,0 +1,180 @@
+"""From names and settings in a study file to families, tasks, simulators and priors."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch.distributions import Distribution
+
+from sbirules.model.rules import FAMILIES, RuleFamily
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import CATALOGUE
+from sbirules.model.tasks import TASKS, Task
+from sbirules.priors import COMPONENTS, PRIORS
+from sbirules.simulators import SIMULATORS
+from sbirules.support import arguments
+
+__all__ = ["check_key", "described", "keys_of", "make", "make_prior", "make_simulator", "options_of", "takes"]
+
+
+def check_key(what: str, name: str, allowed: tuple[str, ...]) -> None:
+    """Raises ValueError unless `name` is allowed; suggests the nearest."""
+    if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"unknown {what}: {name!r}{hint} Allowed: {arguments.listed(allowed)}.")
+
+
+def options_of(maker: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of a maker's arguments, without those that a study fills in."""
+    taken = ("self", "family", "task", "settings", "changes", "special")
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(maker).parameters.items()
+    return tuple(name for name, p in found if name not in taken and p.kind not in open_ended)
+
+
+def takes(name: str, trust: bool) -> tuple[str, ...]:
+    """Names of all arguments of a simulator's maker, family and task included."""
+    if ":" not in name and name in SIMULATORS:
+        return ("family", "task", *SIMULATORS[name][1])
+    maker = _own("[simulator] name", name, trust) if ":" in name else None
+    return () if maker is None else tuple(inspect.signature(maker).parameters)
+
+
+def keys_of(section: str, given: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Keys that a section may hold, given the name in it; None where only making the object can tell."""
+    if section == "simulator":
+        name = str(given["name"])
+        return ("name", *SIMULATORS[name][1]) if name in SIMULATORS else None
+    catalogues: dict[str, Mapping[str, Callable[..., Any]]] = {"rule": FAMILIES, "task": TASKS}
+    makers = catalogues.get(section, {})
+    key = "family" if section == "rule" else "name"
+    name = str(given.get(key))
+    return (key, *options_of(makers[name])) if name in makers else None
+
+
+def make(
+    section: str,
+    key: str,
+    given: Mapping[str, Any],
+    catalogue: Mapping[str, Callable[..., Any]],
+    kind: type,
+    trust: bool,
+) -> Any:
+    """An object of the catalogue, or of a user's "module:Class"."""
+    name, options = given[key], {k: v for k, v in given.items() if k != key}
+    maker = _own(f"[{section}] {key}", name, trust) if ":" in str(name) else None
+    if maker is None:
+        arguments.known(f"[{section}] {key}", name, tuple(catalogue))
+        maker = catalogue[name]
+    allowed = options_of(maker)
+    for option in options:
+        check_key(f"key in [{section}]", option, (key, *allowed))
+    made = _call(f"[{section}]", maker, **options)
+    if not isinstance(made, kind):
+        raise ValueError(f"[{section}] {key} = {name!r} made a {type(made).__name__}, not a {kind.__name__}.")
+    return made
+
+
+def _own(where: str, reference: str, trust: bool) -> Callable[..., Any]:
+    """What a user's "module:Class" names."""
+    if not trust:
+        raise ValueError(f"{where} = {reference!r} would run code of your own; pass --trust to allow it.")
+    module, _, name = str(reference).partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where} = {reference!r} cannot be imported: {error}.") from error
+    return found
+
+
+def _call(where: str, maker: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Calls a maker; its complaints name the section."""
+    try:
+        return maker(*args, **options)
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:
+        given = {k: v for k, v in options.items() if k not in ("family", "task")}
+        shown = ", ".join(f"{k} = {v!r}" for k, v in given.items())
+        raise ValueError(f"{where} with {shown or 'defaults'}: {str(error).splitlines()[0]}") from error
+
+
+def make_simulator(
+    given: Mapping[str, Any], family: RuleFamily, task: Task, trust: bool, more: Sequence[str] = ()
+) -> Simulator:
+    """A simulator of the catalogue, or of a user's "module:Class".
+
+    Arguments:
+        given: The section: its name, and what it is made with.
+        family: Passed on where the maker takes it.
+        task: Likewise.
+        trust: Whether a user's own code may run.
+        more: Names of summaries that are asked for beside the maker's default ones.
+    """
+    options = {k: v for k, v in given.items() if k != "name"}
+    name = str(given["name"])
+    if ":" in name:
+        maker = _own("[simulator] name", name, trust)
+        parameters = inspect.signature(maker).parameters
+    else:
+        arguments.known("[simulator] name", name, tuple(SIMULATORS))
+        maker, allowed = SIMULATORS[name]
+        parameters = inspect.signature(maker).parameters
+        for key in options:
+            check_key("key in [simulator]", key, ("name", *allowed))
+    if isinstance(options.get("clamped"), Mapping):  # TOML's keys are text
+        options["clamped"] = {int(k) if str(k).isdecimal() else k: v for k, v in options["clamped"].items()}
+    if more and "summaries" in parameters and "summaries" not in options:
+        default = parameters["summaries"].default
+        own = list(default) if isinstance(default, (list, tuple)) else []
+        options["summaries"] = list(dict.fromkeys((*own, *more)))
+    passed = {key: value for key, value in (("family", family), ("task", task)) if key in parameters}
+    made = _call("[simulator]", maker, **passed, **options)
+    if not isinstance(made, Simulator):
+        raise ValueError(f"[simulator] name = {name!r} made a {type(made).__name__}, not a Simulator.")
+    return made
+
+
+def make_prior(given: Mapping[str, Any], family: RuleFamily) -> Distribution:
+    """A prior of the catalogue over the family's coefficients."""
+    arguments.known("[prior] name", given["name"], tuple(PRIORS))
+    maker = PRIORS[given["name"]]
+    options: dict[str, Any] = {}
+    allowed = options_of(maker)
+    for key, value in given.items():
+        if key == "name":
+            continue
+        check_key("key in [prior]", key, ("name", *allowed, *family.names))
+        options[key] = _component(key, value) if isinstance(value, Mapping) else value
+        if key in family.names and not isinstance(value, Mapping):
+            raise ValueError(f'[prior.{key}] must be a table such as name = "log_uniform", low = 50, high = 5000.')
+    made: Distribution = _call("[prior]", maker, family, **options)
+    return made
+
+
+def _component(key: str, given: Mapping[str, Any]) -> Any:
+    name = given.get("name", "uniform")
+    arguments.known(f"[prior.{key}] name", name, tuple(COMPONENTS))
+    maker, allowed = COMPONENTS[name]
+    for inner in given:
+        check_key(f"key in [prior.{key}]", inner, ("name", *allowed))
+    missing = [a for a in allowed if a not in given]
+    if missing:
+        raise ValueError(f"[prior.{key}] lacks {missing[0]}.")
+    return _call(f"[prior.{key}]", maker, *(arguments.finite(f"[prior.{key}] {a}", given[a]) for a in allowed))
+
+
+def described(what: str) -> list[tuple[str, str]]:
+    """What `sbirules list` shows of a catalogue: names, and one line on each."""
+    if what == "summaries":
+        return [(name, s.help) for name, s in CATALOGUE.items()]
+    makers: dict[str, Mapping[str, Callable[..., Any]]] = {
+        "families": FAMILIES, "tasks": TASKS, "priors": PRIORS, "simulators": {n: m for n, (m, _) in SIMULATORS.items()},
+    }  # fmt: skip
+    out = [(name, (maker.__doc__ or "").strip().splitlines()[0]) for name, maker in makers[what].items()]
+    if what == "priors":
+        out.append(("log_uniform", "Uniform in the logarithm: for time constants, as [prior.tau_e]."))
+    return out

@@ -1,0 +1,52 @@
+"""How long a study will take, from a few simulations of it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from torch import Size
+
+from sbirules.studies.study import Study
+from sbirules.support.streams import seeded
+
+__all__ = ["forecast"]
+
+PROBE = 64  # networks that are simulated to see how fast that is
+
+
+def forecast(study: Study, workers: int | None = None) -> list[str]:
+    """Sentences on the number of simulations and the time they should take here.
+
+    Arguments:
+        study: The study.
+        workers: Worker processes; None for one per core.
+    """
+    simulator, fit, check = study.simulator, study.fit, study.check
+    counts = {"simulate": study.simulate.num_simulations, "rounds": fit.rounds * fit.round_simulations}
+    counts |= study.question.costs(check.rules, check.networks_per_rule, check.calibration, len(study.variants))
+    if "knock_outs" in study.sensitivity.parts:
+        counts["knock-outs"] = (len(simulator.names) + 1) * study.sensitivity.rules * study.sensitivity.networks
+    counts = {name: n for name, n in counts.items() if n}
+    with seeded(0, 1):
+        theta = study.prior.sample(Size((PROBE,))).float()
+    types = study.question.trial_types
+    one = simulator.sequence() if types is None else types[0]
+    simulator.run(theta[:2], seed=0, trial_types=one[:2])  # compiling is paid once
+    start = time.perf_counter()
+    simulator.run(theta, seed=0, trial_types=one)
+    each = (time.perf_counter() - start) / PROBE
+    number = workers or os.cpu_count() or 1
+    total = sum(counts.values()) * each / number
+    listed = ", ".join(f"{name} {n}" for name, n in counts.items())
+    return [
+        f"simulations: {listed}; {sum(counts.values())} networks of {len(one)} trials in all",
+        f"expected time of these: about {_spoken(total)} with {number} worker(s) here ({1e3 * each:.1f} ms per network and "
+        f"core); fitting, sampling and figures come on top, minutes",
+    ]
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

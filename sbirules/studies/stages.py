@@ -1,0 +1,194 @@
+"""A study from start to end: simulate, fit, check, sensitivity, report. Each stage picks up where it stopped."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from sbirules.checks.checking import check
+from sbirules.checks.collected import Checks
+from sbirules.importance.overview import Sensitivity, sensitivity
+from sbirules.inference.arviz_data import inference_data
+from sbirules.inference.fitting import fit
+from sbirules.inference.posterior import Posterior
+from sbirules.inference.rounds.refining import refine
+from sbirules.reporting.figures import make_figures, write_figures
+from sbirules.reporting.numbers import summary
+from sbirules.reporting.writing import report
+from sbirules.stores.filling import simulate
+from sbirules.stores.store import SimulationStore
+from sbirules.studies.sections import table
+from sbirules.studies.study import Study
+from sbirules.support.files import digest, read_json, write_atomically, write_json
+
+__all__ = ["STAGES", "plain_toml", "run_study", "simulate_stage", "study_of"]
+
+STAGES = ("fit", "check", "report")  # those that run on a folder of results
+ORIGIN = "origin.json"  # the study's name, and where its file was
+ASKED = "asked.json"  # beside a posterior: what it was fitted to
+
+
+def run_study(
+    study: Study,
+    folder: str | Path,
+    *,
+    until: str = "report",
+    num_workers: int | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Runs a study into a folder and returns the content of its summary.json, as far as it is known.
+
+    Arguments:
+        study: The study.
+        folder: Where results go.
+        until: The last stage to run, of `STAGES`.
+        num_workers: Worker processes; None for one per core.
+        progress: Whether to show progress bars.
+        say: Called with a line of text as each stage starts.
+    """
+    folder = Path(folder)
+    say("simulate: rules from the prior, one fresh network each")
+    store = simulate_stage(study, folder, num_workers, progress)
+    text = tomli_w.dumps(plain_toml(study.resolved()))
+    write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(folder / ORIGIN, {"name": study.name, "folder": str(study.folder)})
+    say("fit: the posterior over rules")
+    posterior, key = fit_stage(study, store, folder, num_workers, progress)
+    if until == "fit":
+        return summary(store, posterior)
+    say("check: posterior rules on fresh networks, calibration, variants")
+    checked = check_stage(study, store, posterior, key, folder, num_workers, progress)
+    if until == "check":
+        return summary(store, posterior, checked)
+    say("sensitivity: which coefficients matter")
+    found = sensitivity_stage(study, store, posterior, num_workers, progress)
+    say("report")
+    return report_stage(study, store, posterior, checked, found, folder, text)
+
+
+def study_of(folder: Path, *, trust: bool = False) -> Study:
+    """The study whose results a folder holds.
+
+    Raises:
+        ValueError: If it holds none.
+    """
+    if not (folder / "study.toml").is_file():
+        raise ValueError(
+            f"{folder} holds no results of a study: study.toml is missing. Run 'sbirules run STUDY.toml --out {folder}' first."
+        )
+    origin = {"name": folder.name, "folder": str(folder)}
+    if (folder / ORIGIN).is_file():
+        origin |= read_json(folder / ORIGIN)
+    if trust:
+        sys.path.insert(0, origin["folder"])  # where a user's "module:Class" lies
+    study = Study.read(folder / "study.toml", trust=trust)
+    return replace(study, name=origin["name"], folder=Path(origin["folder"]))
+
+
+def simulate_stage(
+    study: Study, folder: Path, num_workers: int | None, progress: bool, shards: tuple[int, int] | None = None
+) -> SimulationStore:
+    """Simulates a study's rules into `store/`, all or a range of shards."""
+    s = study.simulate
+    return simulate(
+        study.simulator, study.prior, s.num_simulations, store=folder / "store", seed=s.seed, shard_size=s.shard_size,
+        trial_types=study.question.trial_types, shards=shards, num_workers=num_workers, progress=progress,
+    )  # fmt: skip
+
+
+def plain_toml(value: Any) -> Any:
+    """Plain types that TOML knows: infinities stay numbers there."""
+    if isinstance(value, dict):
+        return {str(k): plain_toml(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_toml(v) for v in value]
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def fit_stage(
+    study: Study, store: SimulationStore, folder: Path, num_workers: int | None, progress: bool
+) -> tuple[Posterior, str]:
+    """Fits and samples the posterior, unless the folder holds it already; and what tells it from others."""
+    s, place = study.fit, folder / "posterior"
+    asked = {
+        "fit": table(s), "question": study.question.digest(), "store": store.manifest["hash"], "simulations": len(store),
+        "seed": store.manifest["seed"],
+    }  # fmt: skip
+    key = digest(asked)
+    if (place / ASKED).is_file() and read_json(place / ASKED) == {"key": key}:
+        return Posterior.load(place, study.prior), key
+    options: dict[str, Any] = {
+        "question": study.question, "classifier": s.classifier, "sampler": s.sampler, "estimator": s.estimator,
+        "settings": s.settings,
+    }  # fmt: skip
+    posterior = fit(store, study.prior, seed=s.seed, progress=progress, **options)
+    posterior, _ = refine(
+        posterior, study.simulator, store, study.prior, rounds=s.rounds, num_simulations=s.round_simulations,
+        folder=folder / "rounds" / key[:12], trial_types=study.question.trial_types, seed=s.seed, num_workers=num_workers,
+        progress=progress, **options,
+    )  # fmt: skip
+    posterior = posterior.with_draws(posterior.draw(s.num_samples, seed=s.seed, progress=progress))
+    (place / ASKED).unlink(missing_ok=True)
+    posterior.save(place)
+    write_json(place / ASKED, {"key": key})
+    return posterior, key
+
+
+def check_stage(
+    study: Study, store: SimulationStore, posterior: Posterior, key: str, folder: Path, num_workers: int | None,
+    progress: bool,
+) -> Checks:  # fmt: skip
+    """All checks; their simulations go into `check/`, in a folder of its own for each posterior and set of settings."""
+    s = study.check
+    tables = {name: v[1].digest() for name, v in study.variants.items() if isinstance(v, tuple)}
+    place = folder / "check" / digest([key, table(s), tables])[:12]
+    return check(
+        posterior, study.simulator, store=store, question=study.question, rules=s.rules,
+        networks_per_rule=s.networks_per_rule, calibration=s.calibration, held_out=study.variants, folder=place,
+        seed=s.seed, num_workers=num_workers, progress=progress,
+    )  # fmt: skip
+
+
+def sensitivity_stage(
+    study: Study, store: SimulationStore, posterior: Posterior, num_workers: int | None, progress: bool
+) -> Sensitivity:
+    """Which coefficients matter; parts that a family or machine cannot have are left out, and said."""
+    s = study.sensitivity
+    found = sensitivity(
+        posterior, study.simulator, store=store, parts=s.parts, num_rules=s.rules, networks=s.networks, seed=s.seed,
+        num_workers=num_workers, progress=progress,
+    )  # fmt: skip
+    for name, why in found.left_out.items():
+        warnings.warn(f"sensitivity: {name} is left out: {why}")
+    return found
+
+
+def report_stage(
+    study: Study,
+    store: SimulationStore,
+    posterior: Posterior,
+    checked: Checks,
+    found: Sensitivity,
+    folder: Path,
+    text: str,
+) -> dict[str, Any]:
+    """Writes posterior.nc, summary.json, figures/ and report.html."""
+    data = inference_data(posterior, checked=checked.resimulation)
+    write_atomically(folder / "posterior.nc", lambda path: data.to_netcdf(str(path), engine="h5netcdf"))
+    made = make_figures(posterior, study.simulator, checked, found)
+    write_figures(made, folder / "figures")
+    title = f"Posterior over plasticity rules: {study.name}"
+    report(
+        folder / "report.html", posterior, study.simulator, checked=checked, sensitivity=found, store=store, study=text,
+        title=title, made=made,
+    )  # fmt: skip
+    content = summary(store, posterior, checked, found)
+    write_json(folder / "summary.json", content)
+    return content

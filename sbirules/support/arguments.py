@@ -1,0 +1,114 @@
+"""Checks of user input: one clear sentence each, naming the argument, the rule, the value and a way out."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+
+__all__ = [
+    "above", "at_least", "finite", "floating", "instance", "known", "listed", "shape", "share", "theta_matrix", "whole",
+]  # fmt: skip
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names as they should appear in a message: `a, b, c`."""
+    return ", ".join(str(name) for name in names)
+
+
+def known(argument: str, name: object, options: Sequence[str]) -> None:
+    """Raises ValueError unless `name` is one of `options`; suggests the nearest."""
+    if name in options:
+        return
+    near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.75)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"{argument}: {name!r} is not known. {hint}It may be one of: {listed(options)}.")
+
+
+def instance(argument: str, value: object, wanted: type) -> None:
+    """Raises ValueError unless `value` is of the wanted class."""
+    if not isinstance(value, wanted):
+        raise ValueError(f"{argument} must be a {wanted.__name__}, got {type(value).__name__}.")
+
+
+def floating(value: Any) -> Tensor:
+    """`value` as a floating tensor: whole numbers in torch's default type, others as they are."""
+    tensor = torch.as_tensor(value)
+    return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+
+
+def finite(argument: str, value: float) -> float:
+    """`value` as a float, refused if it is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{argument} must be a finite number, got {value!r}.")
+    return float(value)
+
+
+def above(argument: str, value: float, bound: float, *, infinite: bool = False) -> float:
+    """`value` as a float greater than `bound`; infinity only where it has a meaning."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > bound:
+        raise ValueError(f"{argument} must be a number greater than {bound:g}, got {value!r}.")
+    if math.isinf(value) and not infinite:
+        raise ValueError(f"{argument} must be finite, got {value!r}.")
+    return float(value)
+
+
+def at_least(argument: str, value: float, bound: float) -> float:
+    """`value` as a finite float no smaller than `bound`."""
+    if finite(argument, value) < bound:
+        raise ValueError(f"{argument} must be at least {bound:g}, got {value!r}.")
+    return float(value)
+
+
+def whole(argument: str, value: Any, bound: int) -> int:
+    """`value` as an int no smaller than `bound`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < bound:
+        raise ValueError(f"{argument} must be a whole number of at least {bound}, got {value!r}.")
+    return int(value)
+
+
+def shape(argument: str, value: Any) -> Size:
+    """A shape such as `(1000,)`."""
+    try:
+        size = Size(value)
+    except TypeError:
+        size = Size((-1,))
+    if any(n < 0 for n in size):
+        raise ValueError(f"{argument} must be a shape such as (1000,), got {value!r}.")
+    return size
+
+
+def share(argument: str, value: float, *, zero: bool = False) -> float:
+    """`value` as a share of one: in (0, 1], or in [0, 1] with `zero`."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (0 <= value <= 1) or (value == 0 and not zero):
+        bracket = "[" if zero else "("
+        raise ValueError(f"{argument} must lie in {bracket}0, 1], got {value!r}.")
+    return float(value)
+
+
+def theta_matrix(theta: Any, names: Sequence[str], *, argument: str = "theta") -> Tensor:
+    """`theta` as a finite floating tensor `(batch, D)`; a single row `(D,)` becomes `(1, D)`."""
+    try:
+        theta = floating(theta)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{argument} must be numbers of shape (batch, {len(names)}), got {theta!r:.80}.") from error
+    if theta.ndim == 1:
+        theta = theta[None]
+    if theta.ndim != 2 or theta.shape[1] != len(names) or len(theta) == 0:
+        raise ValueError(
+            f"{argument} must have shape (batch, {len(names)}), one column per coefficient "
+            f"({listed(names)}), got {tuple(theta.shape)}."
+        )
+    bad = ~torch.isfinite(theta)
+    if bad.any():
+        row, column = (int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"{argument} must be finite, got {theta[row, column].item()} for {names[column]} in row {row}; "
+            f"remove or repair that row."
+        )
+    return theta

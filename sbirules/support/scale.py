@@ -1,0 +1,45 @@
+"""The scale on which a prior's support is all real numbers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.support.streams import seeded
+
+__all__ = ["unconstrained"]
+
+DRAWS = 4001  # of a prior without finite moments
+
+
+def unconstrained(prior: Distribution) -> Any:
+    """sbi's `mcmc_transform` of a prior; by quantiles where its mean or s.d. is not finite, as the horseshoe's."""
+    from sbi.utils import mcmc_transform
+
+    with seeded(0), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The passed")  # that moments come from draws
+        return mcmc_transform(prior if _has_moments(prior) else _Quantiles(prior))
+
+
+def _has_moments(prior: Distribution) -> bool:
+    try:
+        return bool(torch.isfinite(prior.mean).all() and torch.isfinite(prior.stddev).all())
+    except (NotImplementedError, AttributeError):
+        return True  # sbi takes them from draws
+
+
+class _Quantiles:
+    """What `mcmc_transform` asks of a prior, with median and scaled interquartile range as its moments."""
+
+    def __init__(self, prior: Distribution) -> None:
+        self.inner, self.support = prior, prior.support
+        draws = prior.sample(Size((DRAWS,)))
+        low, self.mean, high = torch.quantile(draws, torch.tensor([0.25, 0.5, 0.75]), dim=0)
+        self.stddev = ((high - low) / 1.349).clamp(min=1e-12)
+
+    def sample(self, shape: Size) -> Tensor:
+        return self.inner.sample(shape)

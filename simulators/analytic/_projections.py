@@ -1,0 +1,52 @@
+"""What the analytic simulators share: their runs are projections and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sbirules.model.fields import Field
+from sbirules.model.rules import RuleFamily
+from sbirules.model.runs import Status, Trajectory
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import Summary
+
+__all__ = ["Projections"]
+
+
+class Projections(Simulator):
+    """A simulator that reports so many noisy projections of a run, and no trials.
+
+    Arguments:
+        family: The rule family.
+        count: Number of projections.
+    """
+
+    success = {}  # noqa: RUF012 - nothing succeeds here
+
+    def __init__(self, family: RuleFamily, count: int) -> None:
+        fields = [Field(f"projection_{k + 1}", f"projection {k + 1}, with noise", per="run") for k in range(count)]
+        self.own_fields = tuple(fields)
+        names = tuple(f.name for f in fields)
+        columns = Summary("projections", names, partial(_columns, names=names), partial(_labels, count=count))
+        super().__init__(family, None, [columns])
+
+    def reported(self, x: Tensor) -> Trajectory:
+        """Runs with projections `(batch, count)`."""
+        good = torch.isfinite(x).all(dim=1)
+        return Trajectory(
+            torch.where(good, int(Status.OK), int(Status.DIVERGED)).to(torch.int8),
+            torch.zeros(len(x), 1, dtype=torch.long),
+            per_run=dict(zip((f.name for f in self.own_fields), x.T, strict=True)),
+        )
+
+
+def _columns(run: Trajectory, names: tuple[str, ...]) -> Tensor:
+    return torch.stack([run.per_run[name] for name in names], dim=1)
+
+
+def _labels(type_names: Sequence[str], count: int) -> tuple[str, ...]:
+    return tuple(str(k + 1) for k in range(count))

@@ -1,0 +1,124 @@
+"""Summaries against plain loops over one learner at a time."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sbirules import Status, Trajectory, summaries, summary
+from sbirules.model.summaries import (
+    CATALOGUE,
+    learning_curve,
+    resolve,
+    summarise,
+    summary_names,
+    volatility,
+)
+
+LENGTHS = (120, 77, 60)
+
+
+@pytest.fixture
+def runs():
+    rng = np.random.default_rng(0)
+    n = max(LENGTHS)
+    error = torch.tensor(rng.random((3, n)) * np.linspace(1.5, 0.3, n), dtype=torch.float32)
+    types = torch.tensor(rng.integers(0, 2, (3, n)))
+    for i, length in enumerate(LENGTHS):
+        error[i, length:] = math.nan
+        types[i, length:] = -1
+    correct = torch.where(torch.isnan(error), torch.nan, (error < 0.5).float())
+    activity = {name: torch.rand(3) for name in ("mean_rate", "rate_sd", "saturation", "weight_change", "weight_norm")}
+    return Trajectory(
+        status=torch.zeros(3, dtype=torch.int8), trial_types=types, error=error, output=error - 1, reward=-error,
+        correct=correct, activity=activity, num_types=2, type_names=("A", "B"),
+    )  # fmt: skip
+
+
+def by_name(runs, *chosen):
+    x = summarise(runs, [resolve(s) for s in chosen])
+    return dict(zip(summary_names([resolve(s) for s in chosen], runs.type_names), x.T, strict=True))
+
+
+def test_against_plain_loops(runs):
+    got = by_name(runs, *CATALOGUE.values())
+    for i, n in enumerate(LENGTHS):
+        e, c = runs.error[i, :n].tolist(), runs.trial_types[i, :n].tolist()
+        right = [v < 0.5 for v in e]
+        assert got["final_error"][i].item() == pytest.approx(np.mean(e[-50:]), rel=1e-5)
+        assert got["initial_error"][i].item() == pytest.approx(np.mean(e[:20]), rel=1e-5)
+        assert got["error_change"][i].item() == pytest.approx(np.mean(e[-50:]) - np.mean(e[:20]), abs=1e-5)
+        assert got["final_accuracy"][i].item() == pytest.approx(np.mean(right[-50:]), rel=1e-5)
+        assert got["learned"][i].item() == float(np.mean(right[-50:]) >= 0.9)
+        for k, name in enumerate("AB"):
+            for b in range(10):
+                part = [e[t] for t in range(n) if t * 10 // n == b and c[t] == k]
+                value = got[f"learning_curve[{name},{b}]"][i].item()
+                assert (math.isnan(value) and not part) or value == pytest.approx(np.mean(part), rel=1e-5)
+        steps = [[], [], []]
+        last = {}
+        for t in range(n):
+            if c[t] in last:
+                steps[t * 3 // n].append(abs(e[t] - last[c[t]]))
+            last[c[t]] = e[t]
+        for b in range(3):
+            assert got[f"volatility[{b}]"][i].item() == pytest.approx(np.mean(steps[b]), rel=1e-5)
+
+
+def test_learned_counts_45_of_50_and_trials_to_criterion_finds_the_first():
+    correct = torch.zeros(2, 100)
+    correct[0, 30:75] = 1  # 45 correct in a row, then wrong again
+    correct[1, 50:95] = 1
+    error = torch.where(correct > 0, 0.1, 1.0)
+    runs = Trajectory(
+        torch.zeros(2, dtype=torch.int8), torch.zeros(2, 100, dtype=torch.long), error, error, -error, correct,
+        type_names=("A",),
+    )  # fmt: skip
+    got = by_name(runs, "learned", "trials_to_criterion")
+    assert got["learned"].tolist() == [0.0, 1.0]
+    # trials 26...75 are the first fifty of which 45 were correct
+    assert got["trials_to_criterion"].tolist() == [75.0, 95.0]
+
+
+def test_failed_networks_are_nan_and_others_untouched(runs):
+    failed = Trajectory(**{**runs.__dict__, "status": torch.tensor([0, 1, 2], dtype=torch.int8)})
+    x = summarise(failed, [CATALOGUE["final_error"], CATALOGUE["mean_rate"]])
+    assert torch.isnan(x[1:]).all()
+    torch.testing.assert_close(x[0], summarise(runs, [CATALOGUE["final_error"], CATALOGUE["mean_rate"]])[0])
+
+
+def test_cutting_a_session_forgets_what_came_later(runs):
+    length = torch.tensor([60, 60, 60])
+    cut = runs.cut(length)
+    direct = Trajectory(
+        **{**runs.__dict__, **{n: getattr(runs, n)[:, :60] for n in ("trial_types", *Trajectory.PER_TRIAL)}}
+    )
+    chosen = [learning_curve(6), volatility(3), CATALOGUE["final_error"], CATALOGUE["trials_to_criterion"]]
+    torch.testing.assert_close(summarise(cut, chosen), summarise(direct, chosen), equal_nan=True)
+
+
+def test_a_network_that_diverged_only_later_counts_for_a_short_session(runs):
+    runs = Trajectory(**{**runs.__dict__, "status": torch.full((3,), int(Status.DIVERGED), dtype=torch.int8)})
+    runs.error[0, 70:] = math.nan
+    assert runs.cut(torch.tensor([60, 60, 60])).status.tolist() == [0, 0, 0]
+    assert runs.cut(torch.tensor([90, 60, 60])).status.tolist() == [1, 0, 0]
+
+
+def test_a_users_own_summary_and_its_mistakes(runs):
+    @summary("worst", fields=["error"])
+    def worst(t):
+        return torch.nan_to_num(t.error, nan=-1.0).max(dim=1).values
+
+    torch.testing.assert_close(by_name(runs, worst)["worst"], torch.nan_to_num(runs.error, nan=-1.0).max(1).values)
+
+    wrong = summary("wrong", fields=["error"])(lambda t: t.error)
+    with pytest.raises(ValueError, match="'wrong' must return shape"):
+        summarise(runs, [wrong])
+    absent = summary("absent", fields=["pupil"])(lambda t: t.error[:, 0])
+    with pytest.raises(ValueError, match="'absent' reads pupil"):
+        summarise(runs, [absent])
+    with pytest.raises(ValueError, match="did you mean"):
+        resolve("final_acuracy")
+    with pytest.raises(ValueError, match="bins"):
+        summaries.learning_curve(0)
