@@ -78,9 +78,13 @@ def under_chaos(width: float, trials: int, networks: int = 64) -> dict[str, floa
         best = torch.fmin(best, ((up - down) / (2 * step) - slope).abs() / slope.abs())
     ok, length = exact.ok, exact.gradient.norm(dim=1)[exact.ok]
     return {
-        "width": width, "trials": trials, "finite": float(ok.double().mean()), "agree": float((best[ok] < 1e-5).double().mean()),
-        "median length": float(length.median()), "90 % length": float(length.quantile(0.9)),
-    }  # fmt: skip
+        "width": width,
+        "trials": trials,
+        "finite": float(ok.double().mean()),
+        "agree": float((best[ok] < 1e-5).double().mean()),
+        "median length": float(length.median()),
+        "90 % length": float(length.quantile(0.9)),
+    }
 
 
 def direction(theta: torch.Tensor, trials: int = 100, networks: int = 64) -> tuple[float, float]:

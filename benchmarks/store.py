@@ -56,9 +56,14 @@ class Cheap(Simulator):
         slope = torch.linspace(0, 1, types.shape[1])
         error = (theta[:, :1] + theta[:, 1:2] * slope + torch.randn(types.shape, generator=generator(seed))).abs()
         return Trajectory(
-            status=torch.full((len(theta),), int(Status.OK), dtype=torch.int8), trial_types=types, error=error,
-            output=error, reward=-error, correct=(error < 0.5).float(), type_names=("only",),
-        )  # fmt: skip
+            status=torch.full((len(theta),), int(Status.OK), dtype=torch.int8),
+            trial_types=types,
+            error=error,
+            output=error,
+            reward=-error,
+            correct=(error < 0.5).float(),
+            type_names=("only",),
+        )
 
 
 def peak(who: int) -> float:

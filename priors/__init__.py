@@ -13,10 +13,26 @@ from .independent import IndependentPrior, LogUniform, log_uniform, normal, unif
 from .sparse import Horseshoe, SpikeAndSlab, TwoSided, horseshoe, spike_and_slab, two_sided
 
 __all__ = [
-    "COMPONENTS", "PRIORS", "CorrelatedNormal", "Horseshoe", "IndependentPrior", "LogUniform", "PyroPrior", "SpikeAndSlab",
-    "TwoSided", "correlated_normal", "from_pyro", "from_written", "horseshoe", "log_uniform", "normal", "spike_and_slab",
-    "two_sided", "uniform", "written_down",
-]  # fmt: skip
+    "COMPONENTS",
+    "PRIORS",
+    "CorrelatedNormal",
+    "Horseshoe",
+    "IndependentPrior",
+    "LogUniform",
+    "PyroPrior",
+    "SpikeAndSlab",
+    "TwoSided",
+    "correlated_normal",
+    "from_pyro",
+    "from_written",
+    "horseshoe",
+    "log_uniform",
+    "normal",
+    "spike_and_slab",
+    "two_sided",
+    "uniform",
+    "written_down",
+]
 
 # what [prior] of a study file can name
 PRIORS: dict[str, Callable[..., Distribution]] = {"uniform": uniform, "normal": normal}

@@ -116,9 +116,13 @@ def _run(args: argparse.Namespace) -> int:
         return _simulate(args, study, out)
     until = args.command if args.command in STAGES else "report"
     result = run_study(
-        study, out, until=until, num_workers=args.workers, progress=not (args.quiet or args.json),
+        study,
+        out,
+        until=until,
+        num_workers=args.workers,
+        progress=not (args.quiet or args.json),
         say=lambda line: None if args.json else print(line, flush=True),
-    )  # fmt: skip
+    )
     if args.json:
         print(json.dumps(plain(result), indent=1))
     else:

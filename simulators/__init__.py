@@ -14,5 +14,6 @@ __all__ = ["MICONI_THETA_33", "SIMULATORS", "KnownNetwork", "LinearGaussian", "R
 
 # by the name in study files: what makes it, and what it can be made with
 SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
-    "rate_rnn": (RateRNN, ("summaries", *SETTINGS)), "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
-}  # fmt: skip
+    "rate_rnn": (RateRNN, ("summaries", *SETTINGS)),
+    "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
+}

@@ -44,9 +44,11 @@ class Cheap(Simulator):
         error = (theta[:, :1] + theta[:, 1:] * slope + noise).abs()
         lost = torch.rand(len(theta), generator=draws) < 0.02
         return Trajectory(
-            torch.where(lost, int(Status.DIVERGED), int(Status.OK)).to(torch.int8), types,
-            self.layout.completed({"error": error, "output": error}, "trial"), type_names=("only",),
-        )  # fmt: skip
+            torch.where(lost, int(Status.DIVERGED), int(Status.OK)).to(torch.int8),
+            types,
+            self.layout.completed({"error": error, "output": error}, "trial"),
+            type_names=("only",),
+        )
 
 
 PRIOR = uniform(Line(), -1, 1)

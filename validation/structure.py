@@ -47,9 +47,15 @@ def section(folder: Path) -> Section:
     simulator = RateRNN(family, DelayedDiscrimination(), num_trials=600)
     prior = spike_and_slab(family, inclusion=2 / 9, slab=two_sided(0.4, 1.0))
     study = sr.recover(
-        simulator, prior, learners=LEARNERS, rules=RULES, num_simulations=16_384, num_samples=DRAWS, num_workers=1,
+        simulator,
+        prior,
+        learners=LEARNERS,
+        rules=RULES,
+        num_simulations=16_384,
+        num_samples=DRAWS,
+        num_workers=1,
         fit_options={"sampler": sr.SamplerSettings(num_particles=DRAWS)},
-    )  # fmt: skip
+    )
     present, truth = (study.draws != 0).float().mean(dim=1).flatten(), (study.truth != 0).float().flatten()
     said, true = judged(study)
     plain, joint = roc_auc_score(truth, present), roc_auc_score(true, said)

@@ -39,9 +39,17 @@ def section(folder: Path) -> Section:
     store = sr.simulate(simulator, prior, FIRST, seed=1, **KEEP)
     posterior = sr.fit(store, prior, constraints=asked, all_of_networks=32)
     posterior, stores = sr.refine(
-        posterior, simulator, store, prior, rounds=ROUNDS, num_simulations=PER_ROUND, seed=3, constraints=asked,
-        all_of_networks=32, **KEEP,
-    )  # fmt: skip
+        posterior,
+        simulator,
+        store,
+        prior,
+        rounds=ROUNDS,
+        num_simulations=PER_ROUND,
+        seed=3,
+        constraints=asked,
+        all_of_networks=32,
+        **KEEP,
+    )
     spent = sum(map(len, stores))
     assert spent <= BUDGET
     out = Section(

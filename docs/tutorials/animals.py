@@ -52,18 +52,31 @@ def main() -> None:
     train, held_out = animals.subset(range(10)), animals.subset([10, 11])
     posterior = sr.fit(store, prior, trials=train)
     posterior, _ = sr.refine(
-        posterior, simulator, store, prior, rounds=1, num_simulations=1024, folder=OUT / "rounds", trials=train,
+        posterior,
+        simulator,
+        store,
+        prior,
+        rounds=1,
+        num_simulations=1024,
+        folder=OUT / "rounds",
+        trials=train,
         trial_types=train.trial_types,
-    )  # fmt: skip
+    )
     posterior.sample((4000,))
     print(posterior.marginals().round(2))
     # --8<-- [end:fit]
 
     # --8<-- [start:check]
     checked = sr.check(
-        posterior, simulator, store=store, trials=train, rules=64, calibration=100,
-        held_out={"two other animals": (simulator, held_out)}, folder=OUT / "check",
-    )  # fmt: skip
+        posterior,
+        simulator,
+        store=store,
+        trials=train,
+        rules=64,
+        calibration=100,
+        held_out={"two other animals": (simulator, held_out)},
+        folder=OUT / "check",
+    )
     print(checked)
     sr.figures.pairs(posterior, truth=HIDDEN)[0, 0].figure.savefig(OUT / "pairs.png")
     sr.report(OUT / "report.html", posterior, simulator, checked=checked, store=store, title="Twelve animals")

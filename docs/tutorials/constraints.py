@@ -16,9 +16,12 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     family = sr.PolynomialRule(degree=3, terms=["theta_00", "theta_11", "theta_13", "theta_22", "theta_31", "theta_33"])
     simulator = RateRNN(
-        family, sr.tasks.DelayedDiscrimination(), num_units=48, num_trials=200,
+        family,
+        sr.tasks.DelayedDiscrimination(),
+        num_units=48,
+        num_trials=200,
         summaries=["learned", "final_error", "mean_rate", "weight_change"],
-    )  # fmt: skip
+    )
     prior = uniform(family, -1.5, 1.5)
 
     # --8<-- [start:point]
@@ -28,9 +31,14 @@ def main() -> None:
 
     # --8<-- [start:rounds]
     found = sr.filter_rules(
-        simulator, prior, [{"learned": (1, 1)}, {"mean_rate": (0, 0.6)}], budget=4096, num_simulations=1024,
-        start=point, folder=OUT / "rounds",
-    )  # fmt: skip
+        simulator,
+        prior,
+        [{"learned": (1, 1)}, {"mean_rate": (0, 0.6)}],
+        budget=4096,
+        num_simulations=1024,
+        start=point,
+        folder=OUT / "rounds",
+    )
     print(found.table().round(3))
     sr.figures.filter_rounds(found).figure.savefig(OUT / "rounds.png")
     # --8<-- [end:rounds]

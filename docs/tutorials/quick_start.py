@@ -51,9 +51,16 @@ def main() -> None:
 
     # --8<-- [start:refine]
     posterior, _ = sr.refine(
-        posterior, simulator, store, prior, rounds=2, num_simulations=2048, folder=OUT / "rounds",
-        constraints={"learned": (1, 1)}, all_of_networks=8,
-    )  # fmt: skip
+        posterior,
+        simulator,
+        store,
+        prior,
+        rounds=2,
+        num_simulations=2048,
+        folder=OUT / "rounds",
+        constraints={"learned": (1, 1)},
+        all_of_networks=8,
+    )
     posterior.sample((4000,))
     checked = sr.check(posterior, simulator, store=store, rules=64, networks_per_rule=8)
     print(checked)

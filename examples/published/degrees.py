@@ -44,25 +44,38 @@ def discrimination(degree: int, args: argparse.Namespace) -> dict[str, Any]:
         parts="predictions",
     ).success
     return {
-        "prior": str(checked.prior_success), "posterior": str(checked.posterior_success),
-        "reliable": str(checked.posterior_reliable), "best": float(checked.share.max()),
+        "prior": str(checked.prior_success),
+        "posterior": str(checked.posterior_success),
+        "reliable": str(checked.posterior_reliable),
+        "best": float(checked.share.max()),
         "zero": str(checked.zero_rule_success),
-    }  # fmt: skip
+    }
 
 
 def non_match(degree: int, full: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     family = sr.PolynomialRule(degree=degree)
     simulator = miconi2017(
-        sr.tasks.DelayedNonMatchToSample(), family, num_units=200 if full else 100, dt=5.0, kick_size=16 / 30,
-        num_trials=1500, max_weight_change=1e-3,
-    )  # fmt: skip
+        sr.tasks.DelayedNonMatchToSample(),
+        family,
+        num_units=200 if full else 100,
+        dt=5.0,
+        kick_size=16 / 30,
+        num_trials=1500,
+        max_weight_change=1e-3,
+    )
     start = torch.zeros(family.dim)  # the best single term of that degree on the other task
     start[family.names.index("theta_11" if degree == 2 else "theta_33")] = -0.3
     optimiser = sr.BPTL(
-        simulator, gradient="evolution", episodes=1000, networks=8, restarts=1, iterations=80 if full else 10, step_sd=0.15,
+        simulator,
+        gradient="evolution",
+        episodes=1000,
+        networks=8,
+        restarts=1,
+        iterations=80 if full else 10,
+        step_sd=0.15,
         start=start,
-    )  # fmt: skip
+    )
     point = optimiser.fit(seed=1, evaluate=64)
     assert point.success is not None
     return {"rule": point.describe(), "success": str(point.success[0]), "value": float(point.trace["value"][-1, 0])}

@@ -34,9 +34,14 @@ def episodes(simulator: RateRNN, theta: torch.Tensor, out: str, seed: int) -> tu
     first, errors = [], []
     for k, rule in enumerate(theta):
         store = sr.simulate(
-            simulator, rule.expand(NETWORKS, -1).float(), store=f"{out}/rule-{k}", shard_size=NETWORKS // 4, seed=seed,
-            label=f"rule {k}", progress=True,
-        )  # fmt: skip
+            simulator,
+            rule.expand(NETWORKS, -1).float(),
+            store=f"{out}/rule-{k}",
+            shard_size=NETWORKS // 4,
+            seed=seed,
+            label=f"rule {k}",
+            progress=True,
+        )
         error = store.trajectory.error
         first.append(trials_to_criterion(error))
         errors.append(error)
@@ -65,9 +70,15 @@ def main() -> None:
 
     training = network(family, warm_up=40)
     point = sr.BPTL(
-        training, episodes=240, networks=24 if args.full else 12, restarts=1, iterations=60 if args.full else 24,
-        learning_rate=0.01, start=alone[best], start_sd=0.0,
-    ).fit(seed=0, evaluate=0, progress=True)  # fmt: skip
+        training,
+        episodes=240,
+        networks=24 if args.full else 12,
+        restarts=1,
+        iterations=60 if args.full else 24,
+        learning_rate=0.01,
+        start=alone[best],
+        start_sd=0.0,
+    ).fit(seed=0, evaluate=0, progress=True)
     point.save(args.out / "point")
     first, errors = episodes(
         simulator, torch.stack([alone[best], point.point.float()]), f"{args.out}/compared", seed=22
@@ -112,9 +123,10 @@ def main() -> None:
                 "runs": "1 restart, 12 networks an iteration",
             },
         ],
-        rule=dict(zip(family.names, point.point.tolist(), strict=True)), strength=STRENGTHS[best],
+        rule=dict(zip(family.names, point.point.tolist(), strict=True)),
+        strength=STRENGTHS[best],
         first=first.tolist(),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,11 @@ def main() -> None:
                 "here": ", ".join(
                     f"{means[n]:.2f}"
                     for n in (
-                        "kernel_change", "weight_change", "effective_rank", "participation_before", "participation_after"
+                        "kernel_change",
+                        "weight_change",
+                        "effective_rank",
+                        "participation_before",
+                        "participation_after",
                     )
                 ),
                 "runs": f"{rules} rules, {networks} networks each",
@@ -63,7 +67,7 @@ def main() -> None:
             },
         ],
         correlations=table.to_dict(),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -60,9 +60,14 @@ def psychometric(trained: list[Trajectory]) -> dict[str, torch.Tensor]:
         for run in trained:
             still = network(len(inputs)).without_plasticity().with_settings(kick_rate=0.0)
             tested = still.run(
-                torch.full((len(run), 1), RULE), units="raw", seed=5, trial_types=torch.full((len(inputs),), 2 * context),
-                weights=run.final_weights, input_weights=run.input_weights, inputs=inputs,
-            )  # fmt: skip
+                torch.full((len(run), 1), RULE),
+                units="raw",
+                seed=5,
+                trial_types=torch.full((len(inputs),), 2 * context),
+                weights=run.final_weights,
+                input_weights=run.input_weights,
+                inputs=inputs,
+            )
             outputs.append(tested.output)
         output = torch.cat(outputs)
         for name, column in (("attended", context), ("ignored", 1 - context)):
@@ -130,8 +135,9 @@ def main() -> None:
                 "runs": f"{NETWORKS} networks, {REPEATS} trials a point",
             },
         ],
-        curves={name: curve.mean(dim=0).tolist() for name, curve in curves.items()}, biases=BIASES.tolist(),
-    )  # fmt: skip
+        curves={name: curve.mean(dim=0).tolist() for name, curve in curves.items()},
+        biases=BIASES.tolist(),
+    )
 
 
 if __name__ == "__main__":

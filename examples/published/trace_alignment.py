@@ -53,9 +53,13 @@ def batch(networks: int, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor
     kicks = torch.zeros(networks, 1, STEPS, UNITS)
     given = {
         "input_weights": 0.2 * (2 * torch.rand(networks, UNITS, CHANNELS, generator=draw) - 1),
-        "initial_states": torch.zeros(networks, 1, UNITS), "inputs": inputs,
-        "trial_types": (pattern.sum(dim=1) > 0).long()[:, None], "seed": seed, "record": [0], "units": "raw",
-    }  # fmt: skip
+        "initial_states": torch.zeros(networks, 1, UNITS),
+        "inputs": inputs,
+        "trial_types": (pattern.sum(dim=1) > 0).long()[:, None],
+        "seed": seed,
+        "record": [0],
+        "units": "raw",
+    }
     rule = torch.zeros(networks, 1)
     weights.requires_grad_()
     plain = simulator.run(rule, weights=weights, kicks=kicks, **given)

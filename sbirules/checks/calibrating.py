@@ -41,10 +41,19 @@ class Calibration:
 
 
 def calibrate(
-    posterior: Posterior, simulator: Simulator, *, question: Question | None = None, rules: int = 200,
-    num_samples: int = 200, trial_types: Any = None, x_o: Mapping[str, float] | None = None,
-    folder: str | Path | None = None, seed: int = 0, num_workers: int | None = None, progress: bool = False,
-) -> Calibration:  # fmt: skip
+    posterior: Posterior,
+    simulator: Simulator,
+    *,
+    question: Question | None = None,
+    rules: int = 200,
+    num_samples: int = 200,
+    trial_types: Any = None,
+    x_o: Mapping[str, float] | None = None,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> Calibration:
     """Draws rules from the prior, simulates data of each, and asks the posterior's own estimator about them.
 
     Unlike `recover`, nothing is trained: it is this posterior that is tested.
@@ -124,11 +133,16 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
     truth, x = calibration.recovery.truth, calibration.features
     scale = spread(x)
     test = LC2ST(
-        prior_samples=truth, xs=x / scale, posterior_samples=calibration.recovery.draws[:, 0], seed=seed, z_score=True,
-        num_trials_null=num_null, classifier=MLPClassifier,
+        prior_samples=truth,
+        xs=x / scale,
+        posterior_samples=calibration.recovery.draws[:, 0],
+        seed=seed,
+        z_score=True,
+        num_trials_null=num_null,
+        classifier=MLPClassifier,
         # of the size that sbi's default gives, without its 1000 epochs, which only fit noise in a few hundred rows
         classifier_kwargs={"hidden_layer_sizes": (32, 32), "alpha": 0.1, "max_iter": 60, "random_state": seed},
-    )  # fmt: skip
+    )
     with warnings.catch_warnings(), seeded(seed):
         warnings.simplefilter("ignore")  # scikit-learn's, on stopping at max_iter
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)

@@ -124,9 +124,13 @@ def check(
     whole = not (posterior.hold or posterior.region)  # parts of a posterior have no calibration of their own
     if "calibration" in wanted and calibration and asked is not None and asked.repeatable and whole:
         tested = calibrate(
-            posterior, simulator, question=asked, rules=calibration,
-            folder=None if place is None else place / "calibration", **keep,
-        )  # fmt: skip
+            posterior,
+            simulator,
+            question=asked,
+            rules=calibration,
+            folder=None if place is None else place / "calibration",
+            **keep,
+        )
         verdicts += calibration_verdicts(tested, posterior, seed)
     if "misspecification" in wanted:
         verdicts += misspecification_verdict(posterior, asked, stores, tested, seed)

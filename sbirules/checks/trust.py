@@ -25,7 +25,7 @@ __all__ = [
     "sampler_verdict",
     "simulation_verdict",
     "training_verdict",
-]  # fmt: skip
+]
 
 R_HAT = (1.05, 1.1)  # above the first caution, above the second fail
 ESS = (400, 100)  # likewise below
@@ -147,16 +147,18 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     worst = min(sbc, key=lambda name: sbc[name])
     out = [
         Verdict(
-            "calibration", by_p_value(sbc[worst], d),
+            "calibration",
+            by_p_value(sbc[worst], d),
             f"Simulation-based calibration on {rules} rules of the prior: the ranks of the truth are "
             f"{'uniform' if by_p_value(sbc[worst], d) == 'pass' else 'not uniform'} (smallest p-value of {d}: "
             f"{sbc[worst]:.2g}, {worst}).",
-            "" if by_p_value(sbc[worst], d) == "pass" else more, {f"p_{name}": p for name, p in sbc.items()},
+            "" if by_p_value(sbc[worst], d) == "pass" else more,
+            {f"p_{name}": p for name, p in sbc.items()},
             lambda: figures.calibration(found),
             f"Ranks of the true coefficients among posterior draws, {rules} rules: within the grey band (99 %) they are "
             f"uniform.",
         )
-    ]  # fmt: skip
+    ]
     # coefficients of one rule are not independent: the error is that between rules
     inside = _inside(found, 0.95)
     middle = _inside(found, 0.5)
@@ -177,37 +179,45 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     )
     out.append(
         Verdict(
-            "coverage", level,
+            "coverage",
+            level,
             f"95 % intervals hold the truth in {most:.1%} ± {se:.1%} of cases, 50 % intervals in {half:.1%} (mean over "
             f"coefficients, {rules} rules).",
-            advice, {"coverage_50": half, "coverage_95": most, "coverage_95_se": se}, lambda: figures.coverage(found),
+            advice,
+            {"coverage_50": half, "coverage_95": most, "coverage_95_se": se},
+            lambda: figures.coverage(found),
             f"Share of {rules} rules whose central interval holds the truth, against the mass of the interval.",
         )
-    )  # fmt: skip
+    )
     area, p = found.tarp
     level = by_p_value(p)
     side = "too narrow or shifted" if area < 0 else "too wide"
     out.append(
         Verdict(
-            "TARP", level,
+            "TARP",
+            level,
             f"All coefficients together: credibilities of the truth are {'uniform' if level == 'pass' else 'not uniform'} "
             f"(p = {p:.2g}, area {area:+.2f}{'' if level == 'pass' else f', posteriors {side}'}; Lemos et al. 2023).",
-            "" if level == "pass" else more, {"p": p, "area": area},
+            "" if level == "pass" else more,
+            {"p": p, "area": area},
         )
-    )  # fmt: skip
+    )
     if tested.observed is not None and rules >= 100:
         p = local_p_value(tested, posterior.draws, seed=seed + 1)
         level = "caution" if p < 0.05 else "pass"  # fifty classifiers under the null prove no more
         out.append(
             Verdict(
-                "local calibration", level,
+                "local calibration",
+                level,
                 f"L-C2ST at the observation: p = {p:.2g} (a classifier that knows the data "
                 f"{'cannot tell' if level == 'pass' else 'tells'} posterior draws from true rules there; Linhart et al. "
                 f"2023).",
-                "" if level == "pass" else "The posterior is doubtful at this observation: simulate more around it (refine).",
+                ""
+                if level == "pass"
+                else "The posterior is doubtful at this observation: simulate more around it (refine).",
                 {"p": p},
             )
-        )  # fmt: skip
+        )
     return out
 
 
@@ -247,14 +257,22 @@ def misspecification_verdict(
     )
     if found.outside:
         finding += f"; outside of all that was simulated: {', '.join(found.outside[:4])}"
-    advice = "" if level == "pass" else (
-        "No rule of this family and task makes such data: change the task, the network or the family, or widen the prior; "
-        "the posterior only says which wrong rule is least wrong."
-    )  # fmt: skip
+    advice = (
+        ""
+        if level == "pass"
+        else (
+            "No rule of this family and task makes such data: change the task, the network or the family, or widen the prior; "
+            "the posterior only says which wrong rule is least wrong."
+        )
+    )
     return [
         Verdict(
-            "misspecification", level, finding + ".", advice, {"p": found.p, "outside": float(len(found.outside))},
+            "misspecification",
+            level,
+            finding + ".",
+            advice,
+            {"p": found.p, "outside": float(len(found.outside))},
             lambda: figures.distance_to_prior_predictive(found.baseline, found.distance),
             "Distance of the observed summaries from the prior predictive, beside data sets drawn from it.",
         )
-    ]  # fmt: skip
+    ]

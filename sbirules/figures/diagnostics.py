@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "calibration", "coverage", "distance_to_prior_predictive", "failures", "held_out", "reliability", "summaries", "training",
-]  # fmt: skip
+    "calibration",
+    "coverage",
+    "distance_to_prior_predictive",
+    "failures",
+    "held_out",
+    "reliability",
+    "summaries",
+    "training",
+]
 
 
 def calibration(found: CalibratedRules, ax: Axes | None = None) -> Axes:
@@ -66,9 +73,10 @@ def coverage(found: CalibratedRules, ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.legend(
-        handles=[patch(p.posterior, "mean over coefficients"), patch(p.posterior, "their range", alpha=0.2)], frameon=False,
+        handles=[patch(p.posterior, "mean over coefficients"), patch(p.posterior, "their range", alpha=0.2)],
+        frameon=False,
         fontsize=8,
-    )  # fmt: skip
+    )
     bare(ax)
     return ax
 

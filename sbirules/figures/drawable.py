@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "CalibratedRules", "CoefficientEffects", "ObservedSummaries", "PredictedSuccess", "RoundsOfRules", "RuleDirections",
-    "RuleDistribution", "RuleRegimes", "SuccessfulRules",
-]  # fmt: skip
+    "CalibratedRules",
+    "CoefficientEffects",
+    "ObservedSummaries",
+    "PredictedSuccess",
+    "RoundsOfRules",
+    "RuleDirections",
+    "RuleDistribution",
+    "RuleRegimes",
+    "SuccessfulRules",
+]
 
 
 class RuleDistribution(Protocol):

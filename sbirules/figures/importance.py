@@ -40,9 +40,15 @@ def effects(found: CoefficientEffects | Sequence[CoefficientEffects], ax: Axes |
     place = np.arange(len(names))
     for k, (kind, colour) in enumerate(zip(kinds, (p.posterior, p.contrast, p.other, p.prior), strict=False)):
         ax.bar(
-            place + (k - (len(kinds) - 1) / 2) * width, kind.value.numpy(), width, yerr=kind.se.numpy(), color=colour,
-            ecolor=p.ink, error_kw={"lw": 0.9}, label=kind.label,
-        )  # fmt: skip
+            place + (k - (len(kinds) - 1) / 2) * width,
+            kind.value.numpy(),
+            width,
+            yerr=kind.se.numpy(),
+            color=colour,
+            ecolor=p.ink,
+            error_kw={"lw": 0.9},
+            label=kind.label,
+        )
     ax.axhline(0, color=p.ink, lw=0.7)
     ax.set_xticks(place, labels(names), rotation=90 if len(names) > 9 else 0)
     ax.set_ylabel(kinds[0].quantity)
@@ -80,9 +86,16 @@ def regime_scatter(
     ax = panel(ax, 4.6, 3.4)
     largest = float(table[coefficient].abs().max())
     dots = ax.scatter(
-        table[x], table[y], c=table[coefficient], cmap=palette().diverging, vmin=-largest, vmax=largest, s=22,
-        edgecolors=palette().soft, linewidths=0.4,
-    )  # fmt: skip
+        table[x],
+        table[y],
+        c=table[coefficient],
+        cmap=palette().diverging,
+        vmin=-largest,
+        vmax=largest,
+        s=22,
+        edgecolors=palette().soft,
+        linewidths=0.4,
+    )
     ax.set_xlabel(SHORT.get(x, x))
     ax.set_ylabel(SHORT.get(y, y))
     ax.figure.colorbar(dots, ax=ax, label=f"{axis_label(coefficient)} (natural units)")

@@ -37,9 +37,13 @@ def _top(band: CurveBand) -> float:
 
 
 def learning_curves(
-    bands: Mapping[str, CurveBand], *, title: str = "", quantity: str = "mean error", trials: int | None = None,
+    bands: Mapping[str, CurveBand],
+    *,
+    title: str = "",
+    quantity: str = "mean error",
+    trials: int | None = None,
     axes: Any = None,
-) -> np.ndarray[Any, np.dtype[np.object_]]:  # fmt: skip
+) -> np.ndarray[Any, np.dtype[np.object_]]:
     """Learning curves per trial type as bands over rules or networks; the observed mean curve as points.
 
     Arguments:
@@ -154,9 +158,15 @@ def filter_rounds(found: RoundsOfRules, ax: Axes | None = None) -> Axes:
         colour = (p.posterior, p.contrast, p.other, p.prior)[k % 4]
         share = [found.rounds[i].accepted for i in mine]
         ax.errorbar(
-            number[mine], share, [found.rounds[i].se for i in mine], color=colour, marker="o", ms=5, capsize=2,
+            number[mine],
+            share,
+            [found.rounds[i].se for i in mine],
+            color=colour,
+            marker="o",
+            ms=5,
+            capsize=2,
             label=constraint,
-        )  # fmt: skip
+        )
     ax.set_xticks(number)
     ax.set_ylim(0, None)
     ax.set_xlabel("round")

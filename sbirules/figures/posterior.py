@@ -34,9 +34,13 @@ def most_informed(posterior: RuleDistribution, count: int = MAX_PAIR) -> list[in
 
 
 def pairs(
-    posterior: RuleDistribution, columns: Sequence[int] | None = None, *, truth: Any = None, points: Tensor | None = None,
+    posterior: RuleDistribution,
+    columns: Sequence[int] | None = None,
+    *,
+    truth: Any = None,
+    points: Tensor | None = None,
     axes: Any = None,
-) -> np.ndarray[Any, np.dtype[np.object_]]:  # fmt: skip
+) -> np.ndarray[Any, np.dtype[np.object_]]:
     """Marginals and pairs of the coefficients that were learned most about, the prior in grey.
 
     Arguments:
@@ -75,9 +79,12 @@ def pairs(
                 ax.set_yticks([])
             else:
                 ax.hist2d(
-                    draws[:, j].numpy(), draws[:, i].numpy(), bins=24, cmap=fade(p.posterior),
+                    draws[:, j].numpy(),
+                    draws[:, i].numpy(),
+                    bins=24,
+                    cmap=fade(p.posterior),
                     range=[[low[j], high[j]], [low[i], high[i]]],
-                )  # fmt: skip
+                )
                 ax.axhline(0, color=p.prior, lw=0.6)
                 ax.set_ylim(low[i], high[i])
             ax.axvline(0, color=p.prior, lw=0.6)
@@ -145,8 +152,11 @@ def marginals(posterior: RuleDistribution, axes: Any = None) -> np.ndarray[Any, 
         bare(ax)
     axes[0, 0].figure.legend(
         handles=[patch(p.posterior, "posterior: mean, 50 %, 95 %"), patch(p.prior, "prior: 95 %", alpha=0.35)],
-        loc="outside upper right", ncols=2, frameon=False, fontsize=8,
-    )  # fmt: skip
+        loc="outside upper right",
+        ncols=2,
+        frameon=False,
+        fontsize=8,
+    )
     return axes
 
 

@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 __all__ = [
-    "BLUE", "GREEN", "GREY", "ORANGE", "Palette", "axis_label", "bare", "fade", "palette", "panel", "panels", "patch",
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "Palette",
+    "axis_label",
+    "bare",
+    "fade",
+    "palette",
+    "panel",
+    "panels",
+    "patch",
     "theme",
-]  # fmt: skip
+]
 
 # Okabe and Ito's colours, told apart with any colour vision
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"

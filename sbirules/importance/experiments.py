@@ -31,9 +31,16 @@ def _rules(rules: Posterior | Any, names: Sequence[str], num_rules: int) -> Tens
 
 
 def knock_outs(
-    rules: Posterior | Any, simulator: Simulator, *, outcome: str | Mapping[str, Any] | Constraints = "learned",
-    num_rules: int = 48, networks: int = 8, seed: int = 0, num_workers: int | None = None, progress: bool = False,
-) -> Effects:  # fmt: skip
+    rules: Posterior | Any,
+    simulator: Simulator,
+    *,
+    outcome: str | Mapping[str, Any] | Constraints = "learned",
+    num_rules: int = 48,
+    networks: int = 8,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> Effects:
     """How much of an outcome is lost when one term is taken out of rules that have it.
 
     Every rule is simulated whole and without each of its terms, in the same fresh networks, so that differences are
@@ -59,9 +66,13 @@ def knock_outs(
     def mean(changed: Tensor, label: str) -> Tensor:
         """Of each rule over its networks; the same networks whatever the rules."""
         store = simulate(
-            simulator, changed.repeat_interleave(networks, dim=0), seed=seed + FRESH, num_workers=num_workers,
-            progress=progress, label=label,
-        )  # fmt: skip
+            simulator,
+            changed.repeat_interleave(networks, dim=0),
+            seed=seed + FRESH,
+            num_workers=num_workers,
+            progress=progress,
+            label=label,
+        )
         y, _ = outcome_of(store.x, store.summary_names, asked)
         return y.reshape(len(theta), networks).nanmean(dim=1)
 
@@ -82,9 +93,12 @@ def knock_outs(
     name = outcome if isinstance(outcome, str) else " and ".join(Constraints.of(outcome).intervals)
     se = torch.where(count > 1, (spread / count).sqrt(), torch.nan)  # one rule tells nothing of the spread
     return Effects(
-        tuple(simulator.names[i] for i in columns), value, se, "knock-outs",
+        tuple(simulator.names[i] for i in columns),
+        value,
+        se,
+        "knock-outs",
         f"“{name.replace('_', ' ')}”\nlost without the term",
-    )  # fmt: skip
+    )
 
 
 def elasticities(

@@ -61,9 +61,12 @@ def outcome_of(x: Tensor, names: Sequence[str], outcome: str | Mapping[str, Any]
 
 
 def learn_outcome(
-    stores: SimulationStore | Sequence[SimulationStore], outcome: str | Mapping[str, Any] | Constraints, *,
-    settings: EnsembleSettings | None = None, seed: int = 0,
-) -> LearnedOutcome:  # fmt: skip
+    stores: SimulationStore | Sequence[SimulationStore],
+    outcome: str | Mapping[str, Any] | Constraints,
+    *,
+    settings: EnsembleSettings | None = None,
+    seed: int = 0,
+) -> LearnedOutcome:
     """Learns how an outcome depends on the rule, averaged over networks, from a store with one network per rule.
 
     Least squares on single networks gives their mean given the rule; how networks differ is noise to it.

@@ -71,9 +71,12 @@ class Sensitivity:
     def effects(self) -> dict[str, Effects]:
         """All parts with one number per coefficient."""
         parts: dict[str, Any] = {
-            "first_order": self.sobol and self.sobol.first, "total": self.sobol and self.sobol.total,
-            "shapley": self.shapley, "knock_out": self.knock_outs, "elasticity": self.elasticities,
-        }  # fmt: skip
+            "first_order": self.sobol and self.sobol.first,
+            "total": self.sobol and self.sobol.total,
+            "shapley": self.shapley,
+            "knock_out": self.knock_outs,
+            "elasticity": self.elasticities,
+        }
         return {name: part for name, part in parts.items() if part is not None}
 
     def figures(self) -> dict[str, tuple[Callable[[], Any], str]]:
@@ -129,10 +132,18 @@ class Sensitivity:
 
 
 def sensitivity(
-    posterior: Posterior, simulator: Simulator, *, store: SimulationStore | Sequence[SimulationStore] | None = None,
-    outcome: str | Mapping[str, Any] | Constraints | None = None, parts: Sequence[str] = PARTS, num_rules: int = 48,
-    networks: int = 8, seed: int = 0, num_workers: int | None = None, progress: bool = False,
-) -> Sensitivity:  # fmt: skip
+    posterior: Posterior,
+    simulator: Simulator,
+    *,
+    store: SimulationStore | Sequence[SimulationStore] | None = None,
+    outcome: str | Mapping[str, Any] | Constraints | None = None,
+    parts: Sequence[str] = PARTS,
+    num_rules: int = 48,
+    networks: int = 8,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: bool = False,
+) -> Sensitivity:
     """Which coefficients and combinations matter for what rules lead to.
 
     Arguments:
@@ -197,18 +208,26 @@ def sensitivity(
             get("shapley", "shapley", lambda: shapley(learned, draws, posterior.names, seed=seed))
             theta, y = _simulated(stores, outcome)
             get(
-                "active_subspace", "active",
+                "active_subspace",
+                "active",
                 lambda: active_subspace(posterior, theta, y, label=found["outcome"], seed=seed),
-            )  # fmt: skip
+            )
     get("stiff", "stiff", lambda: stiff_and_sloppy(posterior, seed=seed))
     get("compensation", "compensation", lambda: compensation(posterior, seed=seed))
     get(
-        "knock_outs", "knock_outs",
+        "knock_outs",
+        "knock_outs",
         lambda: knock_outs(
-            posterior, simulator, outcome=outcome, num_rules=num_rules, networks=networks, seed=seed,
-            num_workers=num_workers, progress=progress,
+            posterior,
+            simulator,
+            outcome=outcome,
+            num_rules=num_rules,
+            networks=networks,
+            seed=seed,
+            num_workers=num_workers,
+            progress=progress,
         ),
-    )  # fmt: skip
+    )
     get("elasticities", "elasticities", lambda: elasticities(posterior, simulator, seed=seed))
     return Sensitivity(**found, left_out=left)
 

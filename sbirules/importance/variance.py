@@ -104,9 +104,10 @@ def sobol(
     pairs = pd.DataFrame(rows, columns=["pair", "value", "se"]).sort_values("value", ascending=False, ignore_index=True)
     names = tuple(names)
     return Sobol(
-        Effects(names, *first, "alone (first order)", SHARE), Effects(names, *total, "with interactions (total)", SHARE),
+        Effects(names, *first, "alone (first order)", SHARE),
+        Effects(names, *total, "with interactions (total)", SHARE),
         pairs,
-    )  # fmt: skip
+    )
 
 
 def shapley(

@@ -75,11 +75,13 @@ class FamilyComparison:
         below = self.scores[order[0]] - self.scores
         learners = self.scores.shape[1]
         columns = {
-            "score": total, "behind": below.sum(dim=1),
+            "score": total,
+            "behind": below.sum(dim=1),
             "behind_se": below.std(dim=1) * math.sqrt(learners) if learners > 1 else math.nan * total,
-            "log_evidence": self.log_evidence - self.log_evidence.max(), "evidence_se": self.evidence_se,
+            "log_evidence": self.log_evidence - self.log_evidence.max(),
+            "evidence_se": self.evidence_se,
             "probability": torch.tensor(list(self.probability.values())),
-        }  # fmt: skip
+        }
         frame = pd.DataFrame({name: v.numpy() for name, v in columns.items()}, index=list(self.names))
         return frame.iloc[order]
 

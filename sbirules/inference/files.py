@@ -66,11 +66,11 @@ def save(kept: Kept, folder: Path) -> None:
         "sampler": vars(kept.settings),
         "hold": {kept.names[k]: v for k, v in kept.hold.items()},
         "region": {kept.names[k]: list(v) for k, v in kept.region.items()},
-        "chains": None if chains is None else {
-            "r_hat": chains.r_hat, "ess": chains.ess, "log_evidence": list(chains.log_evidence)
-        },
+        "chains": None
+        if chains is None
+        else {"r_hat": chains.r_hat, "ess": chains.ess, "log_evidence": list(chains.log_evidence)},
         "versions": {"torch": torch.__version__},
-    }  # fmt: skip
+    }
     # the tensors name their JSON file, so that a crash between the two cannot pair them wrongly
     of = {"content": digest(content)}
     write_atomically(folder / "posterior.safetensors", lambda p: safetensors.torch.save_file(tensors, str(p), of))
@@ -124,12 +124,17 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
         r_hat, ess = (_number(content["chains"][name]) for name in ("r_hat", "ess"))
         chains = Chains(tensors["draws"], r_hat, ess, (_number(z[0]), _number(z[1])))
     return Kept(
-        prior, names, net.eval(), question, FitRecord.from_config(content["record"]),
-        SamplerSettings(**content["sampler"]), tensors.get("raw_per_unit"),
+        prior,
+        names,
+        net.eval(),
+        question,
+        FitRecord.from_config(content["record"]),
+        SamplerSettings(**content["sampler"]),
+        tensors.get("raw_per_unit"),
         {names.index(name): float(value) for name, value in content["hold"].items()},
         {names.index(name): (float(low), float(high)) for name, (low, high) in content["region"].items()},
         chains,
-    )  # fmt: skip
+    )
 
 
 def _number(value: float | None) -> float:

@@ -101,15 +101,24 @@ def fit(
     curves = {**training_curves(fitted.potential), **fitted.record.training}
     raw = first.manifest.get("raw_per_unit")  # simulations made elsewhere have no units of ours
     return Posterior(
-        prior, first.names, fitted.potential, fitted.question, replace(fitted.record, training=curves), sampler,
+        prior,
+        first.names,
+        fitted.potential,
+        fitted.question,
+        replace(fitted.record, training=curves),
+        sampler,
         None if raw is None else torch.tensor(raw, dtype=torch.float64),
-    )  # fmt: skip
+    )
 
 
 def question_of(
-    given: Mapping[str, Any], question: Question | None, options: Mapping[str, Any], layout: Layout,
-    summary_names: Sequence[str], who: str,
-) -> Question | None:  # fmt: skip
+    given: Mapping[str, Any],
+    question: Question | None,
+    options: Mapping[str, Any],
+    layout: Layout,
+    summary_names: Sequence[str],
+    who: str,
+) -> Question | None:
     """The one question that is asked, or None; `given` holds values by kind, None where there is none."""
     asked = {kind: value for kind, value in given.items() if value is not None}
     if len(asked) + (question is not None) > 1:

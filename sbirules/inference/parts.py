@@ -158,9 +158,14 @@ def marginals(posterior: Density) -> pd.DataFrame:
     low, median, high = (torch.quantile(draws, q, dim=0) for q in (0.025, 0.5, 0.975))
     sd, before = draws.std(dim=0), prior.std(dim=0)
     columns = {
-        "mean": draws.mean(dim=0), "sd": sd, "2.5%": low, "median": median, "97.5%": high, "prior_sd": before,
+        "mean": draws.mean(dim=0),
+        "sd": sd,
+        "2.5%": low,
+        "median": median,
+        "97.5%": high,
+        "prior_sd": before,
         "contraction": 1 - (sd / before) ** 2,
-    }  # fmt: skip
+    }
     if _can_be_absent(posterior):  # to find a term present widens its distribution: contraction would mislead
         columns["inclusion"] = (draws != 0).double().mean(dim=0)
         del columns["contraction"]

@@ -56,9 +56,15 @@ class Posterior:
     """
 
     def __init__(
-        self, prior: Distribution, names: Sequence[str], potential: Potential, question: Question | None = None,
-        record: FitRecord | None = None, settings: SamplerSettings | None = None, raw_per_unit: Tensor | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        prior: Distribution,
+        names: Sequence[str],
+        potential: Potential,
+        question: Question | None = None,
+        record: FitRecord | None = None,
+        settings: SamplerSettings | None = None,
+        raw_per_unit: Tensor | None = None,
+    ) -> None:
         self.prior, self.names = prior, tuple(names)
         potential.requires_grad_(False)
         potential.bind(prior)
@@ -301,9 +307,14 @@ class Posterior:
         if not isinstance(self.potential_net, Given):
             raise ValueError(f"a posterior of {self.potential_net.kind} cannot be asked about other observations.")
         out = Posterior(
-            self.prior, self.names, self.potential_net.given(observed), question, self.record, self.settings,
+            self.prior,
+            self.names,
+            self.potential_net.given(observed),
+            question,
+            self.record,
+            self.settings,
             self.raw_per_unit,
-        )  # fmt: skip
+        )
         out.region, out.hold = self.region, self.hold
         return out
 
@@ -333,9 +344,17 @@ class Posterior:
         if self.question is None:
             raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
         kept = files.Kept(
-            self.prior, self.names, self.potential_net, self.question, self.record, self.settings, self.raw_per_unit,
-            self.hold, self.region, self._given_chains,
-        )  # fmt: skip
+            self.prior,
+            self.names,
+            self.potential_net,
+            self.question,
+            self.record,
+            self.settings,
+            self.raw_per_unit,
+            self.hold,
+            self.region,
+            self._given_chains,
+        )
         files.save(kept, Path(folder))
 
     @staticmethod

@@ -34,9 +34,14 @@ class FitRecord:
     def config(self) -> dict[str, Any]:
         """Plain types."""
         return {
-            "estimator": self.estimator, "simulations": self.simulations, "used": self.used, "used_for": self.used_for,
-            "cautions": list(self.cautions), "training": dict(self.training), "details": dict(self.details),
-        }  # fmt: skip
+            "estimator": self.estimator,
+            "simulations": self.simulations,
+            "used": self.used,
+            "used_for": self.used_for,
+            "cautions": list(self.cautions),
+            "training": dict(self.training),
+            "details": dict(self.details),
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FitRecord:

@@ -18,9 +18,17 @@ from sbirules.model.simulator import Simulator
 from sbirules.support.streams import Key
 
 __all__ = [
-    "Adjustable", "Configured", "Differentiable", "ExactLikelihood", "LearningGradient", "OnDevice", "RecurrentNetwork",
-    "WithoutPlasticity", "needed", "without_plasticity",
-]  # fmt: skip
+    "Adjustable",
+    "Configured",
+    "Differentiable",
+    "ExactLikelihood",
+    "LearningGradient",
+    "OnDevice",
+    "RecurrentNetwork",
+    "WithoutPlasticity",
+    "needed",
+    "without_plasticity",
+]
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Differentiable(Protocol):
         **draws: Any,
     ) -> LearningGradient:
         """Mean reward of the trials with plasticity, and its gradient, one row per rule."""
-        ...  # fmt: skip
+        ...
 
 
 @runtime_checkable

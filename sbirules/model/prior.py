@@ -17,9 +17,17 @@ from torch.distributions import Distribution
 from sbirules.support.streams import seeded
 
 __all__ = [
-    "Factorised", "Named", "Sparse", "Written", "bounds_of", "components_of", "log_scale_of", "names_of", "prior_draws",
+    "Factorised",
+    "Named",
+    "Sparse",
+    "Written",
+    "bounds_of",
+    "components_of",
+    "log_scale_of",
+    "names_of",
+    "prior_draws",
     "written",
-]  # fmt: skip
+]
 
 
 @runtime_checkable

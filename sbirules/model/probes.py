@@ -44,9 +44,12 @@ def family_probe(family: RuleFamily) -> str:
         return _digest(family.trace(theta, rate, deviation, weight, 5.0, None))
     if isinstance(family, LocalRule):
         everything = {
-            "pre": rate[:, 0, None, :], "post": rate[:, 1, :, None], "state": rate[:, 2, :, None],
-            "deviation": deviation[:, 0, :, None], "weight": weight,
-        }  # fmt: skip
+            "pre": rate[:, 0, None, :],
+            "post": rate[:, 1, :, None],
+            "state": rate[:, 2, :, None],
+            "deviation": deviation[:, 0, :, None],
+            "weight": weight,
+        }
         seen = {n: everything[n] for n in family.sees} | {n: rate[:, 3, :, None] for n in family.slow}
         return _digest(family.change(theta, **seen), *family.drift(theta, **seen).values())
     return ""

@@ -78,10 +78,16 @@ class Trajectory:
     extras: dict[str, Any]
 
     def __init__(
-        self, status: Tensor, trial_types: Tensor, per_trial: Mapping[str, Tensor] | None = None,
-        per_run: Mapping[str, Tensor] | None = None, *, type_names: Sequence[str] = (),
-        extras: Mapping[str, Any] | None = None, **old: Any,
-    ) -> None:  # fmt: skip
+        self,
+        status: Tensor,
+        trial_types: Tensor,
+        per_trial: Mapping[str, Tensor] | None = None,
+        per_run: Mapping[str, Tensor] | None = None,
+        *,
+        type_names: Sequence[str] = (),
+        extras: Mapping[str, Any] | None = None,
+        **old: Any,
+    ) -> None:
         per_trial, per_run = dict(per_trial or {}), dict(per_run or {})
         if old:
             per_trial, per_run = _as_before(old, per_trial, per_run)
@@ -148,16 +154,23 @@ class Trajectory:
     def rows(self, index: Tensor) -> Trajectory:
         """Some of the networks, without extras."""
         return Trajectory(
-            self.status[index], self.trial_types[index], {n: v[index] for n, v in self.per_trial.items()},
-            {n: v[index] for n, v in self.per_run.items()}, type_names=self.type_names,
-        )  # fmt: skip
+            self.status[index],
+            self.trial_types[index],
+            {n: v[index] for n, v in self.per_trial.items()},
+            {n: v[index] for n, v in self.per_run.items()},
+            type_names=self.type_names,
+        )
 
     def completed(self, layout: Layout) -> Trajectory:
         """The same with the fields that follow from others."""
         return Trajectory(
-            self.status, self.trial_types, layout.completed(self.per_trial, "trial"),
-            layout.completed(self.per_run, "run"), type_names=self.type_names, extras=self.extras,
-        )  # fmt: skip
+            self.status,
+            self.trial_types,
+            layout.completed(self.per_trial, "trial"),
+            layout.completed(self.per_run, "run"),
+            type_names=self.type_names,
+            extras=self.extras,
+        )
 
     def cut(self, length: Tensor) -> Trajectory:
         """The first `length` `(batch,)` trials of each session, the rest marked as past the end."""
@@ -201,9 +214,13 @@ class Trajectory:
         if first.recording is not None:
             extras["recording"] = Recording.cat([p.recording for p in parts if p.recording is not None])
         return Trajectory(
-            torch.cat([p.status for p in parts]), torch.cat([p.trial_types for p in parts]), joined("per_trial"),
-            joined("per_run"), type_names=first.type_names, extras=extras,
-        )  # fmt: skip
+            torch.cat([p.status for p in parts]),
+            torch.cat([p.trial_types for p in parts]),
+            joined("per_trial"),
+            joined("per_run"),
+            type_names=first.type_names,
+            extras=extras,
+        )
 
 
 def _as_before(

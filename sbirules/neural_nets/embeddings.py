@@ -40,9 +40,15 @@ class _CurveTransformer(nn.Module):
         super().__init__()
         self.token = nn.Linear(1, TOKEN)
         self.net = TransformerEmbedding(
-            feature_space_dim=TOKEN, final_emb_dimension=FEATURES, num_hidden_layers=2, num_attention_heads=HEADS,
-            num_key_value_heads=HEADS, intermediate_size=2 * TOKEN, attention_dropout=0.0, is_causal=False,
-        )  # fmt: skip
+            feature_space_dim=TOKEN,
+            final_emb_dimension=FEATURES,
+            num_hidden_layers=2,
+            num_attention_heads=HEADS,
+            num_key_value_heads=HEADS,
+            intermediate_size=2 * TOKEN,
+            attention_dropout=0.0,
+            is_causal=False,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(self.token(x[..., None]))

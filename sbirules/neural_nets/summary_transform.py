@@ -75,9 +75,10 @@ class SummaryTransform(nn.Module):
     def config(self) -> dict[str, Any]:
         """Plain types."""
         return {
-            "gaps": {str(k): v for k, v in self.gaps.items()}, "widths": {str(k): v for k, v in self.widths.items()},
+            "gaps": {str(k): v for k, v in self.gaps.items()},
+            "widths": {str(k): v for k, v in self.widths.items()},
             "atoms": {str(k): v.tolist() for k, v in self.atoms.items()},
-        }  # fmt: skip
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None) -> SummaryTransform:

@@ -60,16 +60,30 @@ class BPTL:
     """
 
     def __init__(
-        self, simulator: Simulator, *, gradient: str = "reverse", episodes: int = 100, networks: int = 16,
-        restarts: int = 2, iterations: int = 60, learning_rate: float = 0.05, l1: float = 0.0, polish: int = 0,
-        clip: float = 2.0, start: Any = None, start_sd: float = 0.05,
+        self,
+        simulator: Simulator,
+        *,
+        gradient: str = "reverse",
+        episodes: int = 100,
+        networks: int = 16,
+        restarts: int = 2,
+        iterations: int = 60,
+        learning_rate: float = 0.05,
+        l1: float = 0.0,
+        polish: int = 0,
+        clip: float = 2.0,
+        start: Any = None,
+        start_sd: float = 0.05,
         step_sd: float = 0.2,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.gradients = needed(simulator, Differentiable, "BPTL")
         arguments.known("gradient", gradient, KINDS)
         for name, value in (
-            ("episodes", episodes), ("networks", networks), ("restarts", restarts), ("iterations", iterations),
-        ):  # fmt: skip
+            ("episodes", episodes),
+            ("networks", networks),
+            ("restarts", restarts),
+            ("iterations", iterations),
+        ):
             arguments.whole(name, value, 1)
         if arguments.whole("polish", polish, 0) >= iterations:
             raise ValueError(f"polish must be below iterations = {iterations}, got {polish}.")
@@ -93,9 +107,15 @@ class BPTL:
         self.start = start.expand(restarts, -1)
 
     def fit(
-        self, *, seed: int = 0, trial_types: Any = None, teacher: Any = None, draws: Mapping[str, Any] | None = None,
-        evaluate: int = 64, progress: bool = False,
-    ) -> PointEstimate:  # fmt: skip
+        self,
+        *,
+        seed: int = 0,
+        trial_types: Any = None,
+        teacher: Any = None,
+        draws: Mapping[str, Any] | None = None,
+        evaluate: int = 64,
+        progress: bool = False,
+    ) -> PointEstimate:
         """Optimises, and tries the end points on fresh networks.
 
         Arguments:
@@ -114,9 +134,16 @@ class BPTL:
             if teacher is not None or draws:
                 raise ValueError("gradient='evolution' follows reward in fresh networks; leave teacher and draws out.")
             search = Search(
-                self.simulator, self.starts(seed), self.bounds(), self.log, self.networks, self.iterations, self.step_sd,
-                self.l1, self._warm_up(),
-            )  # fmt: skip
+                self.simulator,
+                self.starts(seed),
+                self.bounds(),
+                self.log,
+                self.networks,
+                self.iterations,
+                self.step_sd,
+                self.l1,
+                self._warm_up(),
+            )
             trace = evolve(search, seed, types, progress)
             gone = torch.zeros(self.restarts, dtype=torch.bool)
         else:
@@ -132,9 +159,14 @@ class BPTL:
         theta = torch.where(last[-1] == 0, 0.0, last.mean(dim=0))
         success = success_of(self.simulator, theta, evaluate, seed=seed) if evaluate else None
         return PointEstimate(
-            family=self.simulator.family, theta=theta, diverged=gone, success=success, trace=trace,
-            raw_per_unit=torch.as_tensor(self.simulator.raw_per_unit), settings=self.settings() | {"seed": seed},
-        )  # fmt: skip
+            family=self.simulator.family,
+            theta=theta,
+            diverged=gone,
+            success=success,
+            trace=trace,
+            raw_per_unit=torch.as_tensor(self.simulator.raw_per_unit),
+            settings=self.settings() | {"seed": seed},
+        )
 
     def _warm_up(self) -> int:
         """Trials of a session before plasticity starts."""

@@ -56,8 +56,11 @@ class PointComparison:
 
         draws = self.posterior.draws.double()
         columns = {
-            "point": self.ends[0].double(), "mean": draws.mean(dim=0), "sd": draws.std(dim=0), "level": self.level,
-        }  # fmt: skip
+            "point": self.ends[0].double(),
+            "mean": draws.mean(dim=0),
+            "sd": draws.std(dim=0),
+            "level": self.level,
+        }
         return pd.DataFrame({n: v.numpy() for n, v in columns.items()}, index=list(self.posterior.names))
 
     def figure(self, axes: Any = None) -> Figure:
@@ -89,9 +92,14 @@ class PointComparison:
 
 
 def compare_point(
-    posterior: Posterior, point: PointEstimate | Any, simulator: Simulator, *, networks: int = 128, rules: int = 128,
+    posterior: Posterior,
+    point: PointEstimate | Any,
+    simulator: Simulator,
+    *,
+    networks: int = 128,
+    rules: int = 128,
     seed: int = 0,
-) -> PointComparison:  # fmt: skip
+) -> PointComparison:
     """Where a point lies in a posterior, and how both do in fresh networks.
 
     Arguments:
@@ -132,7 +140,12 @@ def compare_point(
     success = dict(zip(single, rates, strict=True))
     success["posterior draws"] = Rate(share, (share * (1 - share) / len(each)) ** 0.5)
     return PointComparison(
-        posterior=posterior, ends=ends, log_density=own - float(every.mean()), level=(2 * below - 1).abs(),
-        joint_level=float((every > own).double().mean()), mode=mode,
-        distance=float(((gap @ spread @ gap) / len(gap)).sqrt()), success=success,
-    )  # fmt: skip
+        posterior=posterior,
+        ends=ends,
+        log_density=own - float(every.mean()),
+        level=(2 * below - 1).abs(),
+        joint_level=float((every > own).double().mean()),
+        mode=mode,
+        distance=float(((gap @ spread @ gap) / len(gap)).sqrt()),
+        success=success,
+    )

@@ -59,11 +59,12 @@ def evolve(search: Search, seed: int, trial_types: Any, progress: bool) -> dict[
     low, high = search.bounds
     searches = [
         cma.CMAEvolutionStrategy(
-            row.numpy(), search.step_sd,
+            row.numpy(),
+            search.step_sd,
             {"seed": seed * 1000 + k + 1, "verbose": -9, "bounds": [low.tolist(), high.tolist()]},
         )
         for k, row in enumerate(search.starts)
-    ]  # fmt: skip
+    ]
     simulator, networks = search.simulator, search.networks
     trace: dict[str, list[Tensor]] = {"value": [], "theta": [], "gradient_norm": [], "alive": []}
     for k in tqdm(range(search.iterations), desc="CMA-ES", unit="iteration", disable=not progress):

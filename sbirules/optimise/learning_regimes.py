@@ -199,9 +199,14 @@ class _Probe:
 
     def __call__(self, weights: Tensor) -> _Probed:
         run = self.still.run(
-            self.theta, seed=self.seed, units="raw", trial_types=self.types, weights=weights,
-            record=range(len(self.types)), **self.draws,
-        )  # fmt: skip
+            self.theta,
+            seed=self.seed,
+            units="raw",
+            trial_types=self.types,
+            weights=weights,
+            record=range(len(self.types)),
+            **self.draws,
+        )
         recording = run.recording
         rate = recording.rate if recording is not None else torch.empty(0)
         return _Probed(rate.flatten(1, 2), run.error.double().mean(dim=1))

@@ -128,11 +128,14 @@ class PointEstimate:
         tensors = safetensors.torch.load_file(str(folder / "point.safetensors"))
         success = content["success"]
         return cls(
-            family=family, theta=tensors["theta"], diverged=tensors["diverged"],
+            family=family,
+            theta=tensors["theta"],
+            diverged=tensors["diverged"],
             success=None if success is None else [Rate(*pair) for pair in success],
             trace={name[6:]: value for name, value in tensors.items() if name.startswith("trace.")},
-            raw_per_unit=tensors["raw_per_unit"], settings=content["settings"],
-        )  # fmt: skip
+            raw_per_unit=tensors["raw_per_unit"],
+            settings=content["settings"],
+        )
 
 
 def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int) -> list[Rate]:

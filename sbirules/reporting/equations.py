@@ -35,9 +35,12 @@ def typeset(text: RuleText) -> dict[str, Markup | list[Markup] | str]:
     parts = text.words.split("$")
     words = Markup("").join(_math(part) if k % 2 else Markup.escape(part) for k, part in enumerate(parts))
     return {
-        "intro": text.intro, "equations": [_math(line) for line in text.equations], "rule": rule, "words": words,
+        "intro": text.intro,
+        "equations": [_math(line) for line in text.equations],
+        "rule": rule,
+        "words": words,
         "units": text.units,
-    }  # fmt: skip
+    }
 
 
 def _math(latex: str) -> Markup:

@@ -56,9 +56,12 @@ class ReportFigure:
 
 
 def make_figures(
-    posterior: Posterior, simulator: Simulator, checked: Checks | None = None, sensitivity: Sensitivity | None = None,
+    posterior: Posterior,
+    simulator: Simulator,
+    checked: Checks | None = None,
+    sensitivity: Sensitivity | None = None,
     bridge: PointComparison | None = None,
-) -> list[ReportFigure]:  # fmt: skip
+) -> list[ReportFigure]:
     """All figures that there is something to show in."""
     out: list[ReportFigure] = []
 
@@ -75,19 +78,25 @@ def make_figures(
     group = "The distribution over rules"
     if all(n.startswith("theta_") and n[6:].isdigit() and len(n) == 8 for n in posterior.names[:1]):
         add(
-            "rule", group, lambda: figures.rule_matrix(posterior),
+            "rule",
+            group,
+            lambda: figures.rule_matrix(posterior),
             f"Coefficients as a matrix: rows are powers of the presynaptic rate, columns of the postsynaptic deviation. "
             f"{_clear(posterior)}",
-        )  # fmt: skip
+        )
     add(
-        "marginals", group, lambda: figures.marginals(posterior),
+        "marginals",
+        group,
+        lambda: figures.marginals(posterior),
         "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey.",
-    )  # fmt: skip
+    )
     if isinstance(posterior.prior, Sparse):
         add(
-            "inclusion", group, lambda: figures.inclusion(posterior),
+            "inclusion",
+            group,
+            lambda: figures.inclusion(posterior),
             "Probability that each term is present, beside the prior's.",
-        )  # fmt: skip
+        )
     if len(posterior.names) > 1:
         add(
             "pairs",
@@ -104,16 +113,20 @@ def make_figures(
     if posterior.predicted_success(posterior.draws[:1]) is not None and len(posterior.names) > 1:
         first, second = (posterior.names[k] for k in _two(posterior))
         add(
-            "success_over", group, lambda: figures.success_over(posterior, first, second),
+            "success_over",
+            group,
+            lambda: figures.success_over(posterior, first, second),
             f"Predicted probability that the constraints hold in one network, over {first} and {second}; the other "
             f"coefficients at the rule of highest density.",
-        )  # fmt: skip
+        )
     if bridge is not None:
         add(
-            "bridge", "The optimised rule", lambda: figures.pairs(posterior, points=bridge.ends),
+            "bridge",
+            "The optimised rule",
+            lambda: figures.pairs(posterior, points=bridge.ends),
             f"End points of the optimiser (orange, the best filled) in the posterior: outside its "
             f"{100 * bridge.joint_level:.1f} % region of highest density.",
-        )  # fmt: skip
+        )
     if sensitivity is not None:
         for name, (draw, caption) in sensitivity.figures().items():
             add(f"sensitivity_{name}", "Which coefficients matter", draw, caption)

@@ -24,23 +24,35 @@ def units_of(simulator: Simulator) -> list[str]:
 
 
 def report_tables(
-    posterior: Posterior, simulator: Simulator, checked: Checks | None, sensitivity: Sensitivity | None,
+    posterior: Posterior,
+    simulator: Simulator,
+    checked: Checks | None,
+    sensitivity: Sensitivity | None,
     bridge: PointComparison | None,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Every table as its name, heads, rows of text, a note, and an anchor."""
     raw = simulator.raw_per_unit.tolist()
     rows = [
-        [name, f"{v['mean']:.3g}", f"{v['sd']:.2g}", f"{v['q025']:.3g}", f"{v['q975']:.3g}", f"{v['mean'] * unit:.3g}",
-         f"{v['sd'] * unit:.2g}"]
+        [
+            name,
+            f"{v['mean']:.3g}",
+            f"{v['sd']:.2g}",
+            f"{v['q025']:.3g}",
+            f"{v['q975']:.3g}",
+            f"{v['mean'] * unit:.3g}",
+            f"{v['sd'] * unit:.2g}",
+        ]
         for (name, v), unit in zip(parameter_table(posterior).items(), raw, strict=True)
-    ]  # fmt: skip
+    ]
     columns = ["coefficient", "mean", "s.d.", "2.5 %", "97.5 %", "raw mean", "raw s.d."]
     tables = [
         {
-            "name": "Coefficients", "columns": columns, "rows": rows,
+            "name": "Coefficients",
+            "columns": columns,
+            "rows": rows,
             "note": _units_note(simulator),
         }
-    ]  # fmt: skip
+    ]
     if sensitivity is not None:
         if sensitivity.effects():
             note = f"Outcome: {sensitivity.outcome}. Value ± standard error."

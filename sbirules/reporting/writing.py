@@ -191,8 +191,11 @@ def _explorer(posterior: Posterior, units: list[str]) -> dict[str, Any]:
         "names": list(posterior.names),
         "units": units,
         "draws": [[float(f"{v:.4g}") for v in row] for row in draws.tolist()],
-        "low": low, "high": high, "start": [two[0], two[-1]], "success": predicted,
-    }  # fmt: skip
+        "low": low,
+        "high": high,
+        "start": [two[0], two[-1]],
+        "success": predicted,
+    }
     text = (
         json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     )
@@ -213,9 +216,13 @@ def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
         light, dark = (base64.b64encode(png).decode("ascii") for png in (item.light, item.dark))
         width = int.from_bytes(item.light[16:20], "big") * 96 // 130  # figures have 130 dots per inch, pages 96
         entry = {
-            "anchor": f"figure-{item.name}", "light": light, "dark": dark, "width": width, "caption": item.caption,
+            "anchor": f"figure-{item.name}",
+            "light": light,
+            "dark": dark,
+            "width": width,
+            "caption": item.caption,
             "alt": f"{item.name.replace('_', ' ')}: {item.caption}",
-        }  # fmt: skip
+        }
         groups.setdefault(item.group, []).append(entry)
     return [
         {"name": name, "anchor": f"figures-{k}", "figures": found} for k, (name, found) in enumerate(groups.items())

@@ -111,9 +111,11 @@ class _Cloud:
         index = index.gather(1, torch.rand(index.shape).argsort(dim=1))
         wide = index[:, :, None].expand_as(self.theta)
         return _Cloud(
-            self.free.gather(1, wide), self.theta.gather(1, wide), self.log_prior.gather(1, index),
+            self.free.gather(1, wide),
+            self.theta.gather(1, wide),
+            self.log_prior.gather(1, index),
             self.value.gather(1, index),
-        )  # fmt: skip
+        )
 
 
 def run_smc(

@@ -48,9 +48,15 @@ class ShardDataset(IterableDataset[tuple[Tensor, ...]]):
     """
 
     def __init__(
-        self, store: Shards, fields: tuple[str, ...], *, batch_size: int = 256, shuffle: bool = True,
-        seed: int = 0, buffer: int = 16,
-    ) -> None:  # fmt: skip
+        self,
+        store: Shards,
+        fields: tuple[str, ...],
+        *,
+        batch_size: int = 256,
+        shuffle: bool = True,
+        seed: int = 0,
+        buffer: int = 16,
+    ) -> None:
         self.store, self.fields = store, fields or ("theta", "x")
         self.batch_size = arguments.whole("batch_size", batch_size, 1)
         self.shuffle, self.seed = shuffle, arguments.whole("seed", seed, 0)

@@ -126,11 +126,16 @@ def simulate(
     }
     folder = Path(store) if store is not None else temporary_folder()
     target = SimulationStore.create(
-        folder, config, seed, engine=simulator.engine,
-        names=list(simulator.names), summary_names=list(simulator.summary_names), layout=simulator.layout.config(),
+        folder,
+        config,
+        seed,
+        engine=simulator.engine,
+        names=list(simulator.names),
+        summary_names=list(simulator.summary_names),
+        layout=simulator.layout.config(),
         raw_per_unit=torch.as_tensor(simulator.raw_per_unit).tolist(),
         rows=None if table is None else count,
-    )  # fmt: skip
+    )
     damaged = target.damaged(wanted)
     for why in damaged.values():
         warnings.warn(f"{target.path}: {why}; it is simulated anew.")
@@ -140,9 +145,12 @@ def simulate(
         job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
         part = "" if shards is None else f"-{wanted.start}-{wanted.stop}"
         bar = tqdm(
-            total=len(wanted) * shard_size, initial=(len(wanted) - len(todo)) * shard_size, desc=label, unit="sim",
+            total=len(wanted) * shard_size,
+            initial=(len(wanted) - len(todo)) * shard_size,
+            desc=label,
+            unit="sim",
             disable=not progress,
-        )  # fmt: skip
+        )
         try:
             with bar:
                 _run(job, todo, table, target, num_workers, part, bar)
@@ -183,9 +191,14 @@ class _Job:
     """What a worker needs to make any shard. The proposal is None where the rules come from a table."""
 
     def __init__(
-        self, simulator: Simulator, proposal: Distribution | None, seed: int, size: int, sequences: Tensor,
+        self,
+        simulator: Simulator,
+        proposal: Distribution | None,
+        seed: int,
+        size: int,
+        sequences: Tensor,
         keep_trials: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.simulator, self.proposal, self.seed = simulator, proposal, seed
         self.size, self.sequences, self.keep_trials = size, sequences, keep_trials
 

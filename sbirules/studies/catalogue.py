@@ -172,8 +172,11 @@ def described(what: str) -> list[tuple[str, str]]:
     if what == "summaries":
         return [(name, s.help) for name, s in CATALOGUE.items()]
     makers: dict[str, Mapping[str, Callable[..., Any]]] = {
-        "families": FAMILIES, "tasks": TASKS, "priors": PRIORS, "simulators": {n: m for n, (m, _) in SIMULATORS.items()},
-    }  # fmt: skip
+        "families": FAMILIES,
+        "tasks": TASKS,
+        "priors": PRIORS,
+        "simulators": {n: m for n, (m, _) in SIMULATORS.items()},
+    }
     out = [(name, (maker.__doc__ or "").strip().splitlines()[0]) for name, maker in makers[what].items()]
     if what == "priors":
         out.append(("log_uniform", "Uniform in the logarithm: for time constants, as [prior.tau_e]."))

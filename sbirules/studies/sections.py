@@ -37,8 +37,11 @@ def _whole(default: int | None, least: int) -> Any:
 
 
 SETTINGS = {
-    "classifier": EnsembleSettings, "ratio": EnsembleSettings, "likelihood": LikelihoodSettings, "sampler": SamplerSettings,
-}  # fmt: skip
+    "classifier": EnsembleSettings,
+    "ratio": EnsembleSettings,
+    "likelihood": LikelihoodSettings,
+    "sampler": SamplerSettings,
+}
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,12 @@ def keys(kind: type[Any], question: type[Question] | None = None) -> tuple[str, 
 
 
 def read(
-    kind: type[Section], name: str, given: Mapping[str, Any], question: type[Question] | None,
+    kind: type[Section],
+    name: str,
+    given: Mapping[str, Any],
+    question: type[Question] | None,
     attempt: Callable[[Callable[[], Any]], Any],
-) -> Section | None:  # fmt: skip
+) -> Section | None:
     """A section from what a file says; None if something is wrong with it.
 
     Arguments:

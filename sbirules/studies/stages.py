@@ -98,9 +98,17 @@ def simulate_stage(
     """Simulates a study's rules into `store/`, all or a range of shards."""
     s = study.simulate
     return simulate(
-        study.simulator, study.prior, s.num_simulations, store=folder / "store", seed=s.seed, shard_size=s.shard_size,
-        trial_types=study.question.trial_types, shards=shards, num_workers=num_workers, progress=progress,
-    )  # fmt: skip
+        study.simulator,
+        study.prior,
+        s.num_simulations,
+        store=folder / "store",
+        seed=s.seed,
+        shard_size=s.shard_size,
+        trial_types=study.question.trial_types,
+        shards=shards,
+        num_workers=num_workers,
+        progress=progress,
+    )
 
 
 def plain_toml(value: Any) -> Any:
@@ -118,22 +126,37 @@ def fit_stage(
     """Fits and samples the posterior, unless the folder holds it already; and what tells it from others."""
     s, place = study.fit, folder / "posterior"
     asked = {
-        "fit": table(s), "question": study.question.digest(), "store": store.manifest["hash"], "simulations": len(store),
+        "fit": table(s),
+        "question": study.question.digest(),
+        "store": store.manifest["hash"],
+        "simulations": len(store),
         "seed": store.manifest["seed"],
-    }  # fmt: skip
+    }
     key = digest(asked)
     if (place / ASKED).is_file() and read_json(place / ASKED) == {"key": key}:
         return Posterior.load(place, study.prior), key
     options: dict[str, Any] = {
-        "question": study.question, "classifier": s.classifier, "sampler": s.sampler, "estimator": s.estimator,
+        "question": study.question,
+        "classifier": s.classifier,
+        "sampler": s.sampler,
+        "estimator": s.estimator,
         "settings": s.settings,
-    }  # fmt: skip
+    }
     posterior = fit(store, study.prior, seed=s.seed, progress=progress, **options)
     posterior, _ = refine(
-        posterior, study.simulator, store, study.prior, rounds=s.rounds, num_simulations=s.round_simulations,
-        folder=folder / "rounds" / key[:12], trial_types=study.question.trial_types, seed=s.seed, num_workers=num_workers,
-        progress=progress, **options,
-    )  # fmt: skip
+        posterior,
+        study.simulator,
+        store,
+        study.prior,
+        rounds=s.rounds,
+        num_simulations=s.round_simulations,
+        folder=folder / "rounds" / key[:12],
+        trial_types=study.question.trial_types,
+        seed=s.seed,
+        num_workers=num_workers,
+        progress=progress,
+        **options,
+    )
     posterior = posterior.with_draws(posterior.draw(s.num_samples, seed=s.seed, progress=progress))
     (place / ASKED).unlink(missing_ok=True)
     posterior.save(place)
@@ -142,18 +165,32 @@ def fit_stage(
 
 
 def check_stage(
-    study: Study, store: SimulationStore, posterior: Posterior, key: str, folder: Path, num_workers: int | None,
+    study: Study,
+    store: SimulationStore,
+    posterior: Posterior,
+    key: str,
+    folder: Path,
+    num_workers: int | None,
     progress: bool,
-) -> Checks:  # fmt: skip
+) -> Checks:
     """All checks; their simulations go into `check/`, in a folder of its own for each posterior and set of settings."""
     s = study.check
     tables = {name: v[1].digest() for name, v in study.variants.items() if isinstance(v, tuple)}
     place = folder / "check" / digest([key, table(s), tables])[:12]
     return check(
-        posterior, study.simulator, store=store, question=study.question, rules=s.rules,
-        networks_per_rule=s.networks_per_rule, calibration=s.calibration, held_out=study.variants, folder=place,
-        seed=s.seed, num_workers=num_workers, progress=progress,
-    )  # fmt: skip
+        posterior,
+        study.simulator,
+        store=store,
+        question=study.question,
+        rules=s.rules,
+        networks_per_rule=s.networks_per_rule,
+        calibration=s.calibration,
+        held_out=study.variants,
+        folder=place,
+        seed=s.seed,
+        num_workers=num_workers,
+        progress=progress,
+    )
 
 
 def sensitivity_stage(
@@ -162,9 +199,16 @@ def sensitivity_stage(
     """Which coefficients matter; parts that a family or machine cannot have are left out, and said."""
     s = study.sensitivity
     found = sensitivity(
-        posterior, study.simulator, store=store, parts=s.parts, num_rules=s.rules, networks=s.networks, seed=s.seed,
-        num_workers=num_workers, progress=progress,
-    )  # fmt: skip
+        posterior,
+        study.simulator,
+        store=store,
+        parts=s.parts,
+        num_rules=s.rules,
+        networks=s.networks,
+        seed=s.seed,
+        num_workers=num_workers,
+        progress=progress,
+    )
     for name, why in found.left_out.items():
         warnings.warn(f"sensitivity: {name} is left out: {why}")
     return found
@@ -186,9 +230,16 @@ def report_stage(
     write_figures(made, folder / "figures")
     title = f"Posterior over plasticity rules: {study.name}"
     report(
-        folder / "report.html", posterior, study.simulator, checked=checked, sensitivity=found, store=store, study=text,
-        title=title, made=made,
-    )  # fmt: skip
+        folder / "report.html",
+        posterior,
+        study.simulator,
+        checked=checked,
+        sensitivity=found,
+        store=store,
+        study=text,
+        title=title,
+        made=made,
+    )
     content = summary(store, posterior, checked, found)
     write_json(folder / "summary.json", content)
     return content

@@ -33,12 +33,17 @@ from sbirules.support import arguments
 __all__ = ["Study", "StudyError"]
 
 NAMED = {  # sections that name something of a catalogue: under which key, and what by default
-    "rule": ("family", "polynomial"), "task": ("name", "delayed_discrimination"), "simulator": ("name", "rate_rnn"),
+    "rule": ("family", "polynomial"),
+    "task": ("name", "delayed_discrimination"),
+    "simulator": ("name", "rate_rnn"),
     "prior": ("name", "uniform"),
-}  # fmt: skip
+}
 FIXED: dict[str, type[Any]] = {
-    "simulate": SimulateSection, "fit": FitSection, "check": CheckSection, "sensitivity": SensitivitySection,
-}  # fmt: skip
+    "simulate": SimulateSection,
+    "fit": FitSection,
+    "check": CheckSection,
+    "sensitivity": SensitivitySection,
+}
 VARIANT = ("task", "simulator", "trials")  # keys of [check.held_out.NAME]
 SHARED = {"task": (), "simulator": ("summaries", "num_trials")}  # what a variant of another name keeps
 Sections = dict[str, dict[str, Any]]
@@ -156,9 +161,19 @@ class Study:
             for key, (inner, _) in NAMED.items()
         }
         return Study(
-            name, named, simulate, fit, check, sensitivity, simulator=made.simulator, prior=made.prior, question=made.question, asked=made.asked,
-            variants=variants, folder=Path(folder).resolve(),
-        )  # fmt: skip
+            name,
+            named,
+            simulate,
+            fit,
+            check,
+            sensitivity,
+            simulator=made.simulator,
+            prior=made.prior,
+            question=made.question,
+            asked=made.asked,
+            variants=variants,
+            folder=Path(folder).resolve(),
+        )
 
     def resolved(self) -> dict[str, Any]:
         """What `study.toml` holds: every setting, defaults included, in types that TOML knows."""
@@ -185,9 +200,15 @@ class _Made:
     """What a study's sections make: the simulator, its prior, the question. Fills in the sections' defaults."""
 
     def __init__(
-        self, sections: Sections, content: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Any],
-        kind: type[Question] | None, folder: Path, trust: bool, problems: _Problems,
-    ) -> None:  # fmt: skip
+        self,
+        sections: Sections,
+        content: Mapping[str, Mapping[str, Any]],
+        asked: Mapping[str, Any],
+        kind: type[Question] | None,
+        folder: Path,
+        trust: bool,
+        problems: _Problems,
+    ) -> None:
         self.sections, self.folder, self.trust, self.problems = sections, folder, trust, problems
         self.asked, self.kind = asked, kind
         attempt = problems.attempt

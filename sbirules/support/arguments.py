@@ -11,8 +11,18 @@ import torch
 from torch import Size, Tensor
 
 __all__ = [
-    "above", "at_least", "finite", "floating", "instance", "known", "listed", "shape", "share", "theta_matrix", "whole",
-]  # fmt: skip
+    "above",
+    "at_least",
+    "finite",
+    "floating",
+    "instance",
+    "known",
+    "listed",
+    "shape",
+    "share",
+    "theta_matrix",
+    "whole",
+]
 
 
 def listed(names: Iterable[object]) -> str:

@@ -51,9 +51,16 @@ class KnownNetwork(Projections):
     """
 
     def __init__(
-        self, family: RuleFamily | None = None, *, num_units: int = 16, episodes: int = 3, projections: int = 16,
-        noise: float = 0.25, scale: float = 1.0, seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        family: RuleFamily | None = None,
+        *,
+        num_units: int = 16,
+        episodes: int = 3,
+        projections: int = 16,
+        noise: float = 0.25,
+        scale: float = 1.0,
+        seed: int = 0,
+    ) -> None:
         family = PolynomialRule(degree=2) if family is None else family
         self.projections = arguments.whole("projections", projections, 1)
         self.noise, self.scale = arguments.above("noise", noise, 0.0), arguments.above("scale", scale, 0.0)
@@ -63,9 +70,15 @@ class KnownNetwork(Projections):
         super().__init__(family, projections)
         task = DelayedDiscrimination(stimulus=40, delay=20, response=40)
         self.network = RateRNN(
-            family, task, num_units=num_units, num_trials=episodes, warm_up=0, dtype=torch.float64, backend="torch",
+            family,
+            task,
+            num_units=num_units,
+            num_trials=episodes,
+            warm_up=0,
+            dtype=torch.float64,
+            backend="torch",
             summaries=["final_error"],
-        )  # fmt: skip
+        )
         self._draws = self._known()
         self.matrix, self.offset = self._projections()
 
@@ -137,9 +150,15 @@ class KnownNetwork(Projections):
         return self.reported(x)
 
     def nuts(
-        self, x_o: Any, prior: Distribution, num_samples: int = 1000, *, warmup: int = 300, seed: int = 0,
+        self,
+        x_o: Any,
+        prior: Distribution,
+        num_samples: int = 1000,
+        *,
+        warmup: int = 300,
+        seed: int = 0,
         progress: bool = False,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Draws of the exact posterior `(num_samples, D)` by Pyro's No-U-Turn sampler (Hoffman & Gelman 2014).
 
         Arguments:
@@ -166,8 +185,11 @@ class KnownNetwork(Projections):
                 start = start[torch.stack([-energy({"theta": row}) for row in start]).argmax()]
             kernel = NUTS(potential_fn=energy, full_mass=True, max_tree_depth=6)
             chain = MCMC(
-                kernel, num_samples=num_samples, warmup_steps=warmup, initial_params={"theta": start},
+                kernel,
+                num_samples=num_samples,
+                warmup_steps=warmup,
+                initial_params={"theta": start},
                 disable_progbar=not progress,
-            )  # fmt: skip
+            )
             chain.run()
             return transform.inv(chain.get_samples()["theta"]).detach()

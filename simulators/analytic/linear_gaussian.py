@@ -53,9 +53,14 @@ class LinearGaussian(Projections):
     """
 
     def __init__(
-        self, family: RuleFamily | None = None, *, num_units: int = 16, projections: int = 20, noise: float = 1 / 3,
+        self,
+        family: RuleFamily | None = None,
+        *,
+        num_units: int = 16,
+        projections: int = 20,
+        noise: float = 1 / 3,
         seed: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         family = PolynomialRule(degree=2) if family is None else family
         self.projections = arguments.whole("projections", projections, 1)
         self.noise = arguments.above("noise", noise, 0.0)
@@ -121,9 +126,11 @@ class LinearGaussian(Projections):
         theta = arguments.theta_matrix(theta, self.names).double()
         self.sequence_matrix(trial_types, len(theta))
         noise = torch.randn(
-            len(theta), self.projections, generator=generator(global_seed() if seed is None else seed, DRAWS),
+            len(theta),
+            self.projections,
+            generator=generator(global_seed() if seed is None else seed, DRAWS),
             dtype=torch.float64,
-        )  # fmt: skip
+        )
         x = (theta @ self.design.T + self.noise * noise).float()
         return self.reported(x)
 

@@ -113,9 +113,18 @@ class TorchBackend:
         return nullcontext()
 
     def trial(
-        self, stage: Stage, net: Networks, rule: Plasticity | LocalPlasticity, state: State, drive: Drive, x0: Tensor,
-        types: Tensor, present: Tensor, plastic: bool, watched: bool,
-    ) -> tuple[Trial, State]:  # fmt: skip
+        self,
+        stage: Stage,
+        net: Networks,
+        rule: Plasticity | LocalPlasticity,
+        state: State,
+        drive: Drive,
+        x0: Tensor,
+        types: Tensor,
+        present: Tensor,
+        plastic: bool,
+        watched: bool,
+    ) -> tuple[Trial, State]:
         """One trial of every network, and what is carried to the next.
 
         Arguments:
@@ -155,9 +164,17 @@ class TorchBackend:
         return Trial(x, rate, error, output), State(kernel, expectation, state.dead | broken, mean)
 
     def _local_trial(
-        self, stage: Stage, net: Networks, rule: LocalPlasticity, state: State, drive: Drive, x0: Tensor, types: Tensor,
-        live: Tensor, plastic: bool,
-    ) -> tuple[Trial, State]:  # fmt: skip
+        self,
+        stage: Stage,
+        net: Networks,
+        rule: LocalPlasticity,
+        state: State,
+        drive: Drive,
+        x0: Tensor,
+        types: Tensor,
+        live: Tensor,
+        plastic: bool,
+    ) -> tuple[Trial, State]:
         """A trial under rules that no reward gates."""
         s = stage.settings
         mean = x0 if s.reset_xbar else state.mean

@@ -48,9 +48,16 @@ def batch_rows(steps: int, num_units: int, device: torch.device, max_batch: int 
 
 
 def draw(
-    s: Settings, channels: int, num_types: int, key: list[int], rows: slice, given: Mapping[str, Tensor],
-    device: torch.device, dtype: torch.dtype, block: int,
-) -> tuple[Networks, Noise]:  # fmt: skip
+    s: Settings,
+    channels: int,
+    num_types: int,
+    key: list[int],
+    rows: slice,
+    given: Mapping[str, Tensor],
+    device: torch.device,
+    dtype: torch.dtype,
+    block: int,
+) -> tuple[Networks, Noise]:
     """Networks and noise of a batch that starts with a block; what was passed in replaces the draw.
 
     Arguments:
@@ -77,9 +84,14 @@ def draw(
 
 
 def _networks(
-    s: Settings, channels: int, num_types: int, size: int, stream: torch.Generator, given: Mapping[str, Tensor],
+    s: Settings,
+    channels: int,
+    num_types: int,
+    size: int,
+    stream: torch.Generator,
+    given: Mapping[str, Tensor],
     dtype: torch.dtype,
-) -> Networks:  # fmt: skip
+) -> Networks:
     device, connectivity = stream.device, s.connectivity
     mask = connectivity.draw_mask(size, stream)
     weights = given.get("weights")

@@ -97,9 +97,15 @@ class Drive:
 
 
 def draw_kicks(
-    batch: int, steps: int, num_units: int, blocks: Sequence[tuple[slice, Generator]], probability: float,
-    amplitude: float, first: int, dtype: torch.dtype,
-) -> Kicks | UniformKicks:  # fmt: skip
+    batch: int,
+    steps: int,
+    num_units: int,
+    blocks: Sequence[tuple[slice, Generator]],
+    probability: float,
+    amplitude: float,
+    first: int,
+    dtype: torch.dtype,
+) -> Kicks | UniformKicks:
     """Kicks U(-amplitude, amplitude) of each entry of `(batch, T, N)` with `probability`, from step `first` on.
 
     On a CPU, where about 1 % of the entries are hit, hits are drawn instead of entries: a Poisson number of
@@ -131,9 +137,15 @@ def draw_kicks(
 
 
 def _hits(
-    batch: int, steps: int, num_units: int, stream: Generator, probability: float, amplitude: float, first: int,
+    batch: int,
+    steps: int,
+    num_units: int,
+    stream: Generator,
+    probability: float,
+    amplitude: float,
+    first: int,
     dtype: torch.dtype,
-) -> Kicks:  # fmt: skip
+) -> Kicks:
     cells = steps * num_units
     mean = torch.full((batch,), -math.log1p(-probability) * cells, dtype=torch.float64)
     counts = torch.poisson(mean, generator=stream).long()

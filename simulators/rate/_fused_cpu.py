@@ -70,9 +70,18 @@ class NumbaBackend(TorchBackend):
         return _ONE_THREAD
 
     def trial(
-        self, stage: Stage, net: Networks, rule: Plasticity | LocalPlasticity, state: State, drive: Drive, x0: Tensor,
-        types: Tensor, present: Tensor, plastic: bool, watched: bool,
-    ) -> tuple[Trial, State]:  # fmt: skip
+        self,
+        stage: Stage,
+        net: Networks,
+        rule: Plasticity | LocalPlasticity,
+        state: State,
+        drive: Drive,
+        x0: Tensor,
+        types: Tensor,
+        present: Tensor,
+        plastic: bool,
+        watched: bool,
+    ) -> tuple[Trial, State]:
         if isinstance(rule, LocalPlasticity) or rule.panels is None:
             return super().trial(stage, net, rule, state, drive, x0, types, present, plastic, watched)
         batch, steps, n = drive.shape
@@ -84,10 +93,14 @@ class NumbaBackend(TorchBackend):
         judge = Judge(_array(stage.response), targets, unit, _array(weights))
         run_trials(
             *(v.numpy() for v in (state.kernel, state.expectation, state.dead, state.mean)),
-            _inputs(drive, x0), _dynamics(drive.leak, stage.settings.nonlinearity, stage.clamp), judge,
-            self._arrays(rule), *(_array(v) for v in (types, present)), plastic,
+            _inputs(drive, x0),
+            _dynamics(drive.leak, stage.settings.nonlinearity, stage.clamp),
+            judge,
+            self._arrays(rule),
+            *(_array(v) for v in (types, present)),
+            plastic,
             *(v.numpy() for v in (x, rate, error, output)),
-        )  # fmt: skip
+        )
         return Trial(x if watched else None, rate if watched else None, error, output), state
 
     def episode(

@@ -48,12 +48,29 @@ class TritonBackend(TorchBackend):
             entries, chance, amplitude, first = drive.dense_kicks(), 1.0, 1.0, 0
         with _on(weights):
             episode_kernel[(batch,)](
-                weights.contiguous(), drive.inputs.contiguous(), drive.weights.contiguous(), entries.contiguous(),
-                x0.contiguous(), clamp.free, clamp.value, x, rate, drive.leak, steps, max(chance, 1e-30), amplitude,
-                first, N=n, CHANNELS=channels, LINES=triton.next_power_of_2(channels), BLOCK=block,
-                TILE=block if n <= HELD else TILE, KIND=NONLINEARITY[nonlinearity], UNIFORM=uniform,
+                weights.contiguous(),
+                drive.inputs.contiguous(),
+                drive.weights.contiguous(),
+                entries.contiguous(),
+                x0.contiguous(),
+                clamp.free,
+                clamp.value,
+                x,
+                rate,
+                drive.leak,
+                steps,
+                max(chance, 1e-30),
+                amplitude,
+                first,
+                N=n,
+                CHANNELS=channels,
+                LINES=triton.next_power_of_2(channels),
+                BLOCK=block,
+                TILE=block if n <= HELD else TILE,
+                KIND=NONLINEARITY[nonlinearity],
+                UNIFORM=uniform,
                 num_warps=WARPS.get(block, 8),
-            )  # fmt: skip
+            )
         return x, rate
 
     def update(
@@ -75,21 +92,52 @@ class TritonBackend(TorchBackend):
         within = torch.empty(batch, dtype=torch.int8, device=kernel.device)
         with _on(kernel):
             panels_kernel[(batch,)](
-                x, rate, mean.contiguous(), coefficients.contiguous(), log_decay, left, right, constant, s.dt,
-                s.xbar_factor, steps, s.trace_start, N=n, BLOCK=block, PANELS=len(levels),
-                TERMS=coefficients.shape[2], LEVELS=sum(level << (4 * p) for p, level in enumerate(levels)),
-                CONSTANT=int(flat), num_warps=1 if block <= 128 else 4,
-            )  # fmt: skip
+                x,
+                rate,
+                mean.contiguous(),
+                coefficients.contiguous(),
+                log_decay,
+                left,
+                right,
+                constant,
+                s.dt,
+                s.xbar_factor,
+                steps,
+                s.trace_start,
+                N=n,
+                BLOCK=block,
+                PANELS=len(levels),
+                TERMS=coefficients.shape[2],
+                LEVELS=sum(level << (4 * p) for p, level in enumerate(levels)),
+                CONSTANT=int(flat),
+                num_warps=1 if block <= 128 else 4,
+            )
             trace = torch.bmm(left.mT, right) if moving else kernel
             clip = s.max_weight_change
             mask, signs = rule.mask, rule.signs
             apply_kernel[(batch,)](
-                kernel, trace, constant, surprise.contiguous(), ones if rule.keep is None else rule.keep.contiguous(),
-                alive.to(torch.int8), kernel if mask is None else mask, 0 if mask is None or len(mask) == 1 else n * n,
-                kernel if signs is None else signs, within, clip if math.isfinite(clip) else 0.0, rule.limit, N=n,
-                BLOCK=block, TILE=min(block, max(4096 // block, 1)), TRACE=moving > 0, CONSTANT=int(flat),
-                CLIP=math.isfinite(clip), MASK=mask is not None, SIGNS=signs is not None, num_warps=4,
-            )  # fmt: skip
+                kernel,
+                trace,
+                constant,
+                surprise.contiguous(),
+                ones if rule.keep is None else rule.keep.contiguous(),
+                alive.to(torch.int8),
+                kernel if mask is None else mask,
+                0 if mask is None or len(mask) == 1 else n * n,
+                kernel if signs is None else signs,
+                within,
+                clip if math.isfinite(clip) else 0.0,
+                rule.limit,
+                N=n,
+                BLOCK=block,
+                TILE=min(block, max(4096 // block, 1)),
+                TRACE=moving > 0,
+                CONSTANT=int(flat),
+                CLIP=math.isfinite(clip),
+                MASK=mask is not None,
+                SIGNS=signs is not None,
+                num_warps=4,
+            )
         return kernel, ~alive | (within == 1)
 
 

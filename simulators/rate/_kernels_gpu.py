@@ -23,10 +23,28 @@ def _rate(x, KIND: tl.constexpr):
 
 @triton.jit
 def episode_kernel(
-    weights, inputs, input_weights, kicks, x0, free, value, xs, rates, leak, steps, chance, amplitude, first_kick,
-    N: tl.constexpr, CHANNELS: tl.constexpr, LINES: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
-    KIND: tl.constexpr, UNIFORM: tl.constexpr,
-):  # fmt: skip
+    weights,
+    inputs,
+    input_weights,
+    kicks,
+    x0,
+    free,
+    value,
+    xs,
+    rates,
+    leak,
+    steps,
+    chance,
+    amplitude,
+    first_kick,
+    N: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    LINES: tl.constexpr,
+    BLOCK: tl.constexpr,
+    TILE: tl.constexpr,
+    KIND: tl.constexpr,
+    UNIFORM: tl.constexpr,
+):
     network = tl.program_id(0).to(tl.int64)
     w0 = weights + network * N * N
     row = network * (steps + 1) * N  # of the states and rates
@@ -37,8 +55,9 @@ def episode_kernel(
     open_, held = tl.load(free + post, mask=on, other=0.0), tl.load(value + post, mask=on, other=0.0)
     into = tl.load(
         input_weights + network * CHANNELS * N + line[:, None] * N + post[None, :],
-        mask=(line[:, None] < CHANNELS) & on[None, :], other=0.0,
-    )  # fmt: skip
+        mask=(line[:, None] < CHANNELS) & on[None, :],
+        other=0.0,
+    )
     x = tl.load(x0 + network * N + post, mask=on, other=0.0)
     r = tl.where(on, _rate(x, KIND), 0.0)
     tl.store(xs + row + post, x, mask=on)
@@ -71,9 +90,25 @@ def episode_kernel(
 
 @triton.jit
 def panels_kernel(
-    xs, rates, means, coefficients, log_decay, left, right, constant, dt, factor, steps, first, N: tl.constexpr,
-    BLOCK: tl.constexpr, PANELS: tl.constexpr, TERMS: tl.constexpr, LEVELS: tl.constexpr, CONSTANT: tl.constexpr,
-):  # fmt: skip
+    xs,
+    rates,
+    means,
+    coefficients,
+    log_decay,
+    left,
+    right,
+    constant,
+    dt,
+    factor,
+    steps,
+    first,
+    N: tl.constexpr,
+    BLOCK: tl.constexpr,
+    PANELS: tl.constexpr,
+    TERMS: tl.constexpr,
+    LEVELS: tl.constexpr,
+    CONSTANT: tl.constexpr,
+):
     network = tl.program_id(0).to(tl.int64)
     unit = tl.arange(0, BLOCK)
     on = unit < N
@@ -112,10 +147,27 @@ def panels_kernel(
 
 @triton.jit
 def apply_kernel(
-    weights, trace, constant, surprise, keep, alive, mask, mask_stride, signs, within, clip, limit, N: tl.constexpr,
-    BLOCK: tl.constexpr, TILE: tl.constexpr, TRACE: tl.constexpr, CONSTANT: tl.constexpr, CLIP: tl.constexpr,
-    MASK: tl.constexpr, SIGNS: tl.constexpr,
-):  # fmt: skip
+    weights,
+    trace,
+    constant,
+    surprise,
+    keep,
+    alive,
+    mask,
+    mask_stride,
+    signs,
+    within,
+    clip,
+    limit,
+    N: tl.constexpr,
+    BLOCK: tl.constexpr,
+    TILE: tl.constexpr,
+    TRACE: tl.constexpr,
+    CONSTANT: tl.constexpr,
+    CLIP: tl.constexpr,
+    MASK: tl.constexpr,
+    SIGNS: tl.constexpr,
+):
     network = tl.program_id(0).to(tl.int64)
     learns = tl.load(alive + network) != 0
     bad = 0

@@ -63,10 +63,15 @@ class _Scratch(NamedTuple):
 def _scratch(n, steps, panels):
     single = np.float32
     return _Scratch(
-        np.empty((steps, n), single), np.empty((panels * steps, n), single), np.empty((panels * steps, n), single),
-        np.empty((n, n), single), np.empty((n, n), single), np.empty(n, single), np.empty(steps, single),
+        np.empty((steps, n), single),
+        np.empty((panels * steps, n), single),
+        np.empty((panels * steps, n), single),
+        np.empty((n, n), single),
+        np.empty((n, n), single),
         np.empty(n, single),
-    )  # fmt: skip
+        np.empty(steps, single),
+        np.empty(n, single),
+    )
 
 
 @compiled

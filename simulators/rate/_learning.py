@@ -52,9 +52,17 @@ def learn(
         if recorded:  # copies, since a backend may write over them
             kernel, mean = kernel.clone(), x0 if s.reset_xbar else mean.clone()
         trial, state = backend.trial(
-            stage, net, rule, state, drive, x0, types[:, k], there[:, k],
-            plastic=k >= s.warm_up, watched=recorded or k >= meter.from_trial,
-        )  # fmt: skip
+            stage,
+            net,
+            rule,
+            state,
+            drive,
+            x0,
+            types[:, k],
+            there[:, k],
+            plastic=k >= s.warm_up,
+            watched=recorded or k >= meter.from_trial,
+        )
         errors.append(trial.error)
         outputs.append(trial.output)
         if trial.rate is not None:
@@ -80,16 +88,20 @@ def learn(
     if keep_weights:
         readout = net.readout if isinstance(stage.settings.readout, str) else None
         extras = {
-            "final_weights": kernel.mT, "initial_weights": net.weights, "input_weights": net.input_weights,
+            "final_weights": kernel.mT,
+            "initial_weights": net.weights,
+            "input_weights": net.input_weights,
             "readout": readout,
-        }  # fmt: skip
+        }
     if len(record):
         stacked = {name: torch.stack(values, dim=1) for name, values in recorder.items()}
         extras["recording"] = Recording(trials=torch.tensor(sorted(record)), **stacked)
     fields = task_fields(s.criterion)
     return Trajectory(
-        status.to(torch.int8), trial_types,
+        status.to(torch.int8),
+        trial_types,
         Layout(fields).completed({"error": error, "output": output}, "trial"),
         {n: torch.where(dead, torch.nan, v) for n, v in activity.items()},
-        type_names=task.type_names, extras=extras,
-    )  # fmt: skip
+        type_names=task.type_names,
+        extras=extras,
+    )

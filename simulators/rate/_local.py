@@ -44,10 +44,13 @@ class LocalPlasticity:
         """For raw rules `(batch, D)` and a mask `(batch or 1, post, pre)`."""
         network = s.connectivity
         return LocalPlasticity(
-            settings=s, family=family, theta=family.columns(raw),
+            settings=s,
+            family=family,
+            theta=family.columns(raw),
             mask=None if mask is None else mask.mT.to(raw.dtype).contiguous(),
-            signs=network.signs(raw.device, raw.dtype), limit=s.divergence * network.initial_sd,
-        )  # fmt: skip
+            signs=network.signs(raw.device, raw.dtype),
+            limit=s.divergence * network.initial_sd,
+        )
 
     def start(self, batch: int, like: Tensor) -> dict[str, Tensor]:
         """Slow variables before the first trial."""
@@ -88,9 +91,12 @@ class LocalPlasticity:
     ) -> tuple[Tensor, Slow]:
         """Weight change of one step `(batch, post, pre)`, and the slow variables after it."""
         every = {
-            "pre": pre[:, None, :], "post": post[:, :, None], "state": state[:, :, None],
-            "deviation": deviation[:, :, None], "weight": weight,
-        }  # fmt: skip
+            "pre": pre[:, None, :],
+            "post": post[:, :, None],
+            "state": state[:, :, None],
+            "deviation": deviation[:, :, None],
+            "weight": weight,
+        }
         seen = {name: every[name] for name in self.family.sees} | {n: v[:, :, None] for n, v in slow.items()}
         dt = self.settings.dt
         change = (dt * self.family.change(self.theta, **seen)).expand_as(weight)

@@ -88,9 +88,16 @@ def reverse(
     state, sums = State.before_learning(net), _Sum(goal, types)
 
     def step(
-        kernel: Tensor, expectation: Tensor, dead: Tensor, mean: Tensor, theta: Tensor, k: int, drive: Drive,
-        x0: Tensor, plastic: bool,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
+        kernel: Tensor,
+        expectation: Tensor,
+        dead: Tensor,
+        mean: Tensor,
+        theta: Tensor,
+        k: int,
+        drive: Drive,
+        x0: Tensor,
+        plastic: bool,
+    ) -> tuple[Tensor, ...]:
         trial, new = _one(
             stage, family, net, theta, State(kernel, expectation, dead, mean), types, k, drive, x0, plastic
         )
@@ -99,9 +106,19 @@ def reverse(
     with torch.enable_grad():
         for k, drive, x0, plastic in _trials(stage, net, types, noise):
             error, *carried = checkpoint(
-                step, state.kernel, state.expectation, state.dead, state.mean, leaf, k, drive, x0, plastic,
-                use_reentrant=False, preserve_rng_state=False,
-            )  # fmt: skip
+                step,
+                state.kernel,
+                state.expectation,
+                state.dead,
+                state.mean,
+                leaf,
+                k,
+                drive,
+                x0,
+                plastic,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
             state = State(*carried)
             sums.add(k, plastic, error, state.kernel)
         # networks do not touch each other, so one that blew up spoils no other's gradient
@@ -117,11 +134,12 @@ def forward(
     rows, dim = raw.shape
     again = torch.arange(rows, device=raw.device).repeat_interleave(dim)
     many = Networks(
-        weights=net.weights[again], input_weights=net.input_weights[again],
+        weights=net.weights[again],
+        input_weights=net.input_weights[again],
         readout=None if net.readout is None else net.readout[again],
         mask=net.mask if net.mask is None or len(net.mask) == 1 else net.mask[again],
         expectation=net.expectation[again],
-    )  # fmt: skip
+    )
     kinds = types[again]
     wide = replace(goal, teacher=None if goal.teacher is None else goal.teacher[again])
     with torch.no_grad(), forward_ad.dual_level():
@@ -160,9 +178,17 @@ def reinforce(
 
 
 def _one(
-    stage: Stage, family: ThreeFactorRule, net: Networks, raw: Tensor, state: State, types: Tensor, k: int, drive: Drive,
-    x0: Tensor, plastic: bool,
-) -> tuple[Trial, State]:  # fmt: skip
+    stage: Stage,
+    family: ThreeFactorRule,
+    net: Networks,
+    raw: Tensor,
+    state: State,
+    types: Tensor,
+    k: int,
+    drive: Drive,
+    x0: Tensor,
+    plastic: bool,
+) -> tuple[Trial, State]:
     rule = Plasticity.of(stage.settings, family, raw, net.mask)
     kind, there = types[:, k].clamp(min=0), types[:, k] >= 0
     return BACKEND.trial(stage, net, rule, state, drive, x0, kind, there, plastic=plastic, watched=True)

@@ -194,9 +194,14 @@ class RateRNN(Simulator):
         if options:
             arguments.known("RateRNN.run's argument", next(iter(options)), RUN_OPTIONS)
         passed = {
-            "weights": weights, "input_weights": input_weights, "readout": readout, "initial_states": initial_states,
-            "kicks": kicks, "inputs": inputs, "expectation": expectation,
-        }  # fmt: skip
+            "weights": weights,
+            "input_weights": input_weights,
+            "readout": readout,
+            "initial_states": initial_states,
+            "kicks": kicks,
+            "inputs": inputs,
+            "expectation": expectation,
+        }
         raw, types, given = self._rows(theta, trial_types, units, passed)
         trials = types.shape[1]
         wrong = [k for k in record if not hasattr(k, "__index__") or not 0 <= k < trials]
@@ -211,16 +216,29 @@ class RateRNN(Simulator):
             for rows, net, noise in self._networks(stage, len(raw), seed, given):
                 parts.append(
                     learn(
-                        stage, backend, self.family, net, raw[rows], types[rows], noise,
-                        record=sorted(set(record)), keep_weights=keep_weights,
+                        stage,
+                        backend,
+                        self.family,
+                        net,
+                        raw[rows],
+                        types[rows],
+                        noise,
+                        record=sorted(set(record)),
+                        keep_weights=keep_weights,
                     )
-                )  # fmt: skip
+                )
         return Trajectory.cat(parts)
 
     def value_and_grad(
-        self, theta: Any, *, gradient: str = "reverse", seed: Key | None = None, trial_types: Any = None,
-        teacher: Any = None, **draws: Any,
-    ) -> LearningGradient:  # fmt: skip
+        self,
+        theta: Any,
+        *,
+        gradient: str = "reverse",
+        seed: Key | None = None,
+        trial_types: Any = None,
+        teacher: Any = None,
+        **draws: Any,
+    ) -> LearningGradient:
         """How well each network learns, and the gradient of that with respect to its rule.
 
         The value is the mean reward of the trials with plasticity; or, with a teacher, minus the mean squared
@@ -275,9 +293,14 @@ class RateRNN(Simulator):
         trials, n = types.shape[1], self.settings.num_units
         _, steps, channels = self.task.tensors(self.settings.dt).inputs.shape
         shapes = {
-            "weights": (n, n), "input_weights": (n, channels), "readout": (n,), "initial_states": (trials, n),
-            "kicks": (trials, steps, n), "inputs": (trials, steps, channels), "expectation": (self.task.num_types,),
-        }  # fmt: skip
+            "weights": (n, n),
+            "input_weights": (n, channels),
+            "readout": (n,),
+            "initial_states": (trials, n),
+            "kicks": (trials, steps, n),
+            "inputs": (trials, steps, channels),
+            "expectation": (self.task.num_types,),
+        }
         if draws.get("readout") is not None and not isinstance(self.settings.readout, str):
             raise ValueError('readout may be passed in where it is random; use RateRNN(..., readout="random").')
         given = {name: self._given(name, draws.get(name), len(raw), shape) for name, shape in shapes.items()}

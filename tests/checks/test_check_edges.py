@@ -256,9 +256,10 @@ def test_held_out_trials_are_found_again(tmp_path):
     for name in ("now.csv", "later.csv"):
         table.to_csv(tmp_path / name, index=False)
     content = {
-        "rule": {"degree": 1}, "data": {"trials": "now.csv"},
+        "rule": {"degree": 1},
+        "data": {"trials": "now.csv"},
         "check": {"held_out": {"later": {"task": {"delay": 100.0}, "trials": "later.csv"}}},
-    }  # fmt: skip
+    }
     study = Study.of(content, name="s", folder=tmp_path)
     again = Study.of(study.resolved(), name="s", folder=tmp_path / "elsewhere")
     assert again.variants["later"][1].digest() == study.variants["later"][1].digest()

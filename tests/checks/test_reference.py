@@ -30,10 +30,16 @@ CASES = {
     "sigmoid": (dict(degree=2), dict(nonlinearity="sigmoid")),
     "Miconi's options": (
         dict(degree=3, terms=["theta_33"]),
-        dict(max_weight_change=2e-3, error_factor=True, initial_expectation=0.0, tau_xbar=1.7, reset_xbar=False,
-             trace_start=3),
+        dict(
+            max_weight_change=2e-3,
+            error_factor=True,
+            initial_expectation=0.0,
+            tau_xbar=1.7,
+            reset_xbar=False,
+            trace_start=3,
+        ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -70,23 +76,41 @@ def test_weights_agree_with_plain_loops(case):
     inputs = tensors.inputs.numpy()[types]
 
     run = simulator.run(
-        raw, units="raw", weights=weights, input_weights=input_weights, initial_states=states, kicks=kicks,
-        trial_types=types, keep_weights=True,
-    )  # fmt: skip
+        raw,
+        units="raw",
+        weights=weights,
+        input_weights=input_weights,
+        initial_states=states,
+        kicks=kicks,
+        trial_types=types,
+        keep_weights=True,
+    )
     assert run.status_counts()["OK"] == batch
 
     for b in range(batch):
         theta = dict(zip(family.powers.values(), raw[b].tolist(), strict=False))
         w, errors = learn(
-            theta, weights[b].numpy(), input_weights[b], states[b], kicks[b], inputs,
-            tensors.targets.numpy()[types], types, int(tensors.response.int().argmax()),
-            tau_e=family.tau_e, tau_w=family.tau_w,
-            tau_xbar=options.get("tau_xbar", 0.0), phi=options.get("nonlinearity", "tanh"),
-            mask=mask, signs=None if signs is None else signs.numpy(),
-            max_change=options.get("max_weight_change", math.inf), error_factor=options.get("error_factor", False),
-            initial_expectation=options.get("initial_expectation"), reset_xbar=options.get("reset_xbar", True),
+            theta,
+            weights[b].numpy(),
+            input_weights[b],
+            states[b],
+            kicks[b],
+            inputs,
+            tensors.targets.numpy()[types],
+            types,
+            int(tensors.response.int().argmax()),
+            tau_e=family.tau_e,
+            tau_w=family.tau_w,
+            tau_xbar=options.get("tau_xbar", 0.0),
+            phi=options.get("nonlinearity", "tanh"),
+            mask=mask,
+            signs=None if signs is None else signs.numpy(),
+            max_change=options.get("max_weight_change", math.inf),
+            error_factor=options.get("error_factor", False),
+            initial_expectation=options.get("initial_expectation"),
+            reset_xbar=options.get("reset_xbar", True),
             trace_start=options.get("trace_start", 0),
-        )  # fmt: skip
+        )
         moved = np.abs(w - weights[b].numpy()).max()
         assert moved > 1e-3, "the comparison means nothing if the weights hardly change"
         np.testing.assert_allclose(run.final_weights[b].numpy(), w, rtol=0, atol=1e-9)

@@ -10,9 +10,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # from the top down; what stands on one line shares a floor, and may not import its neighbour
 FLOORS = (
-    "cli", "studies", "reporting", "checks", "structures", "optimise", "importance", "inference", "samplers",
-    "neural_nets", "figures", "stores", "simulators priors", "model", "support",
-)  # fmt: skip
+    "cli",
+    "studies",
+    "reporting",
+    "checks",
+    "structures",
+    "optimise",
+    "importance",
+    "inference",
+    "samplers",
+    "neural_nets",
+    "figures",
+    "stores",
+    "simulators priors",
+    "model",
+    "support",
+)
 HEIGHT = {name: len(FLOORS) - k for k, floor in enumerate(FLOORS) for name in floor.split()}
 # catalogues that import what they list by name, when it is asked for
 BY_NAME = {"sbirules.studies.catalogue", "sbirules.simulators.rate._backends", "sbirules.simulators.rate._fused_cpu"}

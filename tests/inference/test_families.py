@@ -91,9 +91,16 @@ BINS = [learning_curve(5)]
 
 def test_recovery_finds_rules_that_can_be_found():
     study = sr.recover(
-        Cheap(), POSITIVE, learners=4, rules=60, num_simulations=2000, num_samples=200,
-        fit_options={"summaries": BINS, "sampler": QUICK, "settings": EnsembleSettings(members=3)}, seed=2, **OPTIONS,
-    )  # fmt: skip
+        Cheap(),
+        POSITIVE,
+        learners=4,
+        rules=60,
+        num_simulations=2000,
+        num_samples=200,
+        fit_options={"summaries": BINS, "sampler": QUICK, "settings": EnsembleSettings(members=3)},
+        seed=2,
+        **OPTIONS,
+    )
     table = study.table()
     # ten trials with noise .1 and four learners: a regression whose errors are known
     slope = torch.linspace(0, 1, 10)

@@ -84,8 +84,9 @@ def test_sessions_of_another_length_are_refused(of_learners):
         of_learners[1].given(table([0.5, 0.6], 3, 2, trials=9))
 
 
-@pytest.mark.parametrize("prior", [spike_and_slab(FAMILY, 0.5, two_sided(0.4, 1.0)),
-                                   uniform(FAMILY, -1, 1, theta_11=two_sided(0.4, 1.0))])  # fmt: skip
+@pytest.mark.parametrize(
+    "prior", [spike_and_slab(FAMILY, 0.5, two_sided(0.4, 1.0)), uniform(FAMILY, -1, 1, theta_11=two_sided(0.4, 1.0))]
+)
 def test_npe_refuses_priors_that_a_flow_cannot_follow(prior):
     store = sr.simulate(LinearGaussian(FAMILY, projections=3), prior, 300, seed=1, **OPTIONS)
     with pytest.raises(ValueError, match="needs a prior without gaps"):
@@ -182,8 +183,9 @@ def test_filters_with_few_networks_or_an_undefined_bystander_go_on():
     for more in ((), (never,)):
         simulator = Cheap()
         simulator.summaries = (*simulator.summaries, *more)
-        found = sr.filter_rules(simulator, PRIOR, {"final_error": (1.2, 1.5)}, budget=1800, num_simulations=600,
-                                **OPTIONS)  # fmt: skip
+        found = sr.filter_rules(
+            simulator, PRIOR, {"final_error": (1.2, 1.5)}, budget=1800, num_simulations=600, **OPTIONS
+        )
         shares.append(found.rounds[-1].accepted)
     assert min(shares) > 3 * found.rounds[0].accepted
 
@@ -238,11 +240,19 @@ def test_what_cannot_be_is_refused_in_words(linear, of_learners):
         (lambda: fit(lacking, box, x_o=[0.0, 0.0, 0.0]), "0 of 1500 simulated networks have all"),
         (lambda: posterior.sample_batched((9,), ["abc"]), "none of 1 observations can be used: x_o must hold numbers"),
         (
-            lambda: sr.recover(Cheap(), POSITIVE, learners=2, rules=10, store=runs, num_samples=50,
-                               fit_options=loose | {"seed": 3}, **OPTIONS),
+            lambda: sr.recover(
+                Cheap(),
+                POSITIVE,
+                learners=2,
+                rules=10,
+                store=runs,
+                num_samples=50,
+                fit_options=loose | {"seed": 3},
+                **OPTIONS,
+            ),
             "none of 10 observations can be used",
         ),
-    ]:  # fmt: skip
+    ]:
         with (
             pytest.warns() if "none of" in words else pytest.MonkeyPatch.context(),
             pytest.raises(ValueError, match=words),

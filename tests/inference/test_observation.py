@@ -132,8 +132,9 @@ def test_simulations_made_elsewhere_are_fitted(store):
 
 def test_a_summary_that_can_only_be_0_or_1_has_a_likelihood(tmp_path):
     family = sr.PolynomialRule(degree=1)
-    simulator = RateRNN(family, sr.tasks.DelayedDiscrimination(), num_units=16, num_trials=30,
-                        summaries=["learned", "final_error"])  # fmt: skip
+    simulator = RateRNN(
+        family, sr.tasks.DelayedDiscrimination(), num_units=16, num_trials=30, summaries=["learned", "final_error"]
+    )
     store = simulate(simulator, uniform(family, -1, 1), 600, progress=False, num_workers=1)
     posterior = fit(store, uniform(family, -1, 1), x_o={"learned": 0.0}, settings=QUICK["likelihood"])
     assert torch.isfinite(posterior.log_prob(torch.zeros(1, 4))).all()

@@ -17,8 +17,16 @@ class Oja(ThreeFactorRule):
 
 def test_degree_2_has_the_nine_monomials_of_eq_4():
     assert PolynomialRule(degree=2).names == (
-        "theta_00", "theta_01", "theta_02", "theta_10", "theta_11", "theta_12", "theta_20", "theta_21", "theta_22",
-    )  # fmt: skip
+        "theta_00",
+        "theta_01",
+        "theta_02",
+        "theta_10",
+        "theta_11",
+        "theta_12",
+        "theta_20",
+        "theta_21",
+        "theta_22",
+    )
     assert PolynomialRule(degree=3).dim == 16
     assert PolynomialRule(degree=2, weight_degree=1).dim == 18
 
@@ -33,10 +41,16 @@ def test_terms_and_time_constants_become_columns_in_a_fixed_order():
 
 @pytest.mark.parametrize(
     "options",
-    [dict(degree=2), dict(degree=3), dict(degree=2, weight_degree=2), dict(degree=3, terms=["theta_00", "theta_32"]),
-     dict(degree=1, terms=["theta_00"]), dict(degree=2, terms=["theta_20"]),
-     dict(degree=2, weight_degree=1, terms=["theta_11_w1"])],
-)  # fmt: skip
+    [
+        dict(degree=2),
+        dict(degree=3),
+        dict(degree=2, weight_degree=2),
+        dict(degree=3, terms=["theta_00", "theta_32"]),
+        dict(degree=1, terms=["theta_00"]),
+        dict(degree=2, terms=["theta_20"]),
+        dict(degree=2, weight_degree=1, terms=["theta_11_w1"]),
+    ],
+)
 @pytest.mark.parametrize("decays", [False, True])
 def test_trace_as_products_equals_the_stepped_trace(options, decays):
     family = PolynomialRule(**options)

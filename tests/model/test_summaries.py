@@ -31,9 +31,16 @@ def runs():
     correct = torch.where(torch.isnan(error), torch.nan, (error < 0.5).float())
     activity = {name: torch.rand(3) for name in ("mean_rate", "rate_sd", "saturation", "weight_change", "weight_norm")}
     return Trajectory(
-        status=torch.zeros(3, dtype=torch.int8), trial_types=types, error=error, output=error - 1, reward=-error,
-        correct=correct, activity=activity, num_types=2, type_names=("A", "B"),
-    )  # fmt: skip
+        status=torch.zeros(3, dtype=torch.int8),
+        trial_types=types,
+        error=error,
+        output=error - 1,
+        reward=-error,
+        correct=correct,
+        activity=activity,
+        num_types=2,
+        type_names=("A", "B"),
+    )
 
 
 def by_name(runs, *chosen):
@@ -72,9 +79,14 @@ def test_learned_counts_45_of_50_and_trials_to_criterion_finds_the_first():
     correct[1, 50:95] = 1
     error = torch.where(correct > 0, 0.1, 1.0)
     runs = Trajectory(
-        torch.zeros(2, dtype=torch.int8), torch.zeros(2, 100, dtype=torch.long), error, error, -error, correct,
+        torch.zeros(2, dtype=torch.int8),
+        torch.zeros(2, 100, dtype=torch.long),
+        error,
+        error,
+        -error,
+        correct,
         type_names=("A",),
-    )  # fmt: skip
+    )
     got = by_name(runs, "learned", "trials_to_criterion")
     assert got["learned"].tolist() == [0.0, 1.0]
     # trials 26...75 are the first fifty of which 45 were correct

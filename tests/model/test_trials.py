@@ -13,8 +13,12 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def table(**changes):
-    rows = {"learner": ["a"] * 3 + ["b"] * 2, "trial": [0, 1, 2, 0, 1], "trial_type": [0, 1, 0, 1, 1],
-            "error": [0.1, 0.7, 0.3, 1.2, 0.2]}  # fmt: skip
+    rows = {
+        "learner": ["a"] * 3 + ["b"] * 2,
+        "trial": [0, 1, 2, 0, 1],
+        "trial_type": [0, 1, 0, 1, 1],
+        "error": [0.1, 0.7, 0.3, 1.2, 0.2],
+    }
     return pd.DataFrame({**rows, **changes})
 
 
@@ -67,7 +71,7 @@ def test_rows_may_come_in_any_order_types_by_name_and_only_correct_given():
         (table(learner=["a", "a", None, "b", "b"]), "learner is empty in row 4"),
         (table(trial=[0, 1, 2, None, None], error=[0.1, 0.2, 0.3, None, None]), "learner b is empty"),
     ],
-)  # fmt: skip
+)
 def test_bad_tables_are_refused_in_words(frame, words):
     with pytest.raises(ValueError, match=words):
         read(frame)

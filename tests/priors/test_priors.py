@@ -43,9 +43,13 @@ def test_density_is_zero_outside():
 
 @pytest.mark.parametrize(
     "prior",
-    [mixed(), normal(PolynomialRule(degree=1)), uniform(PolynomialRule(degree=1)),
-     IndependentPrior({"a": Normal(0.0, 1.0), "b": log_uniform(1, 2)})],
-)  # fmt: skip
+    [
+        mixed(),
+        normal(PolynomialRule(degree=1)),
+        uniform(PolynomialRule(degree=1)),
+        IndependentPrior({"a": Normal(0.0, 1.0), "b": log_uniform(1, 2)}),
+    ],
+)
 def test_sbis_unconstrained_scale_maps_back_inside(prior):
     from sbi.utils import mcmc_transform
     from sbi.utils.user_input_checks import process_prior

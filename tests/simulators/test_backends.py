@@ -142,9 +142,11 @@ def test_learning_curves_of_512_networks_have_one_distribution():
 def test_the_size_of_the_batch_changes_no_draw(backend):
     theta = 0.2 * torch.randn(300, 9)
     runs = [
-        RateRNN(PolynomialRule(), SelectiveIntegration(), num_units=20, num_trials=24, backend=backend, max_batch=m)
-        .run(theta, seed=2) for m in (1, 100, 1000)
-    ]  # fmt: skip
+        RateRNN(
+            PolynomialRule(), SelectiveIntegration(), num_units=20, num_trials=24, backend=backend, max_batch=m
+        ).run(theta, seed=2)
+        for m in (1, 100, 1000)
+    ]
     for run in runs[1:]:
         torch.testing.assert_close(run.error[:, :20], runs[0].error[:, :20], rtol=0, atol=2e-4)
         if backend == "numba":  # one network at a time, hence to the bit

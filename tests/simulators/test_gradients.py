@@ -13,15 +13,18 @@ CASES = {
     "degree 2": (sr.PolynomialRule(degree=2), {}),
     "time constants": (sr.PolynomialRule(terms=["theta_11", "theta_21"], infer=["tau_e", "tau_w"]), {}),
     "running xbar, carried over": (
-        sr.PolynomialRule(terms=["theta_11", "theta_22"]), {"tau_xbar": 50.0, "reset_xbar": False}
+        sr.PolynomialRule(terms=["theta_11", "theta_22"]),
+        {"tau_xbar": 50.0, "reset_xbar": False},
     ),
     "mask, Dale, error factor": (
-        sr.PolynomialRule(terms=["theta_11", "theta_01"]), {"mask": 0.6, "dale": True, "error_factor": True}
+        sr.PolynomialRule(terms=["theta_11", "theta_01"]),
+        {"mask": 0.6, "dale": True, "error_factor": True},
     ),
     "powers of the weight, read-out weights": (
-        sr.PolynomialRule(degree=1, weight_degree=1), {"readout": "random", "nonlinearity": "sigmoid"}
+        sr.PolynomialRule(degree=1, weight_degree=1),
+        {"readout": "random", "nonlinearity": "sigmoid"},
     ),
-}  # fmt: skip
+}
 
 
 def rules(family, rows=2):

@@ -111,9 +111,13 @@ def test_a_diverging_network_fails_alone():
 
 def test_a_network_without_activity_is_silent():
     simulator = small(
-        nonlinearity="threshold_linear", readout="random", clamped={}, gain=0.01, kick_rate=0.0,
+        nonlinearity="threshold_linear",
+        readout="random",
+        clamped={},
+        gain=0.01,
+        kick_rate=0.0,
         input_to_readout=True,
-    )  # fmt: skip
+    )
     run = simulator.run(torch.zeros(2, 9), seed=0, input_weights=torch.zeros(20, 2), initial_states=torch.zeros(30, 20))
     assert run.status_counts()["SILENT"] == 2
 
@@ -256,7 +260,7 @@ def test_miconis_preset_has_his_numbers():
         (lambda: small().run("a"), "theta must be numbers"),
         (lambda: small().run(torch.zeros(0, 9)), r"\(batch, 9\)"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_refused_in_words(call, words):
     with pytest.raises(ValueError, match=words):
         call()

@@ -69,8 +69,12 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path,
     quiet(tmp_path / "whole")
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     assert len(digests(tmp_path / "killed")) == SHARDS
-    assert not [p for p in (tmp_path / "killed").iterdir() if p.name not in ("manifest.json", "progress.json")
-                and not p.name.startswith(("shard-", ".shard-", ".progress"))]  # fmt: skip
+    assert not [
+        p
+        for p in (tmp_path / "killed").iterdir()
+        if p.name not in ("manifest.json", "progress.json")
+        and not p.name.startswith(("shard-", ".shard-", ".progress"))
+    ]
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -79,9 +83,14 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, backend):
     simulator = RateRNN(family, DelayedDiscrimination(), num_units=20, num_trials=30, backend=backend)
     for workers in (1, 2, 4):
         simulate(
-            simulator, uniform(family, -1, 1), 48, store=tmp_path / str(workers), shard_size=8, num_workers=workers,
+            simulator,
+            uniform(family, -1, 1),
+            48,
+            store=tmp_path / str(workers),
+            shard_size=8,
+            num_workers=workers,
             progress=False,
-        )  # fmt: skip
+        )
     assert digests(tmp_path / "1") == digests(tmp_path / "2") == digests(tmp_path / "4")
     assert len(digests(tmp_path / "1")) == 6
 

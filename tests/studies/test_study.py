@@ -228,13 +228,13 @@ def bad(text, words):
         bad('[constraints]\nlearned=[1,1]\n[fit]\nreliability="0.9"', "reliability must lie in"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nclassifier=3", "must be a table"),
         bad('[constraints]\nlearned=[1,1]\n[task]\ntarget="a"', "[task] with target = 'a'"),
-        bad('[constraints]\nlearned=[1,1]\n[simulator]\nclamped={a=1.0}', "clamped must map units"),
+        bad("[constraints]\nlearned=[1,1]\n[simulator]\nclamped={a=1.0}", "clamped must map units"),
         bad('[constraints]\nlearned=[1,1]\n[simulator]\nsummaries="learned"', "must be a list"),
         bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer="tau_e"', "infer must be a list"),
         bad('[data]\ntrials="nowhere.csv"', "no file"),
         bad("[data]\n", "needs the key trials"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_a_study_file_get_one_sentence_and_exit_code_2(tmp_path, capsys, text, words):
     (tmp_path / "s.toml").write_text(text)
     assert main(["run", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out")]) == 2
@@ -259,9 +259,12 @@ def test_users_own_classes_need_trust(tmp_path, capsys):
 
 def test_lists_and_help(capsys):
     for what, name in [
-        ("families", "polynomial"), ("tasks", "delayed_discrimination"), ("simulators", "rate_rnn"),
-        ("priors", "log_uniform"), ("summaries", "learned"),
-    ]:  # fmt: skip
+        ("families", "polynomial"),
+        ("tasks", "delayed_discrimination"),
+        ("simulators", "rate_rnn"),
+        ("priors", "log_uniform"),
+        ("summaries", "learned"),
+    ]:
         assert main(["list", what]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert any(line.split()[0] == name and len(line.split()) > 3 for line in lines), what

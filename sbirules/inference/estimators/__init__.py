@@ -9,9 +9,22 @@ from sbirules.inference.estimators.success import SuccessPotential
 from sbirules.inference.potentials import Potential
 
 __all__ = [
-    "ESTIMATORS", "POTENTIALS", "AmortisedPosterior", "Estimator", "Job", "Learned", "LearnerRatio", "LikelihoodPotential",
-    "LikelihoodSettings", "NPESettings", "ProductPotential", "RatioPotential", "Rows", "SuccessPotential", "fit_ratio",
-]  # fmt: skip
+    "ESTIMATORS",
+    "POTENTIALS",
+    "AmortisedPosterior",
+    "Estimator",
+    "Job",
+    "Learned",
+    "LearnerRatio",
+    "LikelihoodPotential",
+    "LikelihoodSettings",
+    "NPESettings",
+    "ProductPotential",
+    "RatioPotential",
+    "Rows",
+    "SuccessPotential",
+    "fit_ratio",
+]
 
 ESTIMATORS: dict[str, Estimator] = {"ratio": RATIO, "likelihood": LIKELIHOOD, "npe": NPE}
 # potentials that files can hold, by their name there

@@ -199,9 +199,15 @@ def _learn(rows: Rows, observed: Observed, job: Job) -> Learned:
     valid, ok = job.failures(rows), rows.ok
     rows, transform = job.without_atoms(rows)
     model = fit_likelihood(
-        rows.theta[ok], rows.x[ok], rows.length[ok], valid, job.standardiser, settings=job.settings, seed=job.seed,
+        rows.theta[ok],
+        rows.x[ok],
+        rows.length[ok],
+        valid,
+        job.standardiser,
+        settings=job.settings,
+        seed=job.seed,
         progress=job.progress,
-    )  # fmt: skip
+    )
     potential = LikelihoodPotential(model, observed.x, observed.length, transform).eval()
     return Learned(potential, details={"flow_share": model.history["flow_share"]})
 

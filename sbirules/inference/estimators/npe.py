@@ -169,16 +169,28 @@ def learn_row(rows: Rows, observed: Observed, job: Job) -> Learned:
     """The amortised posterior given one network's summaries."""
     # rules whose networks failed cannot have made x_o: the valid rows already carry p(valid | theta)
     net, curves, weights = fit_npe(
-        rows.theta[rows.ok], rows.x[rows.ok], observed.x[0], job.prior, settings=job.settings, seed=job.seed,
+        rows.theta[rows.ok],
+        rows.x[rows.ok],
+        observed.x[0],
+        job.prior,
+        settings=job.settings,
+        seed=job.seed,
         progress=job.progress,
-    )  # fmt: skip
+    )
     return Learned(net, curves, {"weights": weights})
 
 
 def fit_npe(
-    theta: Tensor, x: Tensor, x_o: Tensor, prior: Distribution, *, settings: NPESettings | None = None,
-    groups: Tensor | None = None, seed: int = 0, progress: bool = False,
-) -> tuple[AmortisedPosterior, dict[str, list[float]], dict[str, float]]:  # fmt: skip
+    theta: Tensor,
+    x: Tensor,
+    x_o: Tensor,
+    prior: Distribution,
+    *,
+    settings: NPESettings | None = None,
+    groups: Tensor | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[AmortisedPosterior, dict[str, list[float]], dict[str, float]]:
     """Trains the flows; also returns their held-out losses by epoch, and the weight of each kind.
 
     Arguments:
@@ -237,6 +249,10 @@ def _builder(model: str, settings: NPESettings, x: Tensor) -> Any:
     elif settings.embedding is not None:
         scale, options["embedding_net"] = "structured", embedding(settings.embedding, x.shape[1])
     return posterior_nn(
-        model, hidden_features=settings.hidden_features, num_transforms=settings.num_transforms,
-        z_score_theta="independent", z_score_x=scale, **options,
-    )  # fmt: skip
+        model,
+        hidden_features=settings.hidden_features,
+        num_transforms=settings.num_transforms,
+        z_score_theta="independent",
+        z_score_x=scale,
+        **options,
+    )

@@ -46,9 +46,15 @@ def _learn(rows: Rows, observed: Observed, job: Job) -> Learned:
         kept_rules.append(good.nonzero()[:, 0])
     group = torch.cat(kept_rules)
     net, curves, weights = fit_npe(
-        rules[group], torch.cat(kept_sets), set_of(observed, most), job.prior, settings=job.settings, groups=group,
-        seed=job.seed, progress=job.progress,
-    )  # fmt: skip
+        rules[group],
+        torch.cat(kept_sets),
+        set_of(observed, most),
+        job.prior,
+        settings=job.settings,
+        groups=group,
+        seed=job.seed,
+        progress=job.progress,
+    )
     return Learned(net, curves, {"weights": weights})
 
 

@@ -42,8 +42,10 @@ class SuccessPotential(Potential):
 
     def config(self) -> dict[str, Any]:
         return {
-            "success": self.success.config(), "all_of_networks": self.all_of_networks, "reliability": self.reliability,
-        }  # fmt: skip
+            "success": self.success.config(),
+            "all_of_networks": self.all_of_networks,
+            "reliability": self.reliability,
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SuccessPotential:

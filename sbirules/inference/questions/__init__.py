@@ -8,9 +8,20 @@ from sbirules.inference.questions.observation import ObservationCheck, Observati
 from sbirules.inference.questions.success import ConstraintCheck
 
 __all__ = [
-    "QUESTIONS", "ConstraintCheck", "ConstraintsQuestion", "Fitted", "Fresh", "FreshData", "LearnersQuestion",
-    "ObservationCheck", "ObservationQuestion", "Predictive", "Question", "Resimulation", "TrialsCheck",
-]  # fmt: skip
+    "QUESTIONS",
+    "ConstraintCheck",
+    "ConstraintsQuestion",
+    "Fitted",
+    "Fresh",
+    "FreshData",
+    "LearnersQuestion",
+    "ObservationCheck",
+    "ObservationQuestion",
+    "Predictive",
+    "Question",
+    "Resimulation",
+    "TrialsCheck",
+]
 
 QUESTIONS: dict[str, type[Question]] = {
     kind.kind: kind for kind in (ConstraintsQuestion, LearnersQuestion, ObservationQuestion)

@@ -105,15 +105,27 @@ class Fresh:
     progress: bool = False
 
     def simulate(
-        self, theta: Tensor, networks: int, simulator: Simulator, name: str, *, offset: int = 0,
+        self,
+        theta: Tensor,
+        networks: int,
+        simulator: Simulator,
+        name: str,
+        *,
+        offset: int = 0,
         trial_types: Tensor | None = None,
-    ) -> SimulationStore:  # fmt: skip
+    ) -> SimulationStore:
         """So many fresh networks of each rule `(n, D)`, one rule after another."""
         store = None if self.folder is None else self.folder / name
         return simulate(
-            simulator, theta.repeat_interleave(networks, dim=0), store=store, seed=self.seed + offset + FRESH,
-            trial_types=trial_types, label=f"check {name}", num_workers=self.num_workers, progress=self.progress,
-        )  # fmt: skip
+            simulator,
+            theta.repeat_interleave(networks, dim=0),
+            store=store,
+            seed=self.seed + offset + FRESH,
+            trial_types=trial_types,
+            label=f"check {name}",
+            num_workers=self.num_workers,
+            progress=self.progress,
+        )
 
 
 @dataclass(frozen=True)

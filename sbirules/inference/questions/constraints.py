@@ -62,9 +62,10 @@ class ConstraintsQuestion(Question):
 
     def config(self) -> dict[str, Any]:
         return {
-            "constraints": self.constraints.config(), "all_of_networks": self.all_of_networks,
+            "constraints": self.constraints.config(),
+            "all_of_networks": self.all_of_networks,
             "reliability": self.reliability,
-        }  # fmt: skip
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ConstraintsQuestion:
@@ -168,9 +169,11 @@ class ConstraintsQuestion(Question):
 
     def numbers(self, found: ConstraintCheck) -> dict[str, dict[str, Any]]:
         out: dict[str, Any] = {
-            "all_of_networks": self.all_of_networks, "reliability": self.reliability, "rules": found.rules,
+            "all_of_networks": self.all_of_networks,
+            "reliability": self.reliability,
+            "rules": found.rules,
             "networks_per_rule": found.networks_per_rule,
-        }  # fmt: skip
+        }
         for name in ("prior_success", "posterior_success", "zero_rule_success", "posterior_reliable"):
             rate = getattr(found, name)
             out[name], out[f"{name}_se"] = rate.value, rate.se

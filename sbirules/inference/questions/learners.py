@@ -59,9 +59,10 @@ class LearnersQuestion(Question):
         if self.table is not None:
             trials = self.table.num_trials
             known = {
-                "learners": len(self.table), "trials": int(trials.sum()),
+                "learners": len(self.table),
+                "trials": int(trials.sum()),
                 "lengths": [int(trials.min()), int(trials.max())],
-            }  # fmt: skip
+            }
         facts: Mapping[str, Any] = known or {}
         self.learners, self.trials = int(facts.get("learners", 0)), int(facts.get("trials", 0))
         low, high = facts.get("lengths", (0, 0))
@@ -71,9 +72,13 @@ class LearnersQuestion(Question):
 
     def config(self) -> dict[str, Any]:
         return {
-            "learners": self.learners, "trials": self.trials, "lengths": list(self.lengths), "summaries": list(self.names),
-            "summary_settings": self._written, "layout": self.layout.config(),
-        }  # fmt: skip
+            "learners": self.learners,
+            "trials": self.trials,
+            "lengths": list(self.lengths),
+            "summaries": list(self.names),
+            "summary_settings": self._written,
+            "layout": self.layout.config(),
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> LearnersQuestion:
@@ -221,10 +226,16 @@ class LearnersQuestion(Question):
         self, simulator: Simulator, prior: Distribution, rules: int, fresh: Fresh, trial_types: Any = None
     ) -> FreshData:
         truth, tables = learners_of(
-            simulator, prior, rules, self.learners, folder=fresh.folder, seed=fresh.seed + FRESH,
-            trial_types=self.trial_types if trial_types is None else trial_types, num_workers=fresh.num_workers,
+            simulator,
+            prior,
+            rules,
+            self.learners,
+            folder=fresh.folder,
+            seed=fresh.seed + FRESH,
+            trial_types=self.trial_types if trial_types is None else trial_types,
+            num_workers=fresh.num_workers,
             progress=fresh.progress,
-        )  # fmt: skip
+        )
         features = torch.stack([self.again(table)[1].x.float().mean(dim=0) for table in tables])
         return FreshData(truth, tables, features)
 
@@ -250,9 +261,11 @@ class LearnersQuestion(Question):
 
     def facts(self) -> dict[str, Any]:
         return {
-            "learners": self.learners, "trials": self.trials, "summaries": list(self.names),
+            "learners": self.learners,
+            "trials": self.trials,
+            "summaries": list(self.names),
             "trial types": list(self.layout.type_names),
-        }  # fmt: skip
+        }
 
     def numbers(self, found: TrialsCheck) -> dict[str, dict[str, Any]]:
         return {"data": {"learners": self.learners, "trials": self.trials, "predictive_coverage": found.curve.coverage}}

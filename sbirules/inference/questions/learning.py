@@ -85,9 +85,13 @@ def curve_verdict(c: TrialsCheck, simulator: Simulator, name: str = "learning cu
         f"{inside:.0%} of the bins of the learners' mean curve lie in the 95 % band of {c.rules} posterior rules in "
         f"{c.networks_per_rule} fresh networks each; as far off as the worst bin are {p:.0%} of the rules' own curves."
     )
-    advice = "" if level == "pass" else (
-        "The rules do not reproduce the learners: add rounds (refine), look at the bins outside, or let the family be larger."
-    )  # fmt: skip
+    advice = (
+        ""
+        if level == "pass"
+        else (
+            "The rules do not reproduce the learners: add rounds (refine), look at the bins outside, or let the family be larger."
+        )
+    )
     caption = (
         f"Mean learning curve of the learners (points) and of as many fresh networks under each of {c.rules} posterior "
         f"rules (median and 95 % band); {inside:.0%} of the bins inside."

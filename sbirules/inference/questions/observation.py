@@ -191,9 +191,13 @@ class ObservationQuestion(Question):
         with seeded(fresh.seed, 12):
             theta = prior.sample(Size((2 * rules,))).float()
         store = simulate(
-            simulator, theta, seed=fresh.seed + FRESH, label="calibration", num_workers=fresh.num_workers,
+            simulator,
+            theta,
+            seed=fresh.seed + FRESH,
+            label="calibration",
+            num_workers=fresh.num_workers,
             progress=fresh.progress,
-        )  # fmt: skip
+        )
         x = store.x[:, [store.summary_names.index(name) for name in self.names]]
         ok = torch.isfinite(x).all(dim=1).nonzero()[:rules, 0]
         if len(ok) < 50:

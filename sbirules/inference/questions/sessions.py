@@ -89,9 +89,16 @@ def cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tenso
 
 
 def learners_of(
-    simulator: Simulator, prior: Distribution, rules: int, learners: int, *, folder: Path | None, seed: int,
-    trial_types: Any = None, **keep: Any,
-) -> tuple[Tensor, list[Trials]]:  # fmt: skip
+    simulator: Simulator,
+    prior: Distribution,
+    rules: int,
+    learners: int,
+    *,
+    folder: Path | None,
+    seed: int,
+    trial_types: Any = None,
+    **keep: Any,
+) -> tuple[Tensor, list[Trials]]:
     """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and the learners of each.
 
     Sequences of trial types `(learners, trials)` are those of the learners; None for the task's own.

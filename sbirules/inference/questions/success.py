@@ -152,9 +152,11 @@ def success_verdicts(c: ConstraintCheck, cautions: tuple[str, ...]) -> list[Verd
     elif level == "caution" and not cautions:
         advice = "Less than half of the networks succeed: ask for more networks (all_of_networks), or add rounds."
     numbers = {
-        "posterior_success": s.value, "prior_success": p.value, "zero_rule_success": z.value,
+        "posterior_success": s.value,
+        "prior_success": p.value,
+        "zero_rule_success": z.value,
         "posterior_reliable": c.posterior_reliable.value,
-    }  # fmt: skip
+    }
 
     def draw() -> Any:
         left, right = figures.style.panels(None, 1, 2, 6.8, 2.9, width_ratios=[1, 1.2])[0]
@@ -250,10 +252,14 @@ def _in_variant(
     pairs = []
     for label, rows in (("posterior", raw), ("prior", simulator.to_raw(prior))):
         store = simulate(
-            other, other.to_natural(rows).float().repeat_interleave(networks, dim=0),
-            store=None if place is None else place / label, seed=fresh.seed + FRESH + 100 * (k + 1),
-            label=f"held out {label}", num_workers=fresh.num_workers, progress=fresh.progress,
-        )  # fmt: skip
+            other,
+            other.to_natural(rows).float().repeat_interleave(networks, dim=0),
+            store=None if place is None else place / label,
+            seed=fresh.seed + FRESH + 100 * (k + 1),
+            label=f"held out {label}",
+            num_workers=fresh.num_workers,
+            progress=fresh.progress,
+        )
         share = constraints.satisfied(store.x, store.summary_names).double().reshape(len(rows), networks).mean(dim=1)
         pairs.append(mean_rate(share))
     return pairs[0], pairs[1]

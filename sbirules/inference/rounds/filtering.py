@@ -144,10 +144,15 @@ class RuleFilter:
         place = None if self.folder is None else self.folder / f"filter-{k + 1}"
         self.stores.append(
             simulate(
-                self.simulator, theta, store=place, seed=self.seed + 7919 * (k + 1), num_workers=self.num_workers,
-                progress=self.progress, label=f"filter {k + 1}",
+                self.simulator,
+                theta,
+                store=place,
+                seed=self.seed + 7919 * (k + 1),
+                num_workers=self.num_workers,
+                progress=self.progress,
+                label=f"filter {k + 1}",
             )
-        )  # fmt: skip
+        )
         self._proposals.append(proposal)
         new = self.stores[-1]
         share = float(constraints.satisfied(new.x, new.summary_names).float().mean())
@@ -155,11 +160,16 @@ class RuleFilter:
         weight = self.weights
         self.rounds.append(
             FilterRound(
-                constraints=constraints.config(), simulations=n, kept=math.exp(proposal.log_mean), accepted=share,
-                se=math.sqrt(q * (1 - q) / n), total=sum(map(len, self.stores)), successful=len(weight),
+                constraints=constraints.config(),
+                simulations=n,
+                kept=math.exp(proposal.log_mean),
+                accepted=share,
+                se=math.sqrt(q * (1 - q) / n),
+                total=sum(map(len, self.stores)),
+                successful=len(weight),
                 ess=float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) else 0.0,
             )
-        )  # fmt: skip
+        )
 
     # Proposals ------------------------------------------------------------------------------------
 
@@ -225,11 +235,17 @@ class RuleFilter:
 
         rows = [
             {
-                "constraints": ", ".join(r.constraints), "simulations": r.simulations, "kept": r.kept,
-                "accepted": r.accepted, "se": r.se, "total": r.total, "successful": r.successful, "ess": r.ess,
+                "constraints": ", ".join(r.constraints),
+                "simulations": r.simulations,
+                "kept": r.kept,
+                "accepted": r.accepted,
+                "se": r.se,
+                "total": r.total,
+                "successful": r.successful,
+                "ess": r.ess,
             }
             for r in self.rounds
-        ]  # fmt: skip
+        ]
         return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="round"))
 
 

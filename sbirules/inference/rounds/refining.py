@@ -92,10 +92,16 @@ def refine(
                 write_atomically(place / RULES, lambda path, t=rules: safetensors.torch.save_file(t, str(path)))  # type: ignore[misc]
         every.append(
             simulate(
-                simulator, theta, store=place, seed=key, trial_types=trial_types,
-                num_workers=num_workers, progress=progress, label=f"round {k}",
+                simulator,
+                theta,
+                store=place,
+                seed=key,
+                trial_types=trial_types,
+                num_workers=num_workers,
+                progress=progress,
+                label=f"round {k}",
             )
-        )  # fmt: skip
+        )
         posterior = fit(every, prior, seed=seed + k, progress=progress, **options)
     return posterior, every
 

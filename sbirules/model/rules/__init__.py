@@ -12,8 +12,17 @@ from sbirules.model.rules.text import RuleText
 from sbirules.model.rules.three_factor import ThreeFactorRule
 
 __all__ = [
-    "BCM", "FAMILIES", "SIGHTS", "TIME_CONSTANTS", "Coefficient", "LocalRule", "Oja", "PolynomialRule", "RuleFamily",
-    "RuleText", "ThreeFactorRule",
-]  # fmt: skip
+    "BCM",
+    "FAMILIES",
+    "SIGHTS",
+    "TIME_CONSTANTS",
+    "Coefficient",
+    "LocalRule",
+    "Oja",
+    "PolynomialRule",
+    "RuleFamily",
+    "RuleText",
+    "ThreeFactorRule",
+]
 
 FAMILIES: dict[str, Callable[..., RuleFamily]] = {"polynomial": PolynomialRule, "bcm": BCM, "oja": Oja}

@@ -32,7 +32,7 @@ class BCM(LocalRule):
     coefficients = (
         Coefficient("eta", "r_j r_i (r_i - theta_i)", latex=r"r_j\,r_i\,(r_i - \theta_i)", symbol=r"\eta"),
         Coefficient("tau_theta", low=0.0, linear=False, default=200.0, unit="ms", log=True, symbol=r"\tau_\theta"),
-    )  # fmt: skip
+    )
     sees = ("pre", "post")
 
     def __init__(self, *, target: float = 0.5, start: float = 0.0, every_step: bool = False) -> None:

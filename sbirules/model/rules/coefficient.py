@@ -69,4 +69,4 @@ TIME_CONSTANTS = {
     # tau_w counts trials, and w keeps the share 1 - 1/tau_w of itself per trial, hence at least 1
     "tau_e": Coefficient("tau_e", low=0.0, linear=False, default=math.inf, unit="ms", log=True, symbol=r"\tau_e"),
     "tau_w": Coefficient("tau_w", low=1.0, linear=False, default=math.inf, unit="trials", log=True, symbol=r"\tau_w"),
-}  # fmt: skip
+}

@@ -119,7 +119,9 @@ class RuleFamily(ABC):
         """How the family and one rule of it read in a report; `theta` `(D,)` in the units of its numbers."""
         values = dict(zip(self.names, theta.tolist(), strict=True))
         return RuleText(
-            intro="A rule is a sum of terms:", equations=(general_sum(self.coefficients),),
+            intro="A rule is a sum of terms:",
+            equations=(general_sum(self.coefficients),),
             rule=tuple(terms_tex(self.coefficients, values, digits)),
-            words=f"{len(self.coefficients)} coefficients are inferred.", units="",
-        )  # fmt: skip
+            words=f"{len(self.coefficients)} coefficients are inferred.",
+            units="",
+        )

@@ -175,7 +175,7 @@ class ThreeFactorRule(RuleFamily):
             rule=tuple(rule),
             words=f"{WORDS} {len(self.coefficients)} coefficients{more} are inferred.",
             units="",
-        )  # fmt: skip
+        )
 
 
 RuleFamily.kinds["drive"] = ThreeFactorRule

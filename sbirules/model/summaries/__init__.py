@@ -12,6 +12,16 @@ from sbirules.model.summaries.catalogue import (
 from sbirules.model.summaries.definition import Summary, SummaryLike, summarise, summary, summary_names
 
 __all__ = [
-    "CATALOGUE", "Summary", "SummaryLike", "default_summaries", "learning_curve", "rebuild", "resolve", "summarise", "summary",
-    "summary_names", "volatility", "written",
-]  # fmt: skip
+    "CATALOGUE",
+    "Summary",
+    "SummaryLike",
+    "default_summaries",
+    "learning_curve",
+    "rebuild",
+    "resolve",
+    "summarise",
+    "summary",
+    "summary_names",
+    "volatility",
+    "written",
+]

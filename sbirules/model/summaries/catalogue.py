@@ -207,7 +207,7 @@ CATALOGUE: dict[str, Summary] = {
         ),
         *(Summary(name, (name,), _activity(name), help=text) for name, text in _MEASURES.items()),
     )
-}  # fmt: skip
+}
 
 
 def written(item: Summary) -> dict[str, object]:

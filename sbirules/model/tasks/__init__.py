@@ -6,8 +6,14 @@ from sbirules.model.tasks.catalogue import DelayedDiscrimination, DelayedNonMatc
 from sbirules.model.tasks.task import Task, TrialTensors, steps_of
 
 __all__ = [
-    "TASKS", "DelayedDiscrimination", "DelayedNonMatchToSample", "SelectiveIntegration", "Task", "TrialTensors", "steps_of",
-]  # fmt: skip
+    "TASKS",
+    "DelayedDiscrimination",
+    "DelayedNonMatchToSample",
+    "SelectiveIntegration",
+    "Task",
+    "TrialTensors",
+    "steps_of",
+]
 
 TASKS: dict[str, Callable[..., Task]] = {
     "delayed_discrimination": DelayedDiscrimination,
