@@ -27,7 +27,7 @@ from pathlib import Path
 import joblib
 import torch
 
-from sbirules import PolynomialRule, RuleFamily, Task, TrialTensors
+from sbirules import PolynomialRule, Task, ThreeFactorRule, TrialTensors
 from sbirules.simulators import RateRNN
 
 # units, steps, dt, then networks per worker and trials of a CPU measurement
@@ -52,7 +52,7 @@ class Cue(Task):
 class Stepped(PolynomialRule):
     """The polynomial family with the default trace: an N x N update at every step."""
 
-    trace = RuleFamily.trace
+    trace = ThreeFactorRule.trace
 
 
 def work(

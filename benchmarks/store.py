@@ -27,9 +27,6 @@ class Line(RuleFamily):
 
     coefficients = tuple(Coefficient(f"a{k}") for k in range(9))
 
-    def drive(self, theta, rate, deviation, weight):
-        return theta["a0"] * rate
-
 
 class Nothing(Task):
     type_names = ("only",)
@@ -56,13 +53,10 @@ class Cheap(Simulator):
         slope = torch.linspace(0, 1, types.shape[1])
         error = (theta[:, :1] + theta[:, 1:2] * slope + torch.randn(types.shape, generator=generator(seed))).abs()
         return Trajectory(
-            status=torch.full((len(theta),), int(Status.OK), dtype=torch.int8),
-            trial_types=types,
-            error=error,
-            output=error,
-            reward=-error,
-            correct=(error < 0.5).float(),
-            type_names=("only",),
+            torch.full((len(theta),), int(Status.OK), dtype=torch.int8),
+            types,
+            self.layout.completed({"error": error, "output": error}, "trial"),
+            type_names=self.type_names,
         )
 
 

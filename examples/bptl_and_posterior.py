@@ -29,7 +29,6 @@ def main() -> None:
     prior = uniform(family, -0.6, 0.6)
     store = sr.simulate(simulator, prior, 8192 * scale, store=args.out / "store", seed=0, progress=True)
     posterior = sr.fit(store, prior, constraints={"learned": (1, 1)}, all_of_networks=32)
-    posterior.sample((4000,))
 
     optimiser = sr.BPTL(simulator, restarts=4 * scale, iterations=24 * scale)
     point = optimiser.fit(seed=0, progress=True)

@@ -12,7 +12,7 @@ from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
 
 
-class DecayingHebb(sr.RuleFamily):
+class DecayingHebb(sr.ThreeFactorRule):
     """Reward-modulated Hebbian growth, and change in proportion to the weight."""
 
     coefficients = (

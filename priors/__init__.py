@@ -3,13 +3,15 @@ files of posteriors read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from torch.distributions import Distribution, Normal
 
+from sbirules.model.prior import Written
+from sbirules.support.files import Plain
+
 from .correlated import CorrelatedNormal, PyroPrior, correlated_normal, from_pyro
-from .independent import IndependentPrior, LogUniform, log_uniform, normal, uniform
+from .independent import Component, IndependentPrior, LogUniform, log_uniform, normal, uniform
 from .sparse import Horseshoe, SpikeAndSlab, TwoSided, horseshoe, spike_and_slab, two_sided
 
 __all__ = [
@@ -37,31 +39,31 @@ __all__ = [
 # what [prior] of a study file can name
 PRIORS: dict[str, Callable[..., Distribution]] = {"uniform": uniform, "normal": normal}
 # what [prior.COEFFICIENT] can name, and the names of its numbers there
-COMPONENTS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+COMPONENTS: dict[str, tuple[Callable[..., Component], tuple[str, ...]]] = {
     "log_uniform": (log_uniform, ("low", "high")),
     "uniform": (lambda low, high: (low, high), ("low", "high")),
     "normal": (Normal, ("mean", "sd")),
 }
 # priors that files bring back, by the place of their class
-WRITTEN: dict[str, Any] = {
-    f"{kind.__module__}:{kind.__qualname__}": kind for kind in (IndependentPrior, SpikeAndSlab, CorrelatedNormal)
+WRITTEN: dict[str, Callable[[Plain], Distribution]] = {
+    f"{kind.__module__}:{kind.__qualname__}": kind.from_config
+    for kind in (IndependentPrior, SpikeAndSlab, CorrelatedNormal)
 }
 
 
-def written_down(prior: Distribution) -> dict[str, Any] | None:
+def written_down(prior: Distribution) -> dict[str, object] | None:
     """A prior of this catalogue in plain types; None for any other, and for one that its plain form would not bring back."""
     name = f"{type(prior).__module__}:{type(prior).__qualname__}"
-    if name not in WRITTEN:
+    if name not in WRITTEN or not isinstance(prior, Written):
         return None
-    content = {"class": name, "config": prior.config()}  # type: ignore[attr-defined]  # all in the table have one
+    content: dict[str, object] = {"class": name, "config": prior.config()}
     try:
         return None if from_written(content) is None else content
     except ValueError:
         return None
 
 
-def from_written(content: Mapping[str, Any]) -> Distribution | None:
+def from_written(content: Plain) -> Distribution | None:
     """The prior that was `written_down`; None if it is not one of this catalogue."""
-    kind = WRITTEN.get(str(content.get("class", "")))
-    prior: Distribution | None = None if kind is None else kind.from_config(content["config"])
-    return prior
+    read = WRITTEN.get(str(content.get("class", "")))
+    return None if read is None else read(content["config"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,11 @@ from torch.distributions import Distribution, MultivariateNormal, constraints
 
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
+from sbirules.support.files import Plain
 from sbirules.support.streams import seeded
+
+from ._supports import stack, within
 
 __all__ = ["CorrelatedNormal", "PyroPrior", "correlated_normal", "from_pyro"]
 
@@ -30,17 +34,17 @@ class CorrelatedNormal(MultivariateNormal):
         self.names = tuple(names)
         super().__init__(mean, covariance_matrix=covariance, validate_args=False)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Plain types for the manifest."""
         return {"names": list(self.names), "mean": self.loc.tolist(), "covariance": self.covariance_matrix.tolist()}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> CorrelatedNormal:
+    def from_config(cls, config: Plain) -> CorrelatedNormal:
         """The prior that gave this `config()`."""
         return cls(config["names"], torch.tensor(config["mean"]), torch.tensor(config["covariance"]))
 
 
-def correlated_normal(family: RuleFamily, covariance: Any, mean: Any = 0.0) -> CorrelatedNormal:
+def correlated_normal(family: RuleFamily, covariance: ArrayLike, mean: ArrayLike = 0.0) -> CorrelatedNormal:
     """A Gaussian over the coefficients of a family, in natural units.
 
     Arguments:
@@ -72,7 +76,7 @@ class PyroPrior(Distribution):
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch's own idiom
 
-    def __init__(self, model: Callable[[], Any], names: tuple[str, ...], draws: int, seed: int) -> None:
+    def __init__(self, model: Callable[[], object], names: tuple[str, ...], draws: int, seed: int) -> None:
         self.model, self.names = model, names
         with seeded(seed):
             sites = self._trace({}, draws)
@@ -91,7 +95,7 @@ class PyroPrior(Distribution):
                 raise ValueError(
                     f"the bounds of site {name!r} depend on another site; give it bounds that are always the same."
                 )
-        self._support = constraints.stack(supports, dim=-1)
+        self._support = stack(supports, -1)
         # hyperparameters: the prior is the mixture over these draws of them
         self.hyper = {name: site["value"] for name, site in sites.items() if name not in names}
         super().__init__(event_shape=Size([len(names)]), validate_args=False)
@@ -116,7 +120,7 @@ class PyroPrior(Distribution):
     def support(self) -> constraints.Constraint:
         return self._support
 
-    def sample(self, sample_shape: Size | Any = Size()) -> Tensor:  # noqa: B008 - torch's own idiom
+    def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
         n = Size(sample_shape).numel()
         data = {}
         if self.hyper:
@@ -129,11 +133,10 @@ class PyroPrior(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         shape = value.shape[:-1]
         flat = value.reshape(-1, len(self.names))
-        return torch.cat([self._density(part) for part in flat.split(2000)]).reshape(shape)
+        return torch.cat([self._density(part) for part in torch.split(flat, 2000)]).reshape(shape)
 
     def _density(self, theta: Tensor) -> Tensor:
-        support: Any = self._support
-        inside = support.check(theta)
+        inside = within(self, theta)
         inside = inside if inside.ndim == 1 else inside.all(dim=-1)
         out = torch.full((len(theta),), -math.inf)
         if not bool(inside.any()):
@@ -151,7 +154,7 @@ class PyroPrior(Distribution):
 
 
 def from_pyro(
-    model: Callable[[], Any], family: RuleFamily, *, hyperparameter_draws: int = 512, seed: int = 0
+    model: Callable[[], object], family: RuleFamily, *, hyperparameter_draws: int = 512, seed: int = 0
 ) -> PyroPrior:
     """The prior that a Pyro model describes.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, Normal, Uniform, constraints
 
+from sbirules.model.prior import ends_of
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 from sbirules.support.streams import seeded
+
+from ._supports import independent, interval, stack, support_of, within
 
 __all__ = ["IndependentPrior", "LogUniform", "log_uniform", "normal", "uniform"]
 
@@ -39,7 +42,7 @@ class LogUniform(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        return constraints.interval(self.low, self.high)
+        return interval(self.low, self.high)
 
     @property
     def mean(self) -> Tensor:
@@ -94,14 +97,14 @@ class IndependentPrior(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        supports: list[Any] = [c.support for c in self.components.values()]
+        supports = [support_of(c) for c in self.components.values()]
         if all(isinstance(s, constraints.interval) for s in supports):
-            low = torch.stack([torch.as_tensor(s.lower_bound, dtype=torch.float32) for s in supports])
-            high = torch.stack([torch.as_tensor(s.upper_bound, dtype=torch.float32) for s in supports])
-            return constraints.independent(constraints.interval(low, high), 1)
+            ends = [ends_of(c) for c in self.components.values()]
+            low, high = torch.tensor(ends, dtype=torch.float32).unbind(dim=1)
+            return independent(interval(low, high), 1)
         if all(s is constraints.real for s in supports):
-            return constraints.independent(constraints.real, 1)
-        return constraints.stack(supports, dim=-1)
+            return independent(constraints.real, 1)
+        return stack(supports, -1)
 
     @property
     def mean(self) -> Tensor:
@@ -120,18 +123,17 @@ class IndependentPrior(Distribution):
         parts = []
         for component, column in zip(self.components.values(), value.unbind(dim=-1), strict=True):
             # torch distributions raise or extrapolate outside their support, depending on a global switch
-            support: Any = component.support
-            inside = support.check(column)
+            inside = within(component, column)
             safe = torch.where(inside, column, torch.as_tensor(component.mean).to(column))
             parts.append(torch.where(inside, component.log_prob(safe), -math.inf))
         return torch.stack(parts).sum(dim=0)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Plain types for the manifest."""
         return {name: _describe(c) for name, c in self.components.items()}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> IndependentPrior:
+    def from_config(cls, config: Plain) -> IndependentPrior:
         """The prior that gave this `config()`."""
         return cls({name: _rebuild(name, numbers) for name, numbers in config.items()})
 
@@ -144,7 +146,7 @@ REBUILT: dict[type[Distribution], tuple[str, ...]] = {
 }
 
 
-def _describe(component: Distribution) -> dict[str, Any]:
+def _describe(component: Distribution) -> dict[str, object]:
     """The class of a component and its numbers."""
     name = type(component).__name__
     if type(component) in REBUILT:
@@ -153,8 +155,8 @@ def _describe(component: Distribution) -> dict[str, Any]:
         return {"name": name, "draws": component.sample(Size((8,))).tolist()}
 
 
-def _rebuild(name: str, config: Mapping[str, Any]) -> Distribution:
-    kinds: dict[str, Any] = {kind.__name__: kind for kind in REBUILT}
+def _rebuild(name: str, config: Plain) -> Distribution:
+    kinds: dict[str, Callable[..., Distribution]] = {kind.__name__: kind for kind in REBUILT}
     arguments.known(f"prior of {name}", config["name"], tuple(kinds))
     numbers = {k: float(v) for k, v in config.items() if k != "name"}
     options = {"validate_args": False} if config["name"] in ("Normal", "Uniform") else {}
@@ -189,9 +191,7 @@ def build(family: RuleFamily, default: Component | None, special: Mapping[str, C
             given = Uniform(*_ordered(p.name, *given), validate_args=False)
         if not isinstance(given, Distribution):
             raise ValueError(f"{p.name}: a prior must be (low, high) or a univariate torch distribution.")
-        support: Any = given.support
-        low = float(getattr(support, "lower_bound", -math.inf))
-        high = float(getattr(support, "upper_bound", math.inf))
+        low, high = ends_of(given)
         # a linear coefficient is in natural units here, of which only the sign is known
         legal = (
             (p.low, p.high) if not p.linear else (0.0 if p.low >= 0 else -math.inf, 0.0 if p.high <= 0 else math.inf)

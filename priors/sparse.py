@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from torch.distributions import Distribution, HalfCauchy, Normal, constraints
 
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
+from ._supports import interval, within
 from .independent import REBUILT, Component, IndependentPrior, build
 
 __all__ = ["Horseshoe", "SpikeAndSlab", "TwoSided", "horseshoe", "spike_and_slab", "two_sided"]
@@ -38,7 +40,7 @@ class TwoSided(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        return constraints.interval(-self.high, self.high)
+        return interval(-self.high, self.high)
 
     @property
     def mean(self) -> Tensor:
@@ -48,7 +50,7 @@ class TwoSided(Distribution):
     def variance(self) -> Tensor:
         return (self.high**3 - self.low**3) / (3 * (self.high - self.low))
 
-    def sample(self, sample_shape: Size | Any = Size()) -> Tensor:  # noqa: B008 - torch's own idiom
+    def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
         size = self.low + (self.high - self.low) * torch.rand(Size(sample_shape))
         return torch.where(torch.rand(size.shape) < 0.5, -size, size)
 
@@ -81,14 +83,14 @@ class Horseshoe(Distribution):
     def variance(self) -> Tensor:
         return torch.tensor(math.inf)
 
-    def sample(self, sample_shape: Size | Any = Size()) -> Tensor:  # noqa: B008 - torch's own idiom
-        local = HalfCauchy(1.0).sample(Size(sample_shape))
-        return self.scale * local * torch.randn(Size(sample_shape))
+    def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
+        cauchy: Distribution = HalfCauchy(1.0)
+        return self.scale * cauchy.sample(Size(sample_shape)) * torch.randn(Size(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         # the pole is cut at a millionth of the scale, where next to no mass lies
         s = (value.double().abs() / float(self.scale)).clamp(min=1e-6).square() / 2
-        log = torch.as_tensor(_LogScaledExp1.apply(s))
+        log = _log_scaled_exp1(s)
         return (log - 0.5 * math.log(2 * math.pi**3) - math.log(self.scale)).to(value.dtype)
 
 
@@ -109,7 +111,11 @@ class _LogScaledExp1(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         s, out = ctx.saved_tensors
-        return grads[0] * (1 - torch.exp(-out) / s)
+        gradient: Tensor = grads[0] * (1 - torch.exp(-out) / s)
+        return gradient
+
+
+_log_scaled_exp1: Callable[[Tensor], Tensor] = _LogScaledExp1.apply
 
 
 REBUILT[TwoSided], REBUILT[Horseshoe] = ("low", "high"), ("scale",)
@@ -164,7 +170,7 @@ class SpikeAndSlab(Distribution):
     def variance(self) -> Tensor:
         return self.chance * (self.slab.variance + self.slab.mean**2) - self.mean**2
 
-    def sample(self, sample_shape: Size | Any = Size()) -> Tensor:  # noqa: B008 - torch's own idiom
+    def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
         theta = self.slab.sample(sample_shape)
         return torch.where(torch.rand(theta.shape) < self.chance, theta, 0.0)
 
@@ -172,8 +178,7 @@ class SpikeAndSlab(Distribution):
         total = torch.zeros(value.shape[:-1])
         for k, component in enumerate(self.slab.components.values()):
             column = value[..., k]
-            support: Any = component.support
-            inside = support.check(column)
+            inside = within(component, column)
             density = torch.where(inside, component.log_prob(torch.where(inside, column, component.mean)), -math.inf)
             if self.optional[k]:
                 p = float(self.chance[k])
@@ -207,12 +212,12 @@ class SpikeAndSlab(Distribution):
         new = torch.where(drawn, fresh, torch.where(off, 0.0, theta))
         return new, torch.where(come, logit, 0.0).sum(-1) - torch.where(off, logit, 0.0).sum(-1)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Plain types for the manifest."""
         return {"slab": self.slab.config(), "inclusion": self.inclusion}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> SpikeAndSlab:
+    def from_config(cls, config: Plain) -> SpikeAndSlab:
         """The prior that gave this `config()`."""
         return cls(IndependentPrior.from_config(config["slab"]), config["inclusion"])
 

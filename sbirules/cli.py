@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import sys
-from collections.abc import Sequence
-from importlib import resources
+from collections.abc import Iterator, Sequence
+from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,35 @@ CODES = (
     "exit codes: 0 done; 1 done, but with --strict a check failed; 2 wrong input; 130 interrupted (run again to go on)"
 )
 
+# what a report of a fault needs besides Python and the machine
+REPORTED = ("torch", "numpy", "sbi", "zuko", "pyro-ppl", "arviz", "numba")
+
+
+def _versions() -> Iterator[str]:
+    def line(name: str) -> str:
+        try:
+            return f"{name} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            return f"{name} not installed"
+
+    yield line("sbirules")
+    yield f"python {platform.python_version()}"
+    yield from map(line, REPORTED)
+    yield f"machine {platform.platform()}, {platform.processor() or platform.machine()}"
+    import torch
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    yield f"gpu {', '.join(names) or 'none'}"
+
+
+class _Version(argparse.Action):
+    """Looks versions up only when they are asked for, unlike argparse's own."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        for line in _versions():
+            print(line)
+        parser.exit()
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -28,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Simulation-based inference over families of synaptic plasticity rules.",
         epilog=CODES,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the versions and the machine, and stop")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:

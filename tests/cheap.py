@@ -6,6 +6,7 @@ import torch
 
 from sbirules import Coefficient, Simulator, Status, Task, ThreeFactorRule, Trajectory, TrialTensors
 from sbirules.priors import uniform
+from sbirules.support import arguments
 from sbirules.support.streams import generator
 
 
@@ -37,6 +38,7 @@ class Cheap(Simulator):
 
     def run(self, theta, *, seed=None, trial_types=None, **options):
         time.sleep(self.seconds)
+        theta = arguments.theta_matrix(theta, self.names).float()
         types = self.sequence_matrix(trial_types, len(theta))
         draws = generator(seed)
         slope = torch.linspace(0, 1, types.shape[1])

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from section import BLUE, GREEN, ORANGE, Row, Section, main
 
 import sbirules as sr
-from sbirules.inference.questions.resimulation import Rate
 from sbirules.model.tasks.catalogue import DelayedDiscrimination, DelayedNonMatchToSample
 from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
+from sbirules.support.rates import Rate
 
 KEEP = {"num_workers": 1, "progress": False}
 FAMILY = sr.PolynomialRule(degree=3)

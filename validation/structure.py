@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from sklearn.metrics import roc_auc_score
 import sbirules as sr
 from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.priors import spike_and_slab, two_sided
-from sbirules.samplers.chains import Chains
 from sbirules.simulators import RateRNN
 
 LEARNERS, RULES = 24, 20
@@ -27,8 +25,7 @@ def judged(study: sr.Recovery) -> tuple[list[float], list[float]]:
     present, truth = (study.draws != 0).float().mean(dim=1), (study.truth != 0).float()
     said, true = [], []
     for k in range(len(truth)):
-        posterior = copy.copy(study.posterior)
-        posterior.chains = Chains(study.draws[k][None])
+        posterior = study.posterior.with_draws(study.draws[k])
         used: set[int] = set()
         for pair in posterior.collinear_terms():
             columns = [study.names.index(name) for name in pair.terms]
@@ -92,8 +89,7 @@ def section(folder: Path) -> Section:
     axes.legend(frameon=False)
     figure.savefig(folder / "structure.png")
     out.figures["structure.png"] = "Reliability of inclusion probabilities"
-    posterior = copy.copy(study.posterior)
-    posterior.chains = Chains(study.draws[0][None])
+    posterior = study.posterior.with_draws(study.draws[0])
     lines = [str(rule) for rule in posterior.top_rules(5, family)]
     pairs = [f"collinear: {pair}" for pair in posterior.collinear_terms()]
     first = family.describe(study.truth[0]).split("\n")[0]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from matplotlib.figure import Figure
 from section import BLUE, GREY, ORANGE, Row, Section, main
 
 import sbirules as sr
-from sbirules.inference.questions.resimulation import Rate
 from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
+from sbirules.support.rates import Rate, mean_rate
 
 BUDGET = 20_000
 FIRST, ROUNDS, PER_ROUND = 8192, 3, 3936  # 20000 in all
@@ -25,10 +24,10 @@ def predicted_and_observed(posterior: sr.Posterior, simulator: RateRNN) -> tuple
     theta = posterior.sample((RULES,), seed=5)
     store = sr.simulate(simulator, theta.repeat_interleave(NETWORKS, dim=0), seed=1_000_003, **KEEP)
     share = (store.x[:, 0] == 1).float().reshape(RULES, NETWORKS).mean(dim=1)
-    with torch.no_grad():
-        predicted = posterior.potential_net.success.log_prob(theta).exp().mean()
+    predicted = posterior.predicted_success(theta)
+    assert predicted is not None
     # networks of one rule are not independent
-    return float(predicted), Rate(float(share.mean()), float(share.std()) / RULES**0.5)
+    return float(predicted.mean()), mean_rate(share)
 
 
 def section(folder: Path) -> Section:

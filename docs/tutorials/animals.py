@@ -62,7 +62,6 @@ def main() -> None:
         trials=train,
         trial_types=train.trial_types,
     )
-    posterior.sample((4000,))
     print(posterior.marginals().round(2))
     # --8<-- [end:fit]
 

@@ -45,7 +45,6 @@ def main() -> None:
 
     # --8<-- [start:posterior]
     posterior = found.posterior(all_of_networks=4)
-    posterior.sample((3000,))
     print(sr.compare_point(posterior, point, simulator, networks=64, rules=64))
     checked = sr.check(posterior, simulator, store=found.stores[0], rules=48, networks_per_rule=8)
     print(checked)

@@ -13,7 +13,7 @@ OUT = Path("runs/tutorials/own_task_and_rule")
 
 
 # --8<-- [start:family]
-class GatedHebb(sr.RuleFamily):
+class GatedHebb(sr.ThreeFactorRule):
     """Hebbian growth of the trace, a decay that follows the postsynaptic deviation, and a term in the weight itself."""
 
     coefficients = (
@@ -75,7 +75,6 @@ def main() -> None:
     store = sr.simulate(simulator, prior, 1536, store=OUT / "store", seed=0)
     asked = {"no_go_errors": (0, 0.35), "final_error": (0, 0.4), "mean_rate": (0.05, 0.9)}
     posterior = sr.fit(store, prior, constraints=asked, all_of_networks=16)
-    posterior.sample((2000,))
     print(posterior.marginals().round(2))
     checked = sr.check(posterior, simulator, store=store, rules=32, networks_per_rule=4)
     print(checked)

@@ -61,7 +61,6 @@ def main() -> None:
         constraints={"learned": (1, 1)},
         all_of_networks=8,
     )
-    posterior.sample((4000,))
     checked = sr.check(posterior, simulator, store=store, rules=64, networks_per_rule=8)
     print(checked)
     # --8<-- [end:refine]

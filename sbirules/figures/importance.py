@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from sbirules.figures.style import axis_label, bare, labels, palette, panel, pan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from sbirules.figures.style import Grid, GridLike
 
 
 __all__ = ["directions", "effects", "regime_correlations", "regime_scatter", "regimes"]
@@ -58,7 +60,7 @@ def effects(found: CoefficientEffects | Sequence[CoefficientEffects], ax: Axes |
     return ax
 
 
-def directions(found: RuleDirections, count: int = 4, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
+def directions(found: RuleDirections, count: int = 4, axes: GridLike | None = None) -> Grid:
     """Left: how much each direction is constrained or matters. Right: the coefficients of the strongest ones."""
     p = palette()
     count = min(count, len(found.value))
@@ -121,7 +123,7 @@ def regime_correlations(found: RuleRegimes, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def regimes(found: RuleRegimes, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
+def regimes(found: RuleRegimes, axes: GridLike | None = None) -> Grid:
     """Which coefficients decide between lazy and rich, and the spread of rules by the one that decides most."""
     axes = panels(axes, 1, 2, 13.0, 4.4, width_ratios=[1, 1.5])
     column = found.correlations()["kernel_change"].abs()

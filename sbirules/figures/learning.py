@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from sbirules.support import arguments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from sbirules.figures.style import Grid, GridLike
 
 __all__ = ["activity", "filter_rounds", "learning_curves", "success_over", "success_rates", "success_spread"]
 
@@ -42,8 +44,8 @@ def learning_curves(
     title: str = "",
     quantity: str = "mean error",
     trials: int | None = None,
-    axes: Any = None,
-) -> np.ndarray[Any, np.dtype[np.object_]]:
+    axes: GridLike | None = None,
+) -> Grid:
     """Learning curves per trial type as bands over rules or networks; the observed mean curve as points.
 
     Arguments:
@@ -177,8 +179,8 @@ def filter_rounds(found: RoundsOfRules, ax: Axes | None = None) -> Axes:
 
 
 def activity(
-    run: Trajectory, *, network: int = 0, units: int = 12, dt: float = 1.0, axes: Any = None
-) -> np.ndarray[Any, np.dtype[np.object_]]:
+    run: Trajectory, *, network: int = 0, units: int = 12, dt: float = 1.0, axes: GridLike | None = None
+) -> Grid:
     """Rates of some units of a network in its first and last recorded trials, by trial type: before and after learning.
 
     Arguments:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +13,13 @@ from sbirules.figures.drawable import RuleDistribution
 from sbirules.figures.style import axis_label, bare, fade, labels, palette, panel, panels, patch
 from sbirules.model.prior import prior_draws
 from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.support.arguments import ArrayLike
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+    from sbirules.figures.style import Grid, GridLike
 
 __all__ = ["correlations", "inclusion", "marginals", "most_informed", "pairs", "rule_matrix"]
 
@@ -37,10 +41,10 @@ def pairs(
     posterior: RuleDistribution,
     columns: Sequence[int] | None = None,
     *,
-    truth: Any = None,
+    truth: ArrayLike | None = None,
     points: Tensor | None = None,
-    axes: Any = None,
-) -> np.ndarray[Any, np.dtype[np.object_]]:
+    axes: GridLike | None = None,
+) -> Grid:
     """Marginals and pairs of the coefficients that were learned most about, the prior in grey.
 
     Arguments:
@@ -102,7 +106,7 @@ def pairs(
                 ax.set_xlabel(names[j])
             if j == 0 and i > 0:
                 ax.set_ylabel(names[i])
-    handles = [patch(p.posterior, "posterior"), patch(p.prior, "prior", alpha=0.5)]
+    handles: list[Artist] = [patch(p.posterior, "posterior"), patch(p.prior, "prior", alpha=0.5)]
     if marks is not None:
         handles.append(patch(p.contrast, "truth"))
     if dots is not None:
@@ -120,7 +124,7 @@ def _logged(values: Tensor, logs: Sequence[bool]) -> Tensor:
     return torch.where(torch.tensor(list(logs)), values.clamp(min=1e-12).log10(), values)
 
 
-def marginals(posterior: RuleDistribution, axes: Any = None) -> np.ndarray[Any, np.dtype[np.object_]]:
+def marginals(posterior: RuleDistribution, axes: GridLike | None = None) -> Grid:
     """Mean, 50 % and 95 % interval of every coefficient; the prior's 95 % interval in grey.
 
     Time constants get panels of their own: as many axes as there are groups.

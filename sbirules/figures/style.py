@@ -14,6 +14,10 @@ from sbirules.model.rules import TIME_CONSTANTS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.patches import Patch
+
+    Grid = np.ndarray[tuple[int, int], np.dtype[np.object_]]  # axes in rows and columns
+    GridLike = Axes | np.ndarray | Sequence[Axes] | Sequence[Sequence[Axes]]
 
 __all__ = [
     "BLUE",
@@ -66,7 +70,7 @@ def theme(dark: bool = False) -> Iterator[None]:
     p = DARK if dark else LIGHT
     ink = ("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor", "axes.titlecolor")
     lines = ("axes.edgecolor", "xtick.color", "ytick.color")
-    colours: dict[Any, Any] = dict.fromkeys(ink, p.ink) | dict.fromkeys(lines, p.soft)
+    colours: dict[Any, str] = dict.fromkeys(ink, p.ink) | dict.fromkeys(lines, p.soft)
     colours |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), p.paper)
     token = _current.set(p)
     try:
@@ -85,9 +89,7 @@ def panel(ax: Axes | None, width: float, height: float) -> Axes:
     return Figure(figsize=(width, height), layout="constrained", dpi=130).subplots()
 
 
-def panels(
-    axes: Any, rows: int, columns: int, width: float, height: float, **options: Any
-) -> np.ndarray[Any, np.dtype[np.object_]]:
+def panels(axes: GridLike | None, rows: int, columns: int, width: float, height: float, **options: Any) -> Grid:
     """The given axes as an array of rows x columns, or those of a new figure.
 
     Raises:
@@ -97,7 +99,8 @@ def panels(
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(width, height), layout="constrained", dpi=130)
-        return figure.subplots(rows, columns, squeeze=False, **options)
+        made: Grid = figure.subplots(rows, columns, squeeze=False, **options)
+        return made
     flat = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if len(flat) != rows * columns:
         raise ValueError(f"axes must be {rows * columns} ({rows} x {columns}) for this figure, got {len(flat)}.")
@@ -117,11 +120,11 @@ def fade(colour: str) -> Colormap:
     return LinearSegmentedColormap.from_list("fade", [palette().paper, colour])
 
 
-def patch(color: str, label: str, **options: Any) -> Any:
+def patch(color: str, label: str, alpha: float | None = None) -> Patch:
     """An entry of a legend."""
     from matplotlib.patches import Patch
 
-    return Patch(color=color, label=label, **options)
+    return Patch(color=color, label=label, alpha=alpha)
 
 
 def axis_label(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -12,6 +12,8 @@ from sbirules import figures
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+    from sbirules.figures.style import Grid, GridLike
 
 __all__ = ["Directions", "Effects"]
 
@@ -77,7 +79,7 @@ class Directions:
         import pandas as pd
 
         count = min(count, len(self.value))
-        rows: dict[str, Any] = {"value": self.value[:count].numpy(), "se": self.se[:count].numpy()}
+        rows = {"value": self.value[:count].numpy(), "se": self.se[:count].numpy()}
         rows |= {n: self.vectors[i, :count].numpy() for i, n in enumerate(self.names)}
         return pd.DataFrame(rows, index=pd.RangeIndex(1, count + 1, name="direction"))
 
@@ -88,7 +90,7 @@ class Directions:
         parts = [f"{float(weights[i]):+.{digits}f} {self.names[i]}" for i in order if abs(float(weights[i])) >= least]
         return " ".join(parts)
 
-    def figure(self, axes: Any = None) -> Any:
+    def figure(self, axes: GridLike | None = None) -> Grid:
         """Strength of each direction, and the coefficients of the strongest."""
         return figures.directions(self, axes=axes)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from sbirules.model.rules import TIME_CONSTANTS
 from sbirules.model.simulator import Simulator
 from sbirules.stores.filling import simulate
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import generator
 
 __all__ = ["elasticities", "knock_outs"]
@@ -24,17 +24,17 @@ __all__ = ["elasticities", "knock_outs"]
 FRESH = 3_000_017  # added to the seed: networks that neither fits nor checks have used
 
 
-def _rules(rules: Posterior | Any, names: Sequence[str], num_rules: int) -> Tensor:
+def _rules(rules: Posterior | ArrayLike, names: Sequence[str], num_rules: int) -> Tensor:
     if isinstance(rules, Posterior):
         return rules.spread_out(num_rules).float()
     return arguments.theta_matrix(rules, names, argument="rules").float()
 
 
 def knock_outs(
-    rules: Posterior | Any,
+    rules: Posterior | ArrayLike,
     simulator: Simulator,
     *,
-    outcome: str | Mapping[str, Any] | Constraints = "learned",
+    outcome: str | Mapping[str, object] | Constraints = "learned",
     num_rules: int = 48,
     networks: int = 8,
     seed: int = 0,
@@ -61,7 +61,7 @@ def knock_outs(
     """
     theta = _rules(rules, simulator.names, num_rules)
     arguments.whole("networks", networks, 1)
-    asked: Any = {"learned": (1, 1)} if outcome == "learned" else outcome
+    asked = {"learned": (1, 1)} if outcome == "learned" else outcome
 
     def mean(changed: Tensor, label: str) -> Tensor:
         """Of each rule over its networks; the same networks whatever the rules."""
@@ -102,7 +102,7 @@ def knock_outs(
 
 
 def elasticities(
-    rules: Posterior | Any,
+    rules: Posterior | ArrayLike,
     simulator: Simulator,
     *,
     num_rules: int = 16,

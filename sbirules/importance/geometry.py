@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -60,9 +61,10 @@ def stiff_and_sloppy(posterior: Posterior, *, seed: int = 0) -> Directions:
     sd = before.std(dim=0)
     prior = torch.cov((before / sd).T).reshape(len(sd), -1).numpy()
 
-    def spectrum(rows: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def spectrum(rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
         covariance = torch.cov((rows / sd).T).reshape(len(sd), -1).numpy()
-        return eigh(covariance, prior)
+        values, columns = eigh(covariance, prior)
+        return values, columns
 
     value, vectors = spectrum(draws)
     effective = _effective(posterior)
@@ -103,7 +105,7 @@ def active_subspace(
     if len(posterior.names) < 2:
         raise ValueError("active_subspace needs at least two coefficients.")
     theta, y = theta[there].float(), outcome[there].float()[:, None]
-    plain: Any = _ForSbi(posterior, seed)
+    plain = _ForSbi(posterior, seed)
     matrices = []
     for k in range(REPEATS):
         with seeded(seed, k, 21), contextlib.redirect_stdout(io.StringIO()):
@@ -129,7 +131,7 @@ class _ForSbi:
     def __init__(self, posterior: Posterior, seed: int) -> None:
         self.posterior, self.prior, self.seed = posterior, _Scale(posterior), seed
 
-    def sample(self, shape: Any) -> Tensor:
+    def sample(self, shape: Sequence[int]) -> Tensor:
         return self.posterior.spread_out(Size(shape).numel()).float().clone()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +40,13 @@ class LearnedOutcome(nn.Module):
 
     def forward(self, theta: Tensor) -> Tensor:
         z = with_squares(self.standardiser(theta.float()))
-        return self.centre + self.scale * self.members(z)[:, :, 0]
+        out: Tensor = self.centre + self.scale * self.members(z)[:, :, 0]
+        return out
 
 
-def outcome_of(x: Tensor, names: Sequence[str], outcome: str | Mapping[str, Any] | Constraints) -> tuple[Tensor, str]:
+def outcome_of(
+    x: Tensor, names: Sequence[str], outcome: str | Mapping[str, object] | Constraints
+) -> tuple[Tensor, str]:
     """The outcome of each simulated network `(n,)`, and its name.
 
     Arguments:
@@ -62,7 +64,7 @@ def outcome_of(x: Tensor, names: Sequence[str], outcome: str | Mapping[str, Any]
 
 def learn_outcome(
     stores: SimulationStore | Sequence[SimulationStore],
-    outcome: str | Mapping[str, Any] | Constraints,
+    outcome: str | Mapping[str, object] | Constraints,
     *,
     settings: EnsembleSettings | None = None,
     seed: int = 0,
@@ -98,7 +100,8 @@ def learn_outcome(
         goal = (y - model.centre) / model.scale
 
         def loss(rows: Tensor) -> Tensor:
-            return (model.members(z[rows])[:, :, 0] - goal[rows]).square().mean(dim=1)
+            gap: Tensor = model.members(z[rows])[:, :, 0] - goal[rows]
+            return gap.square().mean(dim=1)
 
         fold, _ = train_folds(model.members, loss, len(y), settings)
         with torch.no_grad():

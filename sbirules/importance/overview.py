@@ -62,7 +62,7 @@ class Sensitivity:
         """One row per coefficient; each number with its standard error beside it (`..._se`)."""
         import pandas as pd
 
-        columns: dict[str, Any] = {}
+        columns: dict[str, pd.Series] = {}
         for name, found in self.effects().items():
             columns[name] = pd.Series(found.value.numpy(), index=list(found.names))
             columns[f"{name}_se"] = pd.Series(found.se.numpy(), index=list(found.names))
@@ -70,18 +70,18 @@ class Sensitivity:
 
     def effects(self) -> dict[str, Effects]:
         """All parts with one number per coefficient."""
-        parts: dict[str, Any] = {
-            "first_order": self.sobol and self.sobol.first,
-            "total": self.sobol and self.sobol.total,
+        parts = {
+            "first_order": None if self.sobol is None else self.sobol.first,
+            "total": None if self.sobol is None else self.sobol.total,
             "shapley": self.shapley,
             "knock_out": self.knock_outs,
             "elasticity": self.elasticities,
         }
         return {name: part for name, part in parts.items() if part is not None}
 
-    def figures(self) -> dict[str, tuple[Callable[[], Any], str]]:
+    def figures(self) -> dict[str, tuple[Callable[[], object], str]]:
         """By name: what draws it and returns axes, and a caption."""
-        out: dict[str, tuple[Callable[[], Any], str]] = {}
+        out: dict[str, tuple[Callable[[], object], str]] = {}
         if self.knock_outs is not None:
             out["knock_outs"] = (
                 self.knock_outs.figure,
@@ -136,7 +136,7 @@ def sensitivity(
     simulator: Simulator,
     *,
     store: SimulationStore | Sequence[SimulationStore] | None = None,
-    outcome: str | Mapping[str, Any] | Constraints | None = None,
+    outcome: str | Mapping[str, object] | Constraints | None = None,
     parts: Sequence[str] = PARTS,
     num_rules: int = 48,
     networks: int = 8,
@@ -180,7 +180,7 @@ def sensitivity(
     found: dict[str, Any] = {"outcome": name.replace("_", " "), "explained": float("nan")}
     left: dict[str, str] = {}
 
-    def get(part: str, field: str, make: Callable[[], Any]) -> None:
+    def get(part: str, field: str, make: Callable[[], object]) -> None:
         if part not in parts:
             return
         try:
@@ -249,7 +249,7 @@ def _sobol_in_box(
 
 
 def _simulated(
-    stores: Sequence[SimulationStore], outcome: str | Mapping[str, Any] | Constraints
+    stores: Sequence[SimulationStore], outcome: str | Mapping[str, object] | Constraints
 ) -> tuple[Tensor, Tensor]:
     x = torch.cat([s.x for s in stores])
     return torch.cat([s.theta for s in stores]), outcome_of(x, stores[0].summary_names, outcome)[0]

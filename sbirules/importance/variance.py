@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from torch import Tensor
 from sbirules import figures
 from sbirules.importance.effects import Effects
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["Sobol", "shapley", "sobol"]
 
@@ -38,7 +40,7 @@ class Sobol:
     total: Effects
     pairs: pd.DataFrame
 
-    def figure(self, ax: Any = None) -> Any:
+    def figure(self, ax: Axes | None = None) -> Axes:
         """Both kinds as bars."""
         return figures.effects([self.first, self.total], ax)
 
@@ -51,7 +53,7 @@ class Sobol:
 
 
 def sobol(
-    outcome: Outcome, low: Any, high: Any, names: Sequence[str], *, num_samples: int = 1024, seed: int = 0
+    outcome: Outcome, low: ArrayLike, high: ArrayLike, names: Sequence[str], *, num_samples: int = 1024, seed: int = 0
 ) -> Sobol:
     """Sobol indices of an outcome over a box of independent, uniform coefficients, by SALib.
 
@@ -82,7 +84,8 @@ def sobol(
     problem = {"num_vars": len(names), "names": list(names), "bounds": torch.stack([low, high], dim=1).tolist()}
     theta = torch.as_tensor(design.sample(problem, num_samples, calc_second_order=True, seed=seed)).float()
     with torch.no_grad():
-        values = torch.cat([torch.atleast_2d(outcome(part)) for part in theta.split(20_000)], dim=1).double()
+        parts = [outcome(part) for part in torch.split(theta, 20_000)]
+        values = torch.cat([y[None] if y.ndim == 1 else y for y in parts], dim=1).double()
     if not bool(torch.isfinite(values).all()) or float(values.std(dim=1).min()) < 1e-12:
         raise ValueError("the outcome must be finite and not the same everywhere in the box.")
     # SALib takes a seed of 0 for none
@@ -111,7 +114,7 @@ def sobol(
 
 
 def shapley(
-    outcome: Outcome, draws: Any, names: Sequence[str], *, num_permutations: int = 256, seed: int = 0
+    outcome: Outcome, draws: ArrayLike, names: Sequence[str], *, num_permutations: int = 256, seed: int = 0
 ) -> Effects:
     """Shapley effects: shares of an outcome's variance where coefficients depend on each other (Song et al. 2016).
 

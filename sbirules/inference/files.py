@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 
 from sbirules import priors
 from sbirules.inference.estimators import POTENTIALS
-from sbirules.inference.potentials import Potential, WrappedPotential
+from sbirules.inference.potentials import Potential
 from sbirules.inference.questions import QUESTIONS, Question
 from sbirules.inference.record import FitRecord
 from sbirules.samplers.chains import Chains
@@ -34,7 +34,7 @@ class Kept:
     prior: Distribution
     names: tuple[str, ...]
     potential: Potential
-    question: Question
+    question: Question | None
     record: FitRecord
     settings: SamplerSettings
     raw_per_unit: Tensor | None
@@ -46,8 +46,7 @@ class Kept:
 def save(kept: Kept, folder: Path) -> None:
     """Writes `posterior.json` and `posterior.safetensors`: no pickle, so a file cannot run code."""
     net, question, chains = kept.potential, kept.question, kept.chains
-    if isinstance(net, WrappedPotential):
-        raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
+    shape = net.config()  # says why a wrapped posterior or a function cannot be saved
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
     if chains is not None:
@@ -59,8 +58,8 @@ def save(kept: Kept, folder: Path) -> None:
     content = {
         "schema": SCHEMA,
         "names": kept.names,
-        "question": {"kind": question.kind, "config": question.config()},
-        "potential": {"kind": net.kind, "config": net.config()},
+        "question": None if question is None else {"kind": question.kind, "config": question.config()},
+        "potential": {"kind": net.kind, "config": shape},
         "record": kept.record.config(),
         "prior": priors.written_down(kept.prior),
         "sampler": vars(kept.settings),
@@ -98,13 +97,13 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
     if content.get("schema") != SCHEMA:
         raise ValueError(f"{folder / 'posterior.json'} was not written by this version of sbirules.")
     asked, learned = content["question"], content["potential"]
-    kind = QUESTIONS.get(asked["kind"])
-    if kind is None:
+    kind = None if asked is None else QUESTIONS.get(asked["kind"])
+    if kind is None and asked is not None:
         raise ValueError(
             f"{folder} answers a question of the kind {asked['kind']!r}, which is not registered here: import the module "
             f"that adds it to sbirules.inference.questions.QUESTIONS first."
         )
-    potentials = {**POTENTIALS, **kind.potentials}
+    potentials = {**POTENTIALS, **(kind.potentials if kind is not None else {})}
     if prior is None:
         prior = _prior_of(content["prior"], folder)
     try:
@@ -114,7 +113,7 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - no container
         net = potentials[learned["kind"]].from_config(learned["config"])
         net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-        question = kind.from_config(asked["config"])
+        question = None if kind is None else kind.from_config(asked["config"])
     except Exception as error:
         raise ValueError(f"{folder / 'posterior.safetensors'} does not hold this posterior: {error}") from error
     names = tuple(content["names"])

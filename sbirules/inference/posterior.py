@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from sbirules import figures
 from sbirules.inference import batches, files, parts, terms
 from sbirules.inference.arviz_data import inference_data
-from sbirules.inference.potentials import Given, NormalisedPotential, Observed, Potential, WrappedPotential
+from sbirules.inference.potentials import FunctionPotential, Given, NormalisedPotential, Observed, Potential, WrappedPotential
 from sbirules.inference.questions import Question
 from sbirules.inference.record import FitRecord
 from sbirules.samplers.chains import Chains, draw_chains
@@ -48,7 +48,7 @@ class Posterior:
     Arguments:
         prior: The prior.
         names: Names of the columns of theta.
-        potential: What multiplies the prior.
+        potential: What multiplies the prior; or a function, the log-likelihood `(n,)` of theta `(n, D)`.
         question: What was asked; None where that is not known.
         record: How the potential was learned.
         settings: Of the sampler.
@@ -59,16 +59,19 @@ class Posterior:
         self,
         prior: Distribution,
         names: Sequence[str],
-        potential: Potential,
+        potential: Potential | Callable[[Tensor], Tensor],
         question: Question | None = None,
         record: FitRecord | None = None,
         settings: SamplerSettings | None = None,
         raw_per_unit: Tensor | None = None,
     ) -> None:
         self.prior, self.names = prior, tuple(names)
-        potential.requires_grad_(False)
-        potential.bind(prior)
-        self.potential_net, self.question = potential, question
+        if question is not None:
+            arguments.instance("question", question, Question)
+        net = potential if isinstance(potential, Potential) else FunctionPotential(potential)
+        net.requires_grad_(False)
+        net.bind(prior)
+        self.potential_net, self.question = net, question
         self.record, self.settings = record or FitRecord(), settings or SamplerSettings()
         self.raw_per_unit = raw_per_unit
         self.hold: dict[int, float] = {}  # fixed columns of theta
@@ -341,8 +344,6 @@ class Posterior:
 
     def save(self, folder: str | Path) -> None:
         """Writes `posterior.json` and `posterior.safetensors`: no pickle, so a file cannot run code."""
-        if self.question is None:
-            raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
         kept = files.Kept(
             self.prior,
             self.names,

@@ -11,7 +11,7 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
-__all__ = ["Given", "NormalisedPotential", "Observed", "Potential", "WrappedPotential", "training_curves"]
+__all__ = ["FunctionPotential", "Given", "NormalisedPotential", "Observed", "Potential", "WrappedPotential", "training_curves"]
 
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]  # of rules (B, n, D) for the observations numbered (B,): (B, n)
 
@@ -84,6 +84,30 @@ class Given(Protocol):
     """A potential that can be asked about other observations of the same summaries; nothing is trained."""
 
     def given(self, observed: Observed) -> Potential: ...
+
+
+class FunctionPotential(Potential):
+    """Any log-likelihood as a potential.
+
+    Arguments:
+        log_likelihood: `(n,)` of theta `(n, D)`.
+    """
+
+    kind = "function"
+
+    def __init__(self, log_likelihood: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = log_likelihood
+
+    def log_likelihood(self, theta: Tensor) -> Tensor:
+        return self.function(theta)
+
+    def config(self) -> dict[str, Any]:
+        raise ValueError("a posterior of a function cannot be saved: save its draws.")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> FunctionPotential:
+        raise ValueError("a function is not kept in files.")
 
 
 class NormalisedPotential(Potential):

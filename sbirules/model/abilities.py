@@ -13,8 +13,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
+from sbirules.model.rules import RuleFamily
 from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
+from sbirules.model.tasks.task import Task
+from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key
 
 __all__ = [
@@ -22,7 +26,9 @@ __all__ = [
     "Configured",
     "Differentiable",
     "ExactLikelihood",
+    "HasWarmUp",
     "LearningGradient",
+    "NetworkSettings",
     "OnDevice",
     "RecurrentNetwork",
     "WithoutPlasticity",
@@ -61,13 +67,13 @@ class Differentiable(Protocol):
 
     def value_and_grad(
         self,
-        theta: Any,
+        theta: ArrayLike,
         *,
         gradient: str = "reverse",
         seed: Key | None = None,
-        trial_types: Any = None,
-        teacher: Any = None,
-        **draws: Any,
+        trial_types: ArrayLike | None = None,
+        teacher: ArrayLike | None = None,
+        **draws: ArrayLike | None,
     ) -> LearningGradient:
         """Mean reward of the trials with plasticity, and its gradient, one row per rule."""
         ...
@@ -95,7 +101,7 @@ class Adjustable(Protocol):
 class ExactLikelihood(Protocol):
     """Knows the likelihood of what was observed."""
 
-    def log_likelihood(self, theta: Tensor, x_o: Any) -> Tensor:
+    def log_likelihood(self, theta: Tensor, x_o: ArrayLike) -> Tensor:
         """log p(x_o | theta) `(batch,)` of rules `(batch, D)` in natural units."""
         ...
 
@@ -112,16 +118,44 @@ class Configured(Protocol):
     """Keeps its settings in one dataclass."""
 
     @property
-    def settings(self) -> Any: ...
+    def settings(self) -> object: ...
+
+
+@runtime_checkable
+class HasWarmUp(Protocol):
+    """Settings of sessions whose first trials are without plasticity."""
+
+    @property
+    def warm_up(self) -> int: ...
+
+
+class NetworkSettings(Protocol):
+    """Settings of recurrent networks; the read-out is one unit, or something else."""
+
+    @property
+    def num_units(self) -> int: ...
+
+    @property
+    def readout(self) -> object: ...
 
 
 @runtime_checkable
 class RecurrentNetwork(Adjustable, Protocol):
     """Networks whose weights can be kept, given and recorded: what measures of regimes ask."""
 
-    settings: Any
+    @property
+    def settings(self) -> NetworkSettings: ...
 
-    def run(self, theta: Any, *, seed: Key | None = None, **options: Any) -> Trajectory:
+    @property
+    def family(self) -> RuleFamily: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    def run(self, theta: ArrayLike, *, seed: Key | None = None, **options: Any) -> Trajectory:
         """As `Simulator.run`, with `weights`, `keep_weights` and `record` among the options."""
         ...
 
@@ -139,10 +173,10 @@ def needed(simulator: object, ability: Callable[..., Ability], who: str) -> Abil
     if isinstance(simulator, kind):
         found: Ability = simulator
         return found
-    methods = [name for name in vars(kind) if not name.startswith("_") and callable(getattr(kind, name))]
+    every = {*dir(Simulator), *Simulator.__annotations__}  # what all simulators have
+    wanted = sorted(name for name in {*dir(kind), *kind.__annotations__} - every if not name.startswith("_"))
     raise ValueError(
-        f"{who} needs a simulator with {' and '.join(methods) or kind.__name__}, such as RateRNN, got "
-        f"{type(simulator).__name__}."
+        f"{who} needs a simulator with {arguments.listed(wanted)}, such as RateRNN, got {type(simulator).__name__}."
     )
 
 

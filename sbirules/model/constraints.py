@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,15 +28,12 @@ class Constraints:
     intervals: Mapping[str, tuple[float, float]]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.intervals, Mapping) or not self.intervals:
-            raise ValueError('constraints must name at least one summary, e.g. {"learned": (1, 1)}.')
-        checked = {str(name): _interval(str(name), pair) for name, pair in self.intervals.items()}
-        object.__setattr__(self, "intervals", checked)
+        object.__setattr__(self, "intervals", _intervals(self.intervals))
 
     @staticmethod
-    def of(value: Mapping[str, Any] | Constraints) -> Constraints:
+    def of(value: Mapping[str, object] | Constraints) -> Constraints:
         """Constraints from a mapping of names to `(low, high)`, or the given ones."""
-        return value if isinstance(value, Constraints) else Constraints(value)
+        return value if isinstance(value, Constraints) else Constraints(_intervals(value))
 
     def check(self, names: Sequence[str]) -> None:
         """Raises ValueError if a name is not a column of x."""
@@ -80,7 +76,13 @@ def nearest(x: Tensor, names: Sequence[str], constraints: Constraints) -> str:
     return "alone: " + ", ".join(f"{name} in {n}" for name, n in alone.items())
 
 
-def _interval(name: str, pair: Any) -> tuple[float, float]:
+def _intervals(given: Mapping[str, object]) -> dict[str, tuple[float, float]]:
+    if not isinstance(given, Mapping) or not given:
+        raise ValueError('constraints must name at least one summary, e.g. {"learned": (1, 1)}.')
+    return {str(name): _interval(str(name), pair) for name, pair in given.items()}
+
+
+def _interval(name: str, pair: object) -> tuple[float, float]:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise ValueError(f"constraint {name} must be (low, high), got {pair!r}.")
     ends = []

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
 __all__ = ["Field", "Layout", "task_fields"]
 
@@ -60,13 +61,13 @@ class Field:
             arguments.known(f"follows of field {self.name}", self.follows[0], DERIVATIONS)
             object.__setattr__(self, "follows", tuple(self.follows))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Plain types for a manifest, without what is as by default."""
         default = Field("default")
         return {k: list(v) if k == "follows" else v for k, v in asdict(self).items() if v != getattr(default, k)}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Field:
+    def from_config(cls, config: Plain) -> Field:
         """The field that gave this `config()`."""
         ends = {k: float(config[k]) for k in ("low", "high") if k in config}
         return cls(**{**config, **ends})
@@ -142,11 +143,11 @@ class Layout:
         order = [f.name for f in wanted]
         return {name: out[name] for name in (*(n for n in order if n in out), *(n for n in out if n not in order))}
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Plain types for a manifest."""
         return {"fields": [f.config() for f in self.fields], "type_names": list(self.type_names)}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Layout:
+    def from_config(cls, config: Plain) -> Layout:
         """The layout that gave this `config()`."""
         return cls(tuple(Field.from_config(f) for f in config["fields"]), tuple(config["type_names"]))

@@ -23,6 +23,7 @@ __all__ = [
     "Written",
     "bounds_of",
     "components_of",
+    "ends_of",
     "log_scale_of",
     "names_of",
     "prior_draws",
@@ -96,15 +97,16 @@ def components_of(prior: object) -> Mapping[str, Distribution]:
     return part.components if isinstance(part, Factorised) else {}
 
 
+def ends_of(component: Distribution) -> tuple[float, float]:
+    """Ends of a univariate distribution's support, infinite where they are not known."""
+    support: object = component.support  # torch's constraints have one end, both or none
+    return float(getattr(support, "lower_bound", -math.inf)), float(getattr(support, "upper_bound", math.inf))
+
+
 def bounds_of(prior: object, names: Sequence[str]) -> list[tuple[float, float]]:
     """Ends of each coefficient's support, infinite where they are not known."""
     parts = components_of(prior)
-    out = []
-    for name in names:
-        support: object = parts[name].support if name in parts else None
-        ends = (getattr(support, "lower_bound", -math.inf), getattr(support, "upper_bound", math.inf))
-        out.append((float(ends[0]), float(ends[1])))
-    return out
+    return [ends_of(parts[name]) if name in parts else (-math.inf, math.inf) for name in names]
 
 
 def written(prior: object) -> Mapping[str, object] | None:

@@ -75,7 +75,7 @@ class Trajectory:
     per_trial: dict[str, Tensor]
     per_run: dict[str, Tensor]
     type_names: tuple[str, ...]
-    extras: dict[str, Any]
+    extras: dict[str, object]
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Trajectory:
         per_run: Mapping[str, Tensor] | None = None,
         *,
         type_names: Sequence[str] = (),
-        extras: Mapping[str, Any] | None = None,
+        extras: Mapping[str, object] | None = None,
         **old: Any,
     ) -> None:
         per_trial, per_run = dict(per_trial or {}), dict(per_run or {})
@@ -134,7 +134,8 @@ class Trajectory:
     @property
     def recording(self) -> Recording | None:
         """Full recordings of chosen trials, if they were asked for."""
-        return self.extras.get("recording")
+        found = self.extras.get("recording")
+        return found if isinstance(found, Recording) else None
 
     @property
     def available(self) -> tuple[str, ...]:
@@ -205,22 +206,25 @@ class Trajectory:
         first = parts[0]
         parts = [p._padded(max(q.trial_types.shape[1] for q in parts)) for p in parts]
 
-        def joined(group: str) -> dict[str, Any]:
-            every = [getattr(p, group) for p in parts]
-            tensors = [n for n, v in every[0].items() if isinstance(v, Tensor)]
-            return {n: torch.cat([mapping[n] for mapping in every]) for n in tensors}
-
-        extras = joined("extras")
+        extras: dict[str, object] = dict(_joined([_tensors(p.extras) for p in parts]))
         if first.recording is not None:
             extras["recording"] = Recording.cat([p.recording for p in parts if p.recording is not None])
         return Trajectory(
             torch.cat([p.status for p in parts]),
             torch.cat([p.trial_types for p in parts]),
-            joined("per_trial"),
-            joined("per_run"),
+            _joined([p.per_trial for p in parts]),
+            _joined([p.per_run for p in parts]),
             type_names=first.type_names,
             extras=extras,
         )
+
+
+def _tensors(values: Mapping[str, object]) -> dict[str, Tensor]:
+    return {n: v for n, v in values.items() if isinstance(v, Tensor)}
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {n: torch.cat([mapping[n] for mapping in parts]) for n in parts[0]}
 
 
 def _as_before(

@@ -15,6 +15,7 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.summaries import Summary, SummaryLike, resolve, summarise, summary_names
 from sbirules.model.tasks.task import Task
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key, global_seed
 
 __all__ = ["Simulator"]
@@ -66,7 +67,7 @@ class Simulator(ABC):
 
     @abstractmethod
     def run(
-        self, theta: Any, *, seed: Key | None = None, trial_types: Tensor | None = None, **options: Any
+        self, theta: ArrayLike, *, seed: Key | None = None, trial_types: ArrayLike | None = None, **options: Any
     ) -> Trajectory:
         """Learning runs, one network per row of theta.
 
@@ -79,7 +80,7 @@ class Simulator(ABC):
         """
 
     @abstractmethod
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Everything that determines results, in plain types, for the manifest of a store."""
 
     @property
@@ -125,18 +126,18 @@ class Simulator(ABC):
 
     # Calls ----------------------------------------------------------------------------------------
 
-    def __call__(self, theta: Any) -> Tensor:
+    def __call__(self, theta: ArrayLike) -> Tensor:
         """Summaries x `(batch, S)` of one fresh network per row of theta; `(S,)` for a single `(D,)`."""
-        theta = torch.as_tensor(theta)
-        x = summarise(self.run(theta, seed=global_seed()), self.summaries)
-        return x[0] if theta.ndim == 1 else x
+        rows = arguments.theta_matrix(theta, self.names)
+        x = summarise(self.run(rows, seed=global_seed()), self.summaries)
+        return x[0] if torch.as_tensor(theta).ndim == 1 else x
 
-    def to_raw(self, theta: Any) -> Tensor:
+    def to_raw(self, theta: ArrayLike) -> Tensor:
         """Natural units to raw coefficients, `(..., D)`."""
         theta = arguments.floating(theta)
         return theta * self.raw_per_unit.to(theta)
 
-    def to_natural(self, raw: Any) -> Tensor:
+    def to_natural(self, raw: ArrayLike) -> Tensor:
         """Raw coefficients to natural units, `(..., D)`."""
         raw = arguments.floating(raw)
         return raw / self.raw_per_unit.to(raw)
@@ -146,7 +147,7 @@ class Simulator(ABC):
         count = self.num_trials if num_trials is None else num_trials
         return torch.zeros(count, dtype=torch.long) if self.task is None else self.task.sequence(count)
 
-    def sequence_matrix(self, trial_types: Any, batch: int) -> Tensor:
+    def sequence_matrix(self, trial_types: ArrayLike | None, batch: int) -> Tensor:
         """Trial types as `(batch, trials)`, checked."""
         types = torch.as_tensor(self.sequence() if trial_types is None else trial_types)
         if types.is_floating_point() or types.ndim not in (1, 2) or types.shape[-1] == 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sbirules.support import arguments
 
@@ -33,7 +32,7 @@ class Verdict:
     finding: str
     advice: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
-    draw: Callable[[], Any] | None = None
+    draw: Callable[[], object] | None = None
     caption: str = ""
 
     def __post_init__(self) -> None:

@@ -8,14 +8,13 @@ predictions on the fold that it never saw set the temperature and offset (Platt 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
+from sbirules.support.files import Plain
 from sbirules.support.streams import seeded
 
 __all__ = ["EventProbability", "fit_event_probability"]
@@ -43,7 +42,7 @@ class EventProbability(nn.Module):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("offset", torch.zeros(()))
         self.register_buffer("rate", torch.tensor(math.nan))  # set where the event was certain or impossible
-        self.history: dict[str, Any] = {}
+        self.history: dict[str, object] = {}
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """log P(A | theta) `(n,)` for theta `(n, D)`: the mean probability of the members."""
@@ -52,12 +51,12 @@ class EventProbability(nn.Module):
         learned = torch.logsumexp(each, dim=0) - math.log(self.settings.members)
         return torch.where(torch.isnan(self.rate), learned, torch.log(self.rate))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """What rebuilds it, beside its tensors."""
         return {"settings": vars(self.settings), "standardiser": self.standardiser.config()}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> EventProbability:
+    def from_config(cls, config: Plain) -> EventProbability:
         """An ensemble of that shape, to load tensors into."""
         return cls(Standardiser.from_config(config["standardiser"]), EnsembleSettings(**config["settings"]))
 
@@ -98,13 +97,13 @@ def fit_event_probability(
 def _calibrate(model: EventProbability, logits: Tensor, y: Tensor) -> None:
     """Platt scaling on held-out logits."""
     scale, offset = torch.ones((), requires_grad=True), torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.LBFGS([scale, offset], max_iter=100, line_search_fn="strong_wolfe")
+    optimiser: torch.optim.Optimizer = torch.optim.LBFGS([scale, offset], max_iter=100, line_search_fn="strong_wolfe")
 
-    def closure() -> Tensor:
+    def closure() -> float:
         optimiser.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(scale * logits + offset, y)
-        loss.backward()
-        return loss
+        torch.autograd.backward(loss)
+        return float(loss.detach())
 
     optimiser.step(closure)
     model.scale.copy_(scale.detach().clamp(min=0.05))

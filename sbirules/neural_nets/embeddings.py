@@ -51,7 +51,8 @@ class _CurveTransformer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(self.token(x[..., None]))
+        out: Tensor = self.net(self.token(x[..., None]))
+        return out
 
 
 class SetEmbedding(nn.Module):
@@ -90,4 +91,5 @@ class SetEmbedding(nn.Module):
         count = there.sum(dim=-2)
         each = self.each((x[..., :-1] - self.mean) / self.sd) * there
         pooled = each.sum(dim=-2) / count.clamp(min=1.0)
-        return self.whole(torch.cat([pooled, torch.log(count.clamp(min=1.0))], dim=-1))
+        out: Tensor = self.whole(torch.cat([pooled, torch.log(count.clamp(min=1.0))], dim=-1))
+        return out

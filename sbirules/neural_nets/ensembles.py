@@ -103,7 +103,7 @@ def train_folds(
         order = torch.stack([row[torch.randperm(len(row))] for row in kept])
         for rows in _whole_batches(order, size):
             optimiser.zero_grad()
-            loss(rows).sum().backward()
+            torch.autograd.backward(loss(rows).sum())
             nn.utils.clip_grad_norm_(module.parameters(), 5.0)
             optimiser.step()
         with torch.no_grad():
@@ -124,4 +124,4 @@ def train_folds(
 
 def _whole_batches(rows: Tensor, size: int) -> list[Tensor]:
     """Rows `(M, n)` in batches of one size: a contrastive loss depends on it."""
-    return [batch for batch in rows.split(size, dim=1) if batch.shape[1] == size]
+    return [batch for batch in torch.split(rows, size, dim=1) if batch.shape[1] == size]

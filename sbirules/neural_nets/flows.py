@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sbirules.support import arguments
+from sbirules.support.devices import usable
 
 __all__ = ["FlowSettings", "train_flow"]
 
@@ -77,7 +78,8 @@ def train_flow(
     Raises:
         ValueError: If the loss is no number, or the device is not there.
     """
-    device = _usable(settings.device)
+    # not when settings are made: those of a posterior trained on a GPU are read on machines without one
+    device = usable(settings.device)
     held = _held_out(len(target), groups, settings.validation_fraction)
     flow, target, condition, held = flow.to(device), target.to(device), condition.to(device), held.to(device)
     rows, others = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
@@ -107,7 +109,7 @@ def train_flow(
             total += loss.detach()
         flow.eval()
         with torch.no_grad():
-            parts = [flow.loss(target[part], condition[part]) for part in others.split(10_000)]
+            parts = [flow.loss(target[part], condition[part]) for part in torch.split(others, 10_000)]
         value = float(torch.cat(parts).mean())
         curves["training"].append(float(total) / steps)
         curves["validation"].append(value)
@@ -126,14 +128,6 @@ def _no_number(epochs: int, rows: int, settings: FlowSettings) -> str:
         f"the flow's loss is no number after {epochs} passes over {rows} rows; give a smaller learning_rate than "
         f"{settings.learning_rate:g}, or look for extreme values among the summaries."
     )
-
-
-def _usable(name: str) -> torch.device:
-    # not when settings are made: those of a posterior trained on a GPU are read on machines without one
-    try:
-        return torch.zeros(1, device=name).device
-    except Exception as error:
-        raise ValueError(f'device must name a device that torch can use here, such as "cpu", got {name!r}.') from error
 
 
 def _held_out(count: int, groups: Tensor | None, share: float) -> Tensor:

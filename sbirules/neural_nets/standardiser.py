@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from sbirules.support.files import Plain
 
 __all__ = ["Standardiser", "spread", "with_squares"]
 
@@ -44,12 +45,12 @@ class Standardiser(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         return (_logged(values, self.log) - self.mean) / self.sd
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """What rebuilds it, beside its tensors."""
         return {"log": list(self.log)}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Standardiser:
+    def from_config(cls, config: Plain) -> Standardiser:
         """One of that shape, to load tensors into."""
         n = len(config["log"])
         return cls(torch.zeros(n), torch.ones(n), config["log"])

@@ -8,11 +8,11 @@ interval, now and at every later observation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sbirules.support.files import Plain
 from sbirules.support.streams import generator
 
 __all__ = ["SummaryTransform"]
@@ -72,7 +72,7 @@ class SummaryTransform(nn.Module):
             out[..., k] = column + width * (below + torch.where(at, u[k], 0.0))
         return out
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Plain types."""
         return {
             "gaps": {str(k): v for k, v in self.gaps.items()},
@@ -81,7 +81,7 @@ class SummaryTransform(nn.Module):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any] | None) -> SummaryTransform:
+    def from_config(cls, config: Plain | None) -> SummaryTransform:
         """The transform that gave this `config()`; one that changes nothing for None."""
         parts = [{int(k): v for k, v in (config or {}).get(name, {}).items()} for name in ("gaps", "widths", "atoms")]
         return cls(*parts)

@@ -8,7 +8,6 @@ Gaussian is the simplest model of the residuals, that of regression-adjusted syn
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,12 +101,13 @@ class GaussianResidual(nn.Module):
         self.register_buffer("mean", residuals.mean(dim=0))
         self.register_buffer("cholesky", torch.linalg.cholesky(covariance + ridge).float())
 
-    def log_prob(self, rows: Tensor, condition: Any = None) -> Tensor:
+    def log_prob(self, rows: Tensor, condition: object = None) -> Tensor:
         """Log-density `(...)` of residuals `(..., S)`, the same under every condition."""
         flat = (rows - self.mean).reshape(-1, rows.shape[-1])
         z = torch.linalg.solve_triangular(self.cholesky, flat.T, upper=False)
         constant = self.cholesky.diagonal().log().sum() + 0.5 * rows.shape[-1] * math.log(2 * math.pi)
-        return (-0.5 * (z**2).sum(dim=0) - constant).reshape(rows.shape[:-1])
+        value: Tensor = -0.5 * (z**2).sum(dim=0) - constant
+        return value.reshape(rows.shape[:-1])
 
 
 def _terms(context: Tensor) -> Tensor:
@@ -120,4 +120,5 @@ def _ridge(gram: Tensor, cross: Tensor, linear: int, penalty: float, factor: flo
     weight = torch.full((len(gram),), penalty * n, dtype=gram.dtype)
     weight[linear:] *= factor
     weight[0] = 1e-9 * n  # the constant is free
-    return torch.linalg.solve(gram + torch.diag(weight), cross)
+    solution: Tensor = torch.linalg.solve(gram + torch.diag(weight), cross)
+    return solution

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sbirules.model.abilities import Differentiable, needed
+from sbirules.model.abilities import Configured, Differentiable, HasWarmUp, needed
 from sbirules.model.rules import TIME_CONSTANTS
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.evolution import Search, evolve
 from sbirules.optimise.points import PointEstimate, success_of
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 
 __all__ = ["BPTL"]
 
@@ -72,7 +72,7 @@ class BPTL:
         l1: float = 0.0,
         polish: int = 0,
         clip: float = 2.0,
-        start: Any = None,
+        start: ArrayLike | None = None,
         start_sd: float = 0.05,
         step_sd: float = 0.2,
     ) -> None:
@@ -110,9 +110,9 @@ class BPTL:
         self,
         *,
         seed: int = 0,
-        trial_types: Any = None,
-        teacher: Any = None,
-        draws: Mapping[str, Any] | None = None,
+        trial_types: ArrayLike | None = None,
+        teacher: ArrayLike | None = None,
+        draws: Mapping[str, ArrayLike] | None = None,
         evaluate: int = 64,
         progress: bool = False,
     ) -> PointEstimate:
@@ -170,7 +170,8 @@ class BPTL:
 
     def _warm_up(self) -> int:
         """Trials of a session before plasticity starts."""
-        return int(getattr(getattr(self.simulator, "settings", None), "warm_up", 0))
+        settings = self.simulator.settings if isinstance(self.simulator, Configured) else None
+        return settings.warm_up if isinstance(settings, HasWarmUp) else 0
 
     def starts(self, seed: int) -> Tensor:
         """Where restarts begin, `(restarts, D)`, with time constants as logarithms."""
@@ -178,7 +179,9 @@ class BPTL:
         noise = self.start_sd * torch.randn(self.start.shape, generator=stream, dtype=torch.float64)
         return torch.where(self.log, self.start.log(), self.start) + noise
 
-    def _ascend(self, seed: int, options: Mapping[str, Any], progress: bool) -> tuple[dict[str, Tensor], Tensor]:
+    def _ascend(
+        self, seed: int, options: Mapping[str, ArrayLike | None], progress: bool
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """The way of all restarts, and which of them were given up."""
         from tqdm.auto import tqdm
 
@@ -221,7 +224,7 @@ class BPTL:
                 free[zero] = 0.0
         return {name: torch.stack(values) for name, values in trace.items()}, gone
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Everything but the simulator, in plain types."""
         names = ("gradient", "episodes", "networks", "restarts", "iterations", "learning_rate", "l1", "polish", "clip")
         more = {"start_sd": self.start_sd, "step_sd": self.step_sd, "start": self.start.tolist()}

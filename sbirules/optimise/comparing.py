@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Size, Tensor
@@ -15,12 +15,15 @@ from sbirules.inference.posterior import Posterior
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.points import PointEstimate, success_of
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.rates import Rate
 from sbirules.support.streams import seeded
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from sbirules.figures.style import GridLike
 
 __all__ = ["PointComparison", "compare_point"]
 
@@ -63,7 +66,7 @@ class PointComparison:
         }
         return pd.DataFrame({n: v.numpy() for n, v in columns.items()}, index=list(self.posterior.names))
 
-    def figure(self, axes: Any = None) -> Figure:
+    def figure(self, axes: GridLike | None = None) -> Figure:
         """Posterior and prior of the coefficients learned most about, with the end points of all restarts."""
         figure: Figure = figures.pairs(self.posterior, points=self.ends, axes=axes)[0, 0].figure
         return figure
@@ -93,7 +96,7 @@ class PointComparison:
 
 def compare_point(
     posterior: Posterior,
-    point: PointEstimate | Any,
+    point: PointEstimate | ArrayLike,
     simulator: Simulator,
     *,
     networks: int = 128,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sbirules.model.simulator import Simulator
+from sbirules.support.arguments import ArrayLike
 
 __all__ = ["Search", "evolve"]
 
@@ -41,7 +41,7 @@ class Search:
     warm_up: int
 
 
-def evolve(search: Search, seed: int, trial_types: Any, progress: bool) -> dict[str, Tensor]:
+def evolve(search: Search, seed: int, trial_types: ArrayLike, progress: bool) -> dict[str, Tensor]:
     """The way of each restart, as `PointEstimate.trace`: the mean of its search distribution, and how well it did.
 
     All candidates of all restarts run as one batch, each in `networks` fresh networks. A network that diverges counts

@@ -8,7 +8,7 @@ kicks off and the same initial states, so that nothing but learning differs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,10 +18,13 @@ from sbirules.inference.posterior import Posterior
 from sbirules.model.abilities import RecurrentNetwork, needed
 from sbirules.model.runs import Trajectory
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import generator
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sbirules.figures.style import Grid, GridLike
 
 __all__ = ["MEASURES", "Regimes", "alignment", "effective_rank", "participation_ratio", "regimes"]
 
@@ -52,7 +55,8 @@ def effective_rank(matrix: Tensor) -> Tensor:
     """exp of the entropy of the normalised singular values (Roy & Vetterli 2007) of `(..., m, n)`; NaN for zeros."""
     values = torch.linalg.svdvals(matrix.double())
     share = values / values.sum(dim=-1, keepdim=True)
-    return torch.special.entr(share).sum(dim=-1).exp()
+    entropy: Tensor = torch.special.entr(share).sum(dim=-1)
+    return entropy.exp()
 
 
 def participation_ratio(activity: Tensor) -> Tensor:
@@ -105,15 +109,15 @@ class Regimes:
 
     def __str__(self) -> str:
         table = self.table()[list(self.values)]
-        return table.describe().loc[["mean", "std", "25%", "50%", "75%"]].T.round(3).to_string()
+        return str(table.describe().loc[["mean", "std", "25%", "50%", "75%"]].T.round(3).to_string())
 
-    def figure(self, axes: Any = None) -> Any:
+    def figure(self, axes: GridLike | None = None) -> Grid:
         """How rules spread between lazy and rich, and which coefficients decide; see `figures.regimes`."""
         return figures.regimes(self, axes)
 
 
 def regimes(
-    rules: Posterior | Any, simulator: Any, *, num_rules: int = 64, networks: int = 4, seed: int = 0
+    rules: Posterior | ArrayLike, simulator: RecurrentNetwork, *, num_rules: int = 64, networks: int = 4, seed: int = 0
 ) -> Regimes:
     """What learning does to networks, for rules across a posterior.
 
@@ -138,11 +142,11 @@ def regimes(
         theta = arguments.theta_matrix(rules, simulator.names, argument="rules").float()
     # weights, and their copies before and after, of so many networks are in memory at a time
     step = max(1, 256 // networks)
-    parts = [_measure(part, simulator, networks, (seed, k)) for k, part in enumerate(theta.split(step))]
+    parts = [_measure(part, simulator, networks, (seed, k)) for k, part in enumerate(torch.split(theta, step))]
     return Regimes(simulator.names, theta, {n: torch.cat([p[n] for p in parts]) for n in MEASURES})
 
 
-def _measure(theta: Tensor, simulator: Any, networks: int, seed: tuple[int, int]) -> dict[str, Tensor]:
+def _measure(theta: Tensor, simulator: RecurrentNetwork, networks: int, seed: tuple[int, int]) -> dict[str, Tensor]:
     run = simulator.run(theta.repeat_interleave(networks, dim=0), seed=seed, keep_weights=True)
     before, after = run.initial_weights, run.final_weights
     fine = run.ok & torch.isfinite(after).all(dim=(1, 2))
@@ -183,7 +187,7 @@ class _Probed:
 class _Probe:
     """The same trials for any weights: each type from the same initial states, no kicks, nothing learned."""
 
-    def __init__(self, simulator: Any, run: Trajectory, seed: tuple[int, int]) -> None:
+    def __init__(self, simulator: RecurrentNetwork, run: Trajectory, seed: tuple[int, int]) -> None:
         n, task = simulator.settings.num_units, simulator.task
         self.types = torch.arange(task.num_types).repeat(REPEATS)
         self.still = simulator.with_settings(kick_rate=0.0, warm_up=len(self.types))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
@@ -46,7 +46,7 @@ class PointEstimate:
     success: list[Rate] | None
     trace: dict[str, Tensor]
     raw_per_unit: Tensor
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class PointEstimate:
 
         coefficients = {n: self.trace["theta"][:, :, i].T.numpy() for i, n in enumerate(self.names)}
         stats = {name: self.trace[name].T.numpy() for name in ("value", "gradient_norm", "alive")}
-        data = arviz.from_dict(posterior=coefficients, sample_stats=stats)
+        data: arviz.InferenceData = arviz.from_dict(posterior=coefficients, sample_stats=stats)
         for name, per_unit in zip(self.names, self.raw_per_unit.tolist(), strict=True):
             data["posterior"][name].attrs.update(raw_per_unit=per_unit, units="natural units")
         return data

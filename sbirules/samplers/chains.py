@@ -114,13 +114,15 @@ def _agreement(theta: Tensor, hold: Mapping[int, float]) -> tuple[float, float]:
     """R-hat over runs and effective sample size of the worst coefficient."""
     import arviz
 
+    ess_of: Callable[..., Mapping[str, np.ndarray]] = arviz.ess  # arviz has no types
+    r_hat_of: Callable[..., Mapping[str, np.ndarray]] = arviz.rhat
     moving = [k for k in range(theta.shape[2]) if k not in hold and bool(theta[:, :, k].std() > 0)]
     if not moving:
         return math.nan, math.nan
     draws = theta[:, :, moving].numpy()
     distinct = len(torch.unique(theta.flatten(0, 1), dim=0))
-    ess = min(float(arviz.ess({"u": draws})["u"].min()), float(distinct))
+    ess = min(float(ess_of({"u": draws})["u"].min()), float(distinct))
     if len(draws) == 1:
         return math.nan, ess
     # NaN: constant within every run, but not the same in all
-    return float(np.nan_to_num(arviz.rhat({"u": draws})["u"], nan=math.inf).max()), ess
+    return float(np.nan_to_num(r_hat_of({"u": draws})["u"], nan=math.inf).max()), ess

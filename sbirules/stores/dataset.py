@@ -79,7 +79,7 @@ class ShardDataset(IterableDataset[tuple[Tensor, ...]]):
         if not len(order):
             return
         rest: tuple[Tensor, ...] = ()
-        for group in order.split(self.buffer):
+        for group in torch.split(order, self.buffer):
             parts = [self.store.shard(int(k), *self.fields) for k in group]
             columns = [torch.cat([part[name] for part in parts]) for name in self.fields]
             if self.shuffle:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import joblib
 import torch
@@ -27,14 +26,18 @@ from sbirules.model.runs import Status
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import summarise
 from sbirules.stores.shards import checksum, encode
-from sbirules.stores.store import SimulationStore, removed_with, temporary_folder
+from sbirules.stores.store import SimulationStore
+from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import seeded
 
 __all__ = ["simulate"]
 
 SHARD_SIZE = 256
 DRAW, RUN = 0, 1  # streams of a shard
+_Task = tuple[int, str, Tensor | None]  # a shard, what it must say that it belongs to, and its rules
+_Result = tuple[int, bytes, dict[str, int]]  # a shard, its content, and networks by status
 _GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads share
 
 
@@ -46,7 +49,7 @@ def simulate(
     store: str | Path | None = None,
     seed: int = 0,
     shard_size: int | None = None,
-    trial_types: Any = None,
+    trial_types: ArrayLike | None = None,
     keep_trials: bool = True,
     shards: Sequence[int] | None = None,
     num_workers: int | None = None,
@@ -172,7 +175,7 @@ def _range(shards: Sequence[int] | None, total: int) -> range:
     return range(*pair)
 
 
-def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[str, Any]:
+def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[str, object]:
     """What identifies a proposal: its own `config()`, the digest of a table, or a few of its draws."""
     if isinstance(prior, Tensor):
         return {"table": checksum(prior)}
@@ -202,18 +205,16 @@ class _Job:
         self.simulator, self.proposal, self.seed = simulator, proposal, seed
         self.size, self.sequences, self.keep_trials = size, sequences, keep_trials
 
-    def __call__(self, shard: int, owner: str, theta: Tensor | None) -> tuple[int, bytes, dict[str, int]]:
+    def __call__(self, shard: int, owner: str, theta: Tensor | None) -> _Result:
         """Simulates one shard of given rules, or of draws; returns its bytes and its counts by status."""
         torch.set_num_threads(1)
-        if self.proposal is not None:
-            with _GLOBAL_STREAM, seeded(self.seed, shard, DRAW):
-                theta = self.proposal.sample(torch.Size((self.size,)))
+        theta = self._drawn(shard) if theta is None else theta
         first = shard * self.size
         rows = torch.arange(first, first + self.size) % len(self.sequences)
         with torch.no_grad():
             runs = self.simulator.run(theta, seed=(self.seed, shard, RUN), trial_types=self.sequences[rows])
             x = summarise(runs, self.simulator.summaries)
-        fields = {"theta": torch.as_tensor(theta).float(), "x": x, "status": runs.status}
+        fields = {"theta": theta.float(), "x": x, "status": runs.status}
         layout = self.simulator.layout
         kept = _kept(layout, runs.per_run, layout.named("trial"), "run")
         if self.keep_trials:
@@ -227,6 +228,13 @@ class _Job:
                     f"were given, but {name} has {len(value)} rows."
                 )
         return shard, encode(fields, owner), runs.status_counts()
+
+    def _drawn(self, shard: int) -> Tensor:
+        """A shard's rules from the proposal."""
+        if self.proposal is None:
+            raise ValueError("there is neither a prior to draw rules from nor a table of them.")
+        with _GLOBAL_STREAM, seeded(self.seed, shard, DRAW):
+            return torch.as_tensor(self.proposal.sample(torch.Size((self.size,))))
 
 
 def _kept(layout: Layout, values: Mapping[str, Tensor], elsewhere: Sequence[str], per: str) -> dict[str, Tensor]:
@@ -249,7 +257,7 @@ def _kept(layout: Layout, values: Mapping[str, Tensor], elsewhere: Sequence[str]
     return {n: torch.as_tensor(values[n]) for n in (*wanted, *undeclared)}
 
 
-def _results(job: _Job, tasks: Iterator[tuple[Any, ...]], count: int, num_workers: int | None) -> Iterator[Any]:
+def _results(job: _Job, tasks: Iterator[_Task], count: int, num_workers: int | None) -> Iterator[_Result]:
     backend, of_context = joblib.parallel.get_active_backend()
     if isinstance(backend, joblib.parallel.LokyBackend):
         on_gpu = isinstance(job.simulator, OnDevice) and job.simulator.device.type != "cpu"

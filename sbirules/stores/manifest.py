@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from sbirules.support.files import digest, plain
+from sbirules.support.files import Plain, digest, plain
 
 __all__ = ["BEFORE", "SCHEMA", "config_hash", "new_manifest", "refuse_other", "warn_of_other_versions"]
 
@@ -19,18 +18,20 @@ ABSENT = "absent"
 UNHASHED = ("raw_per_unit",)  # measured from the rest of the configuration, to rounding
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: Mapping[str, object]) -> str:
     """SHA-256 of a configuration in plain types."""
     return digest(_hashed(config))
 
 
-def new_manifest(config: Mapping[str, Any], seed: int, engine: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def new_manifest(
+    config: Mapping[str, object], seed: int, engine: str, facts: Mapping[str, object]
+) -> dict[str, object]:
     """The content of a manifest.json."""
     head = {"schema": SCHEMA, "hash": config_hash(config), "seed": seed, "versions": _versions(engine)}
     return {**head, "config": config, **facts}
 
 
-def refuse_other(path: Path, manifest: Mapping[str, Any], config: Mapping[str, Any], seed: int) -> None:
+def refuse_other(path: Path, manifest: Plain, config: Mapping[str, object], seed: int) -> None:
     """Raises ValueError if a manifest is of another configuration or seed; names what differs."""
     if config_hash(config) == manifest["hash"] and seed == manifest["seed"]:
         return
@@ -45,7 +46,7 @@ def refuse_other(path: Path, manifest: Mapping[str, Any], config: Mapping[str, A
     )
 
 
-def warn_of_other_versions(path: Path, manifest: Mapping[str, Any], engine: str) -> None:
+def warn_of_other_versions(path: Path, manifest: Plain, engine: str) -> None:
     """Warns if other versions, or another engine, began a store."""
     now = _versions(engine)
     changed = [f"{k} {v} (now {now.get(k)})" for k, v in manifest["versions"].items() if now.get(k) != v]
@@ -61,7 +62,7 @@ def _versions(engine: str) -> dict[str, str]:
     return {"python": platform.python_version(), **packages, "engine": engine}
 
 
-def _hashed(value: Any) -> Any:
+def _hashed(value: object) -> object:
     value = plain(value)
     if isinstance(value, dict):
         return {k: _hashed(v) for k, v in value.items() if k not in UNHASHED}
@@ -71,7 +72,7 @@ def _hashed(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _flat(value: Any, stem: str = "") -> dict[str, Any]:
+def _flat(value: object, stem: str = "") -> dict[str, object]:
     if isinstance(value, dict):
         return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{stem}{key}.").items()}
     return {stem.removesuffix("."): value}

@@ -10,10 +10,6 @@ the same bytes as one that was not.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +24,12 @@ from sbirules.stores import shards
 from sbirules.stores.dataset import ShardDataset
 from sbirules.stores.manifest import BEFORE, SCHEMA, config_hash, new_manifest, refuse_other, warn_of_other_versions
 from sbirules.stores.shards import DamagedShard
+from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
-from sbirules.support.files import plain, read_json, write_atomically, write_first, write_json
+from sbirules.support.arguments import ArrayLike
+from sbirules.support.files import Plain, plain, read_json, write_atomically, write_first, write_json
 
-__all__ = ["SimulationStore", "removed_with", "temporary_folder"]
+__all__ = ["SimulationStore"]
 
 PREFIX = "activity."  # of fields of the whole run in stores of version 0.1
 
@@ -48,7 +46,7 @@ class SimulationStore:
         self.path = Path(path)
         if not (self.path / "manifest.json").is_file():
             raise ValueError(f"{self.path} is not a simulation store: it has no manifest.json.")
-        self.manifest = read_json(self.path / "manifest.json")
+        self.manifest: Plain = read_json(self.path / "manifest.json")
         if not isinstance(self.manifest, dict) or "config" not in self.manifest:
             raise ValueError(f"{self.path / 'manifest.json'} is not a manifest of simulations.")
         if self.manifest.get("schema") not in (SCHEMA, BEFORE):
@@ -68,7 +66,7 @@ class SimulationStore:
 
     @classmethod
     def create(
-        cls, path: str | Path, config: Mapping[str, Any], seed: int, *, engine: str = "", **facts: Any
+        cls, path: str | Path, config: Mapping[str, object], seed: int, *, engine: str = "", **facts: object
     ) -> SimulationStore:
         """Opens the store of this configuration and seed, or starts one.
 
@@ -94,12 +92,12 @@ class SimulationStore:
     @classmethod
     def from_arrays(
         cls,
-        theta: Any,
-        x: Any,
+        theta: ArrayLike,
+        x: ArrayLike,
         *,
         names: Sequence[str] | None = None,
         summary_names: Sequence[str] | None = None,
-        status: Any = None,
+        status: ArrayLike | None = None,
         path: str | Path | None = None,
         shard_size: int = 4096,
     ) -> SimulationStore:
@@ -152,11 +150,18 @@ class SimulationStore:
         size = min(arguments.whole("shard_size", shard_size, 1), len(theta))
         arrays = [shards.checksum(v) for v in (theta, x, status)]
         config = {"simulator": {"arrays of": columns}, "proposal": arrays, "shard_size": size, "keep_trials": False}
-        facts: dict[str, Any] = {**columns, "layout": Layout().config(), "rows": len(theta)}
         folder = temporary_folder() if path is None else Path(path)
-        store = cls.create(folder, config, 0, **facts)
+        store = cls.create(
+            folder,
+            config,
+            0,
+            names=columns["names"],
+            summary_names=columns["summary_names"],
+            layout=Layout().config(),
+            rows=len(theta),
+        )
         rows = torch.arange(-(-len(theta) // size) * size).clamp(max=len(theta) - 1)  # filled up to whole shards
-        for k, mine in enumerate(rows.split(size)):
+        for k, mine in enumerate(torch.split(rows, size)):
             if not store.has(k) or store.damaged([k]):
                 fields = {"theta": theta[mine], "x": x[mine], "status": status[mine]}
                 store.write(k, shards.encode(fields, store.owner(k)))
@@ -338,19 +343,3 @@ class SimulationStore:
         path = self.path / f"progress{part}.json"
         before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
         write_json(path, {"seconds": round(before + seconds, 3)})
-
-
-def temporary_folder() -> Path:
-    """A folder for a store that nobody asked to keep."""
-    return Path(tempfile.mkdtemp(prefix="sbirules-"))
-
-
-def removed_with(store: SimulationStore) -> SimulationStore:
-    """The store, whose folder goes when nothing refers to it any more."""
-    weakref.finalize(store, _remove, store.path, os.getpid())
-    return store
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # a forked child must not take it from its parent
-        shutil.rmtree(folder, ignore_errors=True)

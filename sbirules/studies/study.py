@@ -224,7 +224,8 @@ class _Made:
             None if self.family is None else attempt(lambda: make_prior(sections["prior"], self.family))  # type: ignore[arg-type]
         )
         self.question: Question | None = None
-        if kind is not None and self.simulator is not None and self.more is not None:
+        right = kind is None or attempt(lambda: kind.check_options(sections["fit"], "[fit] ") is None, False)
+        if kind is not None and self.simulator is not None and self.more is not None and right:
             self.question = attempt(lambda: kind.from_study(asked, sections["fit"], self.simulator, folder))  # type: ignore[arg-type]
         if self.question is not None:
             before = dict(sections["simulator"])

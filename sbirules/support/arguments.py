@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import SupportsIndex
 
+import numpy as np
 import torch
 from torch import Size, Tensor
 
 __all__ = [
+    "ArrayLike",
     "above",
     "at_least",
     "finite",
@@ -23,6 +25,9 @@ __all__ = [
     "theta_matrix",
     "whole",
 ]
+
+# numbers as users give them: what torch.as_tensor takes
+ArrayLike = Tensor | np.ndarray | float | Sequence["ArrayLike"]
 
 
 def listed(names: Iterable[object]) -> str:
@@ -45,7 +50,7 @@ def instance(argument: str, value: object, wanted: type) -> None:
         raise ValueError(f"{argument} must be a {wanted.__name__}, got {type(value).__name__}.")
 
 
-def floating(value: Any) -> Tensor:
+def floating(value: ArrayLike) -> Tensor:
     """`value` as a floating tensor: whole numbers in torch's default type, others as they are."""
     tensor = torch.as_tensor(value)
     return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
@@ -74,14 +79,14 @@ def at_least(argument: str, value: float, bound: float) -> float:
     return float(value)
 
 
-def whole(argument: str, value: Any, bound: int) -> int:
+def whole(argument: str, value: object, bound: int) -> int:
     """`value` as an int no smaller than `bound`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < bound:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or value.__index__() < bound:
         raise ValueError(f"{argument} must be a whole number of at least {bound}, got {value!r}.")
     return int(value)
 
 
-def shape(argument: str, value: Any) -> Size:
+def shape(argument: str, value: Sequence[int]) -> Size:
     """A shape such as `(1000,)`."""
     try:
         size = Size(value)
@@ -101,7 +106,7 @@ def share(argument: str, value: float, *, zero: bool = False) -> float:
     return float(value)
 
 
-def theta_matrix(theta: Any, names: Sequence[str], *, argument: str = "theta") -> Tensor:
+def theta_matrix(theta: ArrayLike, names: Sequence[str], *, argument: str = "theta") -> Tensor:
     """`theta` as a finite floating tensor `(batch, D)`; a single row `(D,)` becomes `(1, D)`."""
     try:
         theta = floating(theta)

@@ -6,11 +6,20 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["digest", "plain", "read_json", "write_atomically", "write_first", "write_json"]
+__all__ = ["Plain", "digest", "plain", "read_json", "write_atomically", "write_first", "write_json"]
+
+Plain = Mapping[str, Any]  # what a file holds by name, of any type until it is looked at
+
+
+@runtime_checkable
+class _Listed(Protocol):
+    """A tensor, an array or a number of numpy's."""
+
+    def tolist(self) -> object: ...
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -31,7 +40,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_first(path: Path, value: Any) -> bool:
+def write_first(path: Path, value: object) -> bool:
     """Writes JSON unless the file is there, also where others try at the same moment; returns whether it did."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     write_json(temporary, value)
@@ -48,7 +57,7 @@ def write_first(path: Path, value: Any) -> bool:
     return True
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """`value` in types that JSON knows: infinities and NaN as strings, tuples as lists."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
@@ -58,17 +67,17 @@ def plain(value: Any) -> Any:
         return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if hasattr(value, "tolist"):
+    if isinstance(value, _Listed):
         return plain(value.tolist())
     return str(value)
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """SHA-256 of a value's plain types."""
     return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """JSON, indented, keys in the given order."""
     text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Size, Tensor
@@ -11,18 +12,30 @@ from torch.distributions import Distribution
 
 from sbirules.support.streams import seeded
 
-__all__ = ["unconstrained"]
+__all__ = ["Transform", "unconstrained"]
 
 DRAWS = 4001  # of a prior without finite moments
 
 
-def unconstrained(prior: Distribution) -> Any:
+class Transform(Protocol):
+    """A torch transform, whose own methods have no types: theta to the free scale."""
+
+    @property
+    def inv(self) -> Callable[[Tensor], Tensor]: ...
+
+    def __call__(self, x: Tensor, /) -> Tensor: ...
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor, /) -> Tensor: ...
+
+
+def unconstrained(prior: Distribution) -> Transform:
     """sbi's `mcmc_transform` of a prior; by quantiles where its mean or s.d. is not finite, as the horseshoe's."""
     from sbi.utils import mcmc_transform
 
     with seeded(0), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The passed")  # that moments come from draws
-        return mcmc_transform(prior if _has_moments(prior) else _Quantiles(prior))
+        found: Transform = mcmc_transform(prior if _has_moments(prior) else _Quantiles(prior))
+        return found
 
 
 def _has_moments(prior: Distribution) -> bool:

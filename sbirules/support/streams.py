@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ Key = int | Sequence[int]
 
 def _state(key: Key, *more: int) -> int:
     parts = (*(key if isinstance(key, Sequence) else (key,)), *more)
-    if any(not hasattr(part, "__index__") or part < 0 for part in parts):
+    if any(not isinstance(part, SupportsIndex) or part < 0 for part in parts):
         raise ValueError(f"seed must be a whole number of at least 0, got {key!r}.")
     # the length is part of the name, since SeedSequence takes (0, 3) and (0, 3, 0) for the same
     return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> 1)

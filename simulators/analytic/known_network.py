@@ -7,8 +7,9 @@ episode depends on the weights that those before it left. NUTS on the exact like
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from sbirules.model.rules import PolynomialRule, RuleFamily
 from sbirules.model.runs import Trajectory
 from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Key, generator, global_seed, seeded
 
@@ -29,6 +31,16 @@ __all__ = ["KnownNetwork"]
 DRAWS, NETWORK, PROJECTIONS = range(3)  # streams
 LEAST = 12  # units: 1, 10 and 11 are clamped
 RULES = 256  # rules whose weight changes set the projections
+
+
+class _Known(TypedDict):
+    """What `RateRNN.run` is given beside the rules."""
+
+    weights: Tensor
+    input_weights: Tensor
+    initial_states: Tensor
+    kicks: Tensor
+    expectation: Tensor
 
 
 class KnownNetwork(Projections):
@@ -86,11 +98,11 @@ class KnownNetwork(Projections):
     def raw_per_unit(self) -> Tensor:
         return self.network.raw_per_unit
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         settings = {"projections": self.projections, "noise": self.noise, "scale": self.scale, "seed": self.seed}
         return {"simulator": "known_network", **settings, "network": self.network.config()}
 
-    def _known(self) -> dict[str, Any]:
+    def _known(self) -> _Known:
         """Everything about the network that is not the rule."""
         n = self.network.settings.num_units
         steps, channels = self.network.task.tensors(self.network.settings.dt).inputs.shape[1:]
@@ -130,7 +142,7 @@ class KnownNetwork(Projections):
         """x without noise, `(batch, S)`; differentiable in theta `(batch, D)`."""
         return self.weight_change(theta.double()).flatten(1) @ self.matrix.T - self.offset
 
-    def log_likelihood(self, theta: Tensor, x_o: Any) -> Tensor:
+    def log_likelihood(self, theta: Tensor, x_o: ArrayLike) -> Tensor:
         """Exact log p(x_o | theta) `(batch,)`, differentiable in theta `(batch, D)`."""
         x_o = torch.as_tensor(x_o, dtype=torch.float64).reshape(-1)
         if len(x_o) != self.projections:
@@ -139,7 +151,7 @@ class KnownNetwork(Projections):
         return -0.5 * (z**2).sum(dim=1) - len(x_o) * math.log(self.noise * math.sqrt(2 * math.pi))
 
     def run(
-        self, theta: Any, *, seed: Key | None = None, trial_types: Tensor | None = None, **options: Any
+        self, theta: ArrayLike, *, seed: Key | None = None, trial_types: ArrayLike | None = None, **options: Any
     ) -> Trajectory:
         theta = arguments.theta_matrix(theta, self.names).double()
         self.sequence_matrix(trial_types, len(theta))
@@ -151,7 +163,7 @@ class KnownNetwork(Projections):
 
     def nuts(
         self,
-        x_o: Any,
+        x_o: ArrayLike,
         prior: Distribution,
         num_samples: int = 1000,
         *,
@@ -171,6 +183,8 @@ class KnownNetwork(Projections):
         """
         from pyro.infer import MCMC, NUTS
 
+        nuts: Callable[..., object] = NUTS  # Pyro's classes have no types
+        mcmc: Callable[..., Any] = MCMC
         transform = unconstrained(prior)
 
         def energy(sites: dict[str, Tensor]) -> Tensor:
@@ -183,9 +197,8 @@ class KnownNetwork(Projections):
             start = transform(prior.sample((200,)).float())
             with torch.no_grad():
                 start = start[torch.stack([-energy({"theta": row}) for row in start]).argmax()]
-            kernel = NUTS(potential_fn=energy, full_mass=True, max_tree_depth=6)
-            chain = MCMC(
-                kernel,
+            chain = mcmc(
+                nuts(potential_fn=energy, full_mass=True, max_tree_depth=6),
                 num_samples=num_samples,
                 warmup_steps=warmup,
                 initial_params={"theta": start},

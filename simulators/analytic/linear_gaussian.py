@@ -7,6 +7,7 @@ Gaussian prior the posterior is Gaussian, and under a uniform one a Gaussian cut
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,10 +16,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, MultivariateNormal, Normal, Uniform, constraints
 
+from sbirules.model.prior import Factorised
 from sbirules.model.rules import PolynomialRule, RuleFamily
 from sbirules.model.runs import Trajectory
 from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key, generator, global_seed
 
 from ..rate import RateRNN
@@ -87,7 +90,7 @@ class LinearGaussian(Projections):
     def raw_per_unit(self) -> Tensor:
         return self.network.raw_per_unit
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         settings = {"projections": self.projections, "noise": self.noise, "seed": self.seed}
         return {"simulator": "linear_gaussian", **settings, "network": self.network.config()}
 
@@ -99,14 +102,16 @@ class LinearGaussian(Projections):
         draw = partial(torch.rand, generator=stream, dtype=torch.float64)
         weights = 1.5 / math.sqrt(n) * torch.randn(n, n, generator=stream, dtype=torch.float64)
         kicked = draw(1, steps, n) < 0.015
-        draws: dict[str, Any] = {
-            "weights": weights,
-            "input_weights": 2 * draw(n, channels) - 1,
-            "initial_states": 0.2 * draw(1, n) - 0.1,
-            "kicks": kicked * (2 * draw(1, steps, n) - 1),
-            "expectation": torch.zeros(self.network.task.num_types),
-        }
-        run = self.network.run(theta, trial_types=torch.zeros(1, dtype=torch.long), keep_weights=True, **draws)
+        run = self.network.run(
+            theta,
+            trial_types=torch.zeros(1, dtype=torch.long),
+            keep_weights=True,
+            weights=weights,
+            input_weights=2 * draw(n, channels) - 1,
+            initial_states=0.2 * draw(1, n) - 0.1,
+            kicks=kicked * (2 * draw(1, steps, n) - 1),
+            expectation=torch.zeros(self.network.task.num_types),
+        )
         return torch.as_tensor(run.final_weights) - weights
 
     def _design(self) -> tuple[Tensor, Tensor]:
@@ -121,7 +126,7 @@ class LinearGaussian(Projections):
         return design, design @ torch.linalg.pinv(change.T)
 
     def run(
-        self, theta: Any, *, seed: Key | None = None, trial_types: Tensor | None = None, **options: Any
+        self, theta: ArrayLike, *, seed: Key | None = None, trial_types: ArrayLike | None = None, **options: Any
     ) -> Trajectory:
         theta = arguments.theta_matrix(theta, self.names).double()
         self.sequence_matrix(trial_types, len(theta))
@@ -134,7 +139,7 @@ class LinearGaussian(Projections):
         x = (theta @ self.design.T + self.noise * noise).float()
         return self.reported(x)
 
-    def posterior(self, x_o: Any, prior: Distribution) -> Distribution:
+    def posterior(self, x_o: ArrayLike, prior: Distribution) -> Distribution:
         """The exact posterior of theta `(D,)` given x_o `(S,)`, as a torch distribution.
 
         Arguments:
@@ -147,7 +152,7 @@ class LinearGaussian(Projections):
         x_o = torch.as_tensor(x_o, dtype=torch.float64).reshape(-1)
         if len(x_o) != self.projections:
             raise ValueError(f"x_o must hold {self.projections} projections, got {len(x_o)}.")
-        parts = list(getattr(prior, "components", {}).values())
+        parts = list(prior.components.values()) if isinstance(prior, Factorised) else []
         precision = self.design.T @ self.design / self.noise**2
         pull = self.design.T @ x_o / self.noise**2
         if parts and all(isinstance(p, Normal) for p in parts):
@@ -174,10 +179,11 @@ class TruncatedGaussian(Distribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch's own idiom
 
     def __init__(self, free: MultivariateNormal, low: Tensor, high: Tensor) -> None:
-        self.free, self.low, self.high = free, low, high
+        self.free: Distribution = free
+        self.low, self.high = low, high
         super().__init__(event_shape=free.event_shape, validate_args=False)
 
-    def sample(self, sample_shape: Size | Any = Size()) -> Tensor:  # noqa: B008 - torch's own idiom
+    def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
         """Exact draws: Gaussian ones that fall in the box."""
         wanted = Size(sample_shape).numel()
         kept: list[Tensor] = []

@@ -13,7 +13,6 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,7 +107,7 @@ class TorchBackend:
 
     name = "torch"
 
-    def working(self) -> AbstractContextManager[Any]:
+    def working(self) -> AbstractContextManager[object]:
         """What must hold of the process while the backend works."""
         return nullcontext()
 
@@ -265,4 +264,5 @@ def choose(name: str, device: torch.device, dtype: torch.dtype, differentiable: 
     if reason:
         raise ValueError(f"backend {name!r} {reason}; use backend='torch' or 'auto'.")
     module = importlib.import_module("._fused_cpu" if name == "numba" else "._fused_gpu", __package__)
-    return (module.NumbaBackend if name == "numba" else module.TritonBackend)()
+    backend: TorchBackend = (module.NumbaBackend if name == "numba" else module.TritonBackend)()
+    return backend

@@ -31,7 +31,7 @@ def block_rows(steps: int, num_units: int, device: torch.device) -> int:
     """Networks that are drawn from one set of streams: a power of two, for the same sizes always the same."""
     fit = (CPU_BYTES if device.type == "cpu" else GPU_BYTES) // (4 * steps * num_units)
     least, most = (8, 128) if device.type == "cpu" else (64, 16384)
-    return min(max(2 ** int(math.log2(max(fit, 1))), least), most)
+    return min(max(1 << int(math.log2(max(fit, 1))), least), most)
 
 
 def batch_rows(steps: int, num_units: int, device: torch.device, max_batch: int | None) -> int:

@@ -6,7 +6,6 @@ import importlib
 from contextlib import AbstractContextManager
 from functools import cache
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ from ._trial import Networks, Stage, State, Trial
 
 __all__ = ["NumbaBackend"]
 
-FLOAT: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 NONLINEARITY = {"tanh": 0, "threshold_linear": 1, "sigmoid": 2}
 
 
@@ -65,7 +63,7 @@ class NumbaBackend(TorchBackend):
         self._held: dict[str, Tensor] = {}
         self._learning: tuple[Plasticity | None, Learning | None] = (None, None)
 
-    def working(self) -> AbstractContextManager[Any]:
+    def working(self) -> AbstractContextManager[object]:
         # the matrix products are BLAS calls; a second thread would cost more than it brings
         return _ONE_THREAD
 
@@ -87,9 +85,9 @@ class NumbaBackend(TorchBackend):
         batch, steps, n = drive.shape
         shape = (batch if watched else 1, steps + 1, n)
         x, rate = self._memory("x", shape), self._memory("rate", shape)
-        error, output = torch.empty(batch, **FLOAT), torch.empty(batch, **FLOAT)
+        error, output = _empty(batch), _empty(batch)
         readout, targets = stage.settings.readout, _array(stage.tensors.targets[types])
-        unit, weights = (readout, torch.empty(0, 0, **FLOAT)) if isinstance(readout, int) else (-1, net.readout)
+        unit, weights = (readout, _empty(0, 0)) if isinstance(readout, int) else (-1, net.readout)
         judge = Judge(_array(stage.response), targets, unit, _array(weights))
         run_trials(
             *(v.numpy() for v in (state.kernel, state.expectation, state.dead, state.mean)),
@@ -116,7 +114,7 @@ class NumbaBackend(TorchBackend):
         """Memory to write into, the same from trial to trial: new pages would cost as much as the dynamics."""
         held = self._held.get(name)
         if held is None or held.shape != shape:
-            held = self._held[name] = torch.empty(shape, **FLOAT)
+            held = self._held[name] = _empty(*shape)
         return held
 
     def _arrays(self, rule: Plasticity) -> Learning:
@@ -158,13 +156,17 @@ def _dynamics(leak: float, nonlinearity: str, clamp: Clamp) -> Dynamics:
 
 
 def _inputs(drive: Drive, x0: Tensor) -> Inputs:
-    dense, hits = torch.empty(0, 0, 0, **FLOAT), drive.kicks
+    dense, hits = _empty(0, 0, 0), drive.kicks
     if not isinstance(hits, Kicks):
         dense, hits = (
             drive.dense_kicks(),
             Kicks(*(torch.empty(0, dtype=d) for d in (torch.long, torch.long, torch.float32))),
         )
     return Inputs(*(_array(v) for v in (drive.inputs, drive.weights, dense, hits.counts, hits.place, hits.size, x0)))
+
+
+def _empty(*shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
 def _array(tensor: Tensor | None) -> np.ndarray:

@@ -7,8 +7,7 @@ polynomial families the trace's factors and the weight update are one kernel eac
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import triton
@@ -141,5 +140,5 @@ class TritonBackend(TorchBackend):
         return kernel, ~alive | (within == 1)
 
 
-def _on(tensor: Tensor) -> Any:
+def _on(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -7,7 +7,7 @@ at each step, its weights included, stays in the first levels of the cache. Size
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -48,16 +48,21 @@ class Workspace(NamedTuple):
     kicks: np.ndarray  # (T, N), zero between networks
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
     """Compiled at the first call, and kept on disk where a folder can be written."""
+    fast: Function
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
+        fast = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no such folder
-        return numba.njit(**_OPTIONS)(function)
+        fast = numba.njit(**_OPTIONS)(function)
+    return fast
 
 
 @compiled
-def _tanh(x):
+def _tanh(x: np.float32) -> np.float32:
     # the rational approximation of Eigen and XLA, within 3e-7; library calls would not be vectorised
     most = np.float32(7.9)  # beyond it, tanh is 1 in float32; a NaN passes both comparisons
     x = -most if x < -most else x
@@ -78,7 +83,7 @@ def _tanh(x):
 
 
 @compiled
-def _settle(kind, free, value, x, rate):
+def _settle(kind: int, free: np.ndarray, value: np.ndarray, x: np.ndarray, rate: np.ndarray) -> None:
     """Clamps x and takes its rate."""
     half, zero = np.float32(0.5), np.float32(0.0)
     if kind == 0:
@@ -99,7 +104,7 @@ def _settle(kind, free, value, x, rate):
 
 
 @compiled
-def _add_product(weights, rate, factor, out):
+def _add_product(weights: np.ndarray, rate: np.ndarray, factor: np.float32, out: np.ndarray) -> None:
     """out += factor * weights.T rate, with eight rows of the weights per pass over `out`."""
     n = len(out)
     whole = n - n % 8
@@ -119,7 +124,9 @@ def _add_product(weights, rate, factor, out):
 
 
 @compiled
-def _fill(inputs, input_weights, leak, kicks, drive):
+def _fill(
+    inputs: np.ndarray, input_weights: np.ndarray, leak: np.float32, kicks: np.ndarray, drive: np.ndarray
+) -> None:
     """drive = leak inputs @ input_weights + kicks."""
     steps, n = drive.shape
     for t in range(steps):
@@ -134,7 +141,7 @@ def _fill(inputs, input_weights, leak, kicks, drive):
 
 
 @compiled
-def workspace(steps, n):
+def workspace(steps: int, n: int) -> Workspace:
     """Memory for T steps of N units."""
     single = np.float32
     return Workspace(
@@ -143,12 +150,13 @@ def workspace(steps, n):
 
 
 @compiled
-def drive_of(b, first, given, leak, own):
+def drive_of(b: int, first: int, given: Inputs, leak: np.float32, own: Workspace) -> int:
     """Fills the drive of network b, whose kicks start at `first`; returns where the next one's start."""
     if len(given.dense):
         _fill(given.inputs[b], given.weights[b], leak, given.dense[b], own.drive)
         return first
-    flat, last = own.kicks.ravel(), first + given.counts[b]
+    flat = own.kicks.ravel()
+    last: int = first + given.counts[b]
     for h in range(first, last):
         flat[given.place[h]] = given.size[h]
     _fill(given.inputs[b], given.weights[b], leak, own.kicks, own.drive)
@@ -158,7 +166,9 @@ def drive_of(b, first, given, leak, own):
 
 
 @compiled
-def run_episode(weights, x0, how, own, x, rate):
+def run_episode(
+    weights: np.ndarray, x0: np.ndarray, how: Dynamics, own: Workspace, x: np.ndarray, rate: np.ndarray
+) -> None:
     """States and rates (T + 1, N) of one network."""
     steps, n = own.drive.shape
     stay, now, r = np.float32(1.0) - how.leak, own.now, own.rate
@@ -178,7 +188,7 @@ def run_episode(weights, x0, how, own, x, rate):
 
 
 @compiled
-def run_episodes(weights, given, how, x, rate):
+def run_episodes(weights: np.ndarray, given: Inputs, how: Dynamics, x: np.ndarray, rate: np.ndarray) -> None:
     """Episodes of a batch: fills x and rate, (batch, T + 1, N)."""
     batch, states, n = x.shape
     own = workspace(states - 1, n)

@@ -5,6 +5,9 @@ panels_kernel    what the trace's matrix product multiplies: polynomials of the 
 apply_kernel     the weight update (Eq. 5), in place, and whether the weights are still within the limit
 """
 
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+# Triton compiles these, and takes annotations for types of its own; its decorator has none
+
 import triton
 import triton.language as tl
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from . import _kernels
-from ._kernels import compiled, drive_of, run_episode, workspace
+from ._kernels import Dynamics, Inputs, compiled, drive_of, run_episode, workspace
 
 __all__ = ["Judge", "Learning", "run_trials"]
 
@@ -60,7 +61,7 @@ class _Scratch(NamedTuple):
 
 
 @compiled
-def _scratch(n, steps, panels):
+def _scratch(n: int, steps: int, panels: int) -> _Scratch:
     single = np.float32
     return _Scratch(
         np.empty((steps, n), single),
@@ -75,7 +76,7 @@ def _scratch(n, steps, panels):
 
 
 @compiled
-def _judged(b, rate, judge):
+def _judged(b: int, rate: np.ndarray, judge: Judge) -> tuple[np.float32, np.float32]:
     """Error and mean output of one network."""
     error, total = np.float32(0.0), np.float32(0.0)
     for t in judge.response:
@@ -92,7 +93,7 @@ def _judged(b, rate, judge):
 
 
 @compiled
-def _deviations(x, mean, factor, first, out):
+def _deviations(x: np.ndarray, mean: np.ndarray, factor: np.float32, first: int, out: np.ndarray) -> None:
     """out[t] = xbar - x' from step `first` on; `mean` is xbar, and moves on."""
     rest = np.float32(1.0) - factor
     for t in range(len(x) - 1):
@@ -106,7 +107,7 @@ def _deviations(x, mean, factor, first, out):
 
 
 @compiled
-def _polynomial(rate, c, scale, out):
+def _polynomial(rate: np.ndarray, c: np.ndarray, scale: np.ndarray, out: np.ndarray) -> None:
     """out = scale_t sum_k c_k r^k."""
     steps, n = out.shape
     degree = len(c) - 1
@@ -127,7 +128,7 @@ def _polynomial(rate, c, scale, out):
 
 
 @compiled
-def _power(base, exponent, out):
+def _power(base: np.ndarray, exponent: int, out: np.ndarray) -> None:
     steps, n = base.shape
     for t in range(steps):
         d, row = base[t], out[t]
@@ -146,7 +147,7 @@ def _power(base, exponent, out):
 
 
 @compiled
-def _gram(b, m, rate, learning, own):
+def _gram(b: int, m: int, rate: np.ndarray, learning: Learning, own: _Scratch) -> None:
     """The part of the trace that comes with the weight's m-th power, as (pre, post), without `own.constant`.
 
     A matrix product over time and levels. What does not depend on the postsynaptic unit is a sum over time,
@@ -174,7 +175,7 @@ def _gram(b, m, rate, learning, own):
 
 
 @compiled
-def _trace(b, weights, rate, learning, own):
+def _trace(b: int, weights: np.ndarray, rate: np.ndarray, learning: Learning, own: _Scratch) -> None:
     """The trace, (pre, post), in `own.part`."""
     n = len(weights)
     most = learning.powers.max()
@@ -195,7 +196,9 @@ def _trace(b, weights, rate, learning, own):
 
 
 @compiled
-def _learn(b, weights, rate, learning, surprise, own):
+def _learn(
+    b: int, weights: np.ndarray, rate: np.ndarray, learning: Learning, surprise: np.float32, own: _Scratch
+) -> bool:
     """Changes the weights of one network; returns whether they are finite and within the limit."""
     n = len(weights)
     zero, clip, rest, limit = np.float32(0.0), learning.clip, learning.keep[b], learning.limit
@@ -233,13 +236,27 @@ def _learn(b, weights, rate, learning, surprise, own):
     return beyond == 0
 
 
-def _built(episodes: str):
+def _built(episodes: str) -> Callable[..., None]:
     """`run_trials`, compiled anew when the source of the episodes has changed."""
 
     @compiled
     def run_trials(
-        weights, expectation, dead, mean, given, how, judge, learning, types, present, plastic, x, rate, error, output
-    ):
+        weights: np.ndarray,
+        expectation: np.ndarray,
+        dead: np.ndarray,
+        mean: np.ndarray,
+        given: Inputs,
+        how: Dynamics,
+        judge: Judge,
+        learning: Learning,
+        types: np.ndarray,
+        present: np.ndarray,
+        plastic: bool,
+        x: np.ndarray,
+        rate: np.ndarray,
+        error: np.ndarray,
+        output: np.ndarray,
+    ) -> None:
         """Whole trials of a batch: changes weights, expectation, dead and mean; fills the rest.
 
         x and rate are (batch, T + 1, N), or (1, T + 1, N) where nobody wants to see them.

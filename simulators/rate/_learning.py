@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +83,7 @@ def learn(
     error, output = (torch.where(kept, torch.stack(v, dim=1), torch.nan) for v in (errors, outputs))
     activity, silent = meter.result(net.weights, kernel.mT, s.connectivity.initial_sd, net.mask)
     status = torch.where(dead, int(Status.DIVERGED), torch.where(silent, int(Status.SILENT), int(Status.OK)))
-    extras: dict[str, Any] = {}
+    extras: dict[str, object] = {}
     if keep_weights:
         readout = net.readout if isinstance(stage.settings.readout, str) else None
         extras = {

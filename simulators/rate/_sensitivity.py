@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ class _Sum:
         self.goal = goal
         self.there = types >= 0
         self.count = self.there[:, goal.settings.warm_up :].sum(dim=1).clamp(min=1)
-        self.total: Any = 0.0
+        self.total: Tensor | float = 0.0
         self.errors: list[Tensor] = []
 
     def add(self, k: int, plastic: bool, error: Tensor, kernel: Tensor) -> None:
@@ -77,7 +77,8 @@ class _Sum:
 
     @property
     def value(self) -> Tensor:
-        return self.total / self.count
+        value: Tensor = self.total / self.count
+        return value
 
 
 def reverse(
@@ -143,14 +144,13 @@ def forward(
     kinds = types[again]
     wide = replace(goal, teacher=None if goal.teacher is None else goal.teacher[again])
     with torch.no_grad(), forward_ad.dual_level():
-        theta = forward_ad.make_dual(raw[again], torch.eye(dim, device=raw.device, dtype=raw.dtype).repeat(rows, 1))
+        theta = _dual(raw[again], torch.eye(dim, device=raw.device, dtype=raw.dtype).repeat(rows, 1))
         state, sums = State.before_learning(many), _Sum(wide, kinds)
         for k, drive, x0, plastic in _trials(stage, net, types, noise):
             drawn = drive.rows(again)
             trial, state = _one(stage, family, many, theta, state, kinds, k, drawn, x0[again], plastic)
             sums.add(k, plastic, trial.error, state.kernel)
-        value, tangent = forward_ad.unpack_dual(sums.value)
-        gradient = torch.zeros_like(value) if tangent is None else tangent
+        value, gradient = _parts(sums.value)
     found = _result(sums, gradient, state.dead)
     first = slice(None, None, dim)
     ok = found.ok.reshape(rows, dim).all(dim=1)
@@ -219,9 +219,20 @@ def _sensitivity_of_trace(rule: Plasticity, raw: Tensor, kernel: Tensor, trial: 
             parts.append(total(torch.where(linear, direction, raw)))
             continue
         with forward_ad.dual_level():
-            out = forward_ad.unpack_dual(total(forward_ad.make_dual(raw, direction)))
-            parts.append(torch.zeros_like(raw[:, 0]) if out.tangent is None else out.tangent)
+            parts.append(_parts(total(_dual(raw, direction)))[1])
     return torch.stack(parts, dim=1)
+
+
+def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
+    """A tensor with a tangent, by torch's forward mode, which has no types."""
+    dual: Tensor = forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
+    return dual
+
+
+def _parts(dual: Tensor) -> tuple[Tensor, Tensor]:
+    """A tensor without its tangent, and the tangent: zeros where there is none."""
+    value, tangent = forward_ad.unpack_dual(dual)  # type: ignore[no-untyped-call]
+    return value, torch.zeros_like(value) if tangent is None else tangent
 
 
 def _result(sums: _Sum, gradient: Tensor, dead: Tensor) -> LearningGradient:

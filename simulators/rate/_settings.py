@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ class Settings:
             )
         if self.initial_expectation is not None:
             arguments.finite("initial_expectation", self.initial_expectation)
-        if hasattr(self.readout, "__index__") and not isinstance(self.readout, Tensor):
+        if isinstance(self.readout, SupportsIndex) and not isinstance(self.readout, Tensor):
             object.__setattr__(self, "readout", int(self.readout))  # numpy's integers too
         self._check_units()
         self._check_mask()

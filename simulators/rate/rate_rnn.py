@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -17,12 +17,15 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tasks import Task
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
+from sbirules.support.devices import usable
 from sbirules.support.streams import Key, global_seed
 
 from ._activity import MEASURES
 from ._backends import choose
 from ._draws import batch_rows, block_rows, draw
 from ._learning import learn
+from ._passed import DRAWS, checked, passed_in, requires_grad
 from ._sensitivity import GRADIENTS, Goal
 from ._settings import Settings
 from ._trial import Networks, Noise, Stage
@@ -31,6 +34,7 @@ from ._units import measure_raw_per_unit
 __all__ = ["RateRNN"]
 
 DEFAULT_SUMMARIES = ("learned", "final_error", "error_change", "mean_rate", "learning_curve")
+RUN_OPTIONS = ("seed", "trial_types", "units", *DRAWS, "record", "keep_weights")
 
 
 class RateRNN(Simulator):
@@ -107,7 +111,7 @@ class RateRNN(Simulator):
             raise ValueError(f"family must be a ThreeFactorRule or a LocalRule, got {type(family).__name__}.")
         self.settings = Settings(**settings)
         self.num_trials, self.criterion = self.settings.num_trials, self.settings.criterion
-        self.device, self.dtype = _usable(device), dtype
+        self.device, self.dtype = usable(device), dtype
         self.backend = backend
         self.engine = f"{choose(backend, self.device, dtype, differentiable=False).name} on {self.device.type}"
         self.max_batch = None if max_batch is None else arguments.whole("max_batch", max_batch, 1)
@@ -131,7 +135,7 @@ class RateRNN(Simulator):
             self._raw_per_unit = measure_raw_per_unit(self.settings, self.family, self.task, self.dtype)
         return self._raw_per_unit
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         return {
             "simulator": "rate_rnn",
             "family": self.family.config(),
@@ -149,18 +153,18 @@ class RateRNN(Simulator):
 
     def run(
         self,
-        theta: Any,
+        theta: ArrayLike,
         *,
         seed: Key | None = None,
-        trial_types: Any = None,
+        trial_types: ArrayLike | None = None,
         units: str = "natural",
-        weights: Any = None,
-        input_weights: Any = None,
-        readout: Any = None,
-        initial_states: Any = None,
-        kicks: Any = None,
-        inputs: Any = None,
-        expectation: Any = None,
+        weights: ArrayLike | None = None,
+        input_weights: ArrayLike | None = None,
+        readout: ArrayLike | None = None,
+        initial_states: ArrayLike | None = None,
+        kicks: ArrayLike | None = None,
+        inputs: ArrayLike | None = None,
+        expectation: ArrayLike | None = None,
         record: Sequence[int] = (),
         keep_weights: bool = False,
         **options: Any,
@@ -204,11 +208,11 @@ class RateRNN(Simulator):
         }
         raw, types, given = self._rows(theta, trial_types, units, passed)
         trials = types.shape[1]
-        wrong = [k for k in record if not hasattr(k, "__index__") or not 0 <= k < trials]
+        wrong = [k for k in record if not isinstance(k, SupportsIndex) or not 0 <= k < trials]
         if wrong:
             raise ValueError(f"record must name trials from 0 to {trials - 1}, got {wrong[0]}.")
         known = (raw, *given.values(), self.settings.readout, *vars(self.family).values(), *vars(self.task).values())
-        learnable = torch.is_grad_enabled() and any(_requires_grad(v) for v in known)
+        learnable = torch.is_grad_enabled() and requires_grad(known)
         backend = choose(self.backend, self.device, self.dtype, learnable)
         stage = Stage.build(self.settings, self.task, self.device, self.dtype)
         parts = []
@@ -231,13 +235,13 @@ class RateRNN(Simulator):
 
     def value_and_grad(
         self,
-        theta: Any,
+        theta: ArrayLike,
         *,
         gradient: str = "reverse",
         seed: Key | None = None,
-        trial_types: Any = None,
-        teacher: Any = None,
-        **draws: Any,
+        trial_types: ArrayLike | None = None,
+        teacher: ArrayLike | None = None,
+        **draws: ArrayLike | None,
     ) -> LearningGradient:
         """How well each network learns, and the gradient of that with respect to its rule.
 
@@ -273,7 +277,7 @@ class RateRNN(Simulator):
             if gradient == "reinforce":
                 raise ValueError("gradient='reinforce' follows reward; with a teacher use 'forward' or 'reverse'.")
             n = self.settings.num_units
-            teacher = self._given("teacher", teacher, len(raw), (types.shape[1], n, n))
+            teacher = checked("teacher", teacher, len(raw), (types.shape[1], n, n), raw)
         stage = Stage.build(self.settings, self.task, self.device, self.dtype)
         parts = []
         for rows, net, noise in self._networks(stage, len(raw), seed, given):
@@ -282,7 +286,7 @@ class RateRNN(Simulator):
         return LearningGradient.cat(parts, self.raw_per_unit)
 
     def _rows(
-        self, theta: Any, trial_types: Any, units: str, draws: Mapping[str, Any]
+        self, theta: ArrayLike, trial_types: ArrayLike | None, units: str, draws: Mapping[str, ArrayLike | None]
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Raw rules, trial types and the draws that were passed in, checked, all with a batch dimension."""
         arguments.known("units", units, ("natural", "raw"))
@@ -290,21 +294,8 @@ class RateRNN(Simulator):
         raw = theta if units == "raw" else self.to_raw(theta)
         self.family.check_raw(raw)
         types = self.sequence_matrix(trial_types, len(raw)).to(self.device)
-        trials, n = types.shape[1], self.settings.num_units
-        _, steps, channels = self.task.tensors(self.settings.dt).inputs.shape
-        shapes = {
-            "weights": (n, n),
-            "input_weights": (n, channels),
-            "readout": (n,),
-            "initial_states": (trials, n),
-            "kicks": (trials, steps, n),
-            "inputs": (trials, steps, channels),
-            "expectation": (self.task.num_types,),
-        }
-        if draws.get("readout") is not None and not isinstance(self.settings.readout, str):
-            raise ValueError('readout may be passed in where it is random; use RateRNN(..., readout="random").')
-        given = {name: self._given(name, draws.get(name), len(raw), shape) for name, shape in shapes.items()}
-        return raw, types, {name: value for name, value in given.items() if value is not None}
+        inputs = self.task.tensors(self.settings.dt).inputs
+        return raw, types, passed_in(draws, self.settings, inputs, types, raw)
 
     def _networks(
         self, stage: Stage, batch: int, seed: Key | None, given: Mapping[str, Tensor]
@@ -324,17 +315,6 @@ class RateRNN(Simulator):
                 *draw(self.settings, channels, self.task.num_types, key, rows, mine, self.device, self.dtype, size),
             )
 
-    def _given(self, name: str, value: Any, batch: int, shape: tuple[int, ...]) -> Tensor | None:
-        """A draw passed in by the user, checked and with a batch dimension."""
-        if value is None:
-            return None
-        value = torch.as_tensor(value).to(self.device, self.dtype)
-        if tuple(value.shape) not in (shape, (batch, *shape)):
-            raise ValueError(f"{name} must have shape {(batch, *shape)} or {shape}, got {tuple(value.shape)}.")
-        if not torch.isfinite(value).all():
-            raise ValueError(f"{name} must be finite.")
-        return value.expand(batch, *shape)
-
     def without_plasticity(self) -> RateRNN:
         """The same networks, whose weights never change."""
         return self.with_settings(warm_up=10**9)
@@ -350,20 +330,3 @@ class RateRNN(Simulator):
         if same and other.dtype == self.dtype:  # natural units do not depend on what changed
             other._raw_per_unit = self._raw_per_unit
         return other
-
-
-def _requires_grad(part: Any) -> bool:
-    if isinstance(part, torch.nn.Module):
-        return any(p.requires_grad for p in part.parameters())
-    return isinstance(part, Tensor) and part.requires_grad
-
-
-def _usable(device: torch.device | str) -> torch.device:
-    try:
-        return torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
-
-
-DRAWS = ("weights", "input_weights", "readout", "initial_states", "kicks", "inputs", "expectation")
-RUN_OPTIONS = ("seed", "trial_types", "units", *DRAWS, "record", "keep_weights")

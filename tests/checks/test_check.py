@@ -7,7 +7,6 @@ import torch
 from cheap import PRIOR, Cheap
 
 import sbirules as sr
-from sbirules.inference.questions.resimulation import CurveBand, TrialsCheck
 from sbirules.model.verdicts import Verdict
 from sbirules.priors import normal, uniform
 from sbirules.simulators import LinearGaussian, RateRNN
@@ -126,11 +125,13 @@ def curves(observed, seed=0, rules=200, bins=8):
     made = torch.randn(rules, bins)
     names = tuple(f"learning_curve[A,{k}]" for k in range(bins))
     low, median, high = (torch.quantile(made, q, dim=0) for q in (0.025, 0.5, 0.975))
-    return TrialsCheck(rules, 5, CurveBand(names, low, median, high, 0.95, observed), made, torch.zeros(rules, 2), {})
+    return sr.TrialsCheck(
+        rules, 5, sr.CurveBand(names, low, median, high, 0.95, observed), made, torch.zeros(rules, 2), {}
+    )
 
 
 def test_the_p_value_of_a_curve_is_uniform_for_curves_of_the_same_kind():
-    from sbirules.checks.predictions import curve_p_value
+    from sbirules.inference.questions.learning import curve_p_value
 
     torch.manual_seed(1)
     p = sorted(curve_p_value(curves(torch.randn(8), seed=k)) for k in range(200))
@@ -168,7 +169,7 @@ def test_refusals(x_o):
         sr.check(wrapped, SIMULATOR, calibration=20)
     with pytest.raises(ValueError, match="did you mean 'sampler'"):
         sr.check(wrapped, SIMULATOR, parts=["sampler_"])
-    with pytest.raises(ValueError, match="one of constraints, trials and x_o"):
+    with pytest.raises(ValueError, match="one of constraints, trials, x_o and question, got constraints, x_o"):
         sr.check(wrapped, SIMULATOR, constraints={"projections[1]": (0, 1)}, x_o=x_o)
     with pytest.raises(ValueError, match="level: 'good' is not known"):
         Verdict("x", "good", "finding")

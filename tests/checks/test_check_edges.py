@@ -8,12 +8,12 @@ import torch
 from cheap import PRIOR, Cheap, Line
 
 import sbirules as sr
-from sbirules.checks.predictions import _curve, _summaries, curve_p_value
 from sbirules.checks.recovery import Recovery
 from sbirules.checks.trust import calibration_verdicts, simulation_verdict
 from sbirules.cli import main
 from sbirules.importance import active_subspace, compensation, knock_outs, shapley, stiff_and_sloppy
-from sbirules.inference.questions.resimulation import CurveBand, ObservationCheck, TrialsCheck
+from sbirules.inference.questions.learning import curve_p_value, curve_verdict
+from sbirules.inference.questions.observation import summaries_verdict
 from sbirules.model.verdicts import by_p_value
 from sbirules.priors import uniform
 from sbirules.studies.study import Study
@@ -21,10 +21,10 @@ from sbirules.studies.study import Study
 
 def test_a_test_that_could_not_be_made_does_not_pass():
     assert by_p_value(math.nan) == "fail"
-    lost = ObservationCheck(
+    lost = sr.ObservationCheck(
         4, 1, ("a", "b"), torch.zeros(2), torch.full((4, 2), torch.nan), torch.zeros(4, 2), {"DIVERGED": 4}
     )
-    verdict = _summaries(lost)
+    verdict = summaries_verdict(lost)
     assert verdict.level == "fail"
     assert "All of 4 fresh networks under posterior rules failed" in verdict.finding
 
@@ -32,8 +32,8 @@ def test_a_test_that_could_not_be_made_does_not_pass():
 def curves(made, observed):
     names = tuple(f"learning_curve[A,{k}]" for k in range(made.shape[1]))
     low, median, high = (torch.nanquantile(made, q, dim=0) for q in (0.025, 0.5, 0.975))
-    return TrialsCheck(
-        len(made), 5, CurveBand(names, low, median, high, 0.95, observed), made, torch.zeros(len(made), 2), {}
+    return sr.TrialsCheck(
+        len(made), 5, sr.CurveBand(names, low, median, high, 0.95, observed), made, torch.zeros(len(made), 2), {}
     )
 
 
@@ -46,7 +46,7 @@ def test_bins_without_trials_are_left_out():
     found = curves(made, observed)
     assert found.curve.coverage == 1.0
     assert 0.05 < curve_p_value(found) <= 1
-    assert _curve(found, Cheap()).level == "pass"
+    assert curve_verdict(found, Cheap()).level == "pass"
 
 
 def test_correlated_bins_do_not_condemn_a_right_posterior():
@@ -55,7 +55,7 @@ def test_correlated_bins_do_not_condemn_a_right_posterior():
     for k in range(60):
         torch.manual_seed(k)
         made = torch.randn(128, 1) + 0.05 * torch.randn(128, 8)
-        verdicts.append(_curve(curves(made, torch.randn(1) + 0.05 * torch.randn(8)), Cheap()).level)
+        verdicts.append(curve_verdict(curves(made, torch.randn(1) + 0.05 * torch.randn(8)), Cheap()).level)
     assert verdicts.count("fail") <= 3
     assert verdicts.count("pass") >= 50
 
@@ -93,7 +93,7 @@ def posterior():
 
 def test_few_draws_have_large_errors(posterior):
     few = sr.Posterior.wrap(PRIOR_AS_SBI(), PRIOR, PRIOR.names)
-    few.sample((100,))
+    few = few.with_draws(few.draw(100))
     found = stiff_and_sloppy(few)
     assert float(found.se.min()) > 0.03, "a hundred draws, not two thousand"
     assert compensation(few, conditions=0)["se"].iloc[0] > 0.08
@@ -205,9 +205,9 @@ def test_a_resolved_study_is_the_same_study(tmp_path):
     first = Study.of(tomllib.loads(SMALL + variant), name="s", folder=tmp_path)
     text = tomli_w.dumps(first.resolved())
     again = Study.of(tomllib.loads(text), name="s", folder=tmp_path / "elsewhere")
-    assert again.sections["fit"] == first.sections["fit"]
-    assert again.sections["check"] == first.sections["check"]
-    assert first.sections["fit"]["all_of_networks"] == 1
+    assert again.fit == first.fit
+    assert again.check == first.check
+    assert first.fit.options == {"all_of_networks": 1}
     assert again.variants["another/task"].task == first.variants["another/task"].task
     assert first.variants["another/task"].task.stimulus == 200, "its own default, not the study's"
 

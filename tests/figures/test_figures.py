@@ -11,6 +11,7 @@ from sbirules import figures
 from sbirules.priors import spike_and_slab, uniform
 from sbirules.reporting.equations import typeset
 from sbirules.simulators import RateRNN
+from sbirules.support.rates import Rate
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def single():
         "rule_matrix": lambda p, c, ax: figures.rule_matrix(polynomial(), ax),
         "training": lambda p, c, ax: figures.training({"one": [3.0, 2.0, 2.5]}, ax),
         "failures": lambda p, c, ax: figures.failures(torch.randn(90, 2), torch.rand(90) < 0.3, ("a", "b"), ax=ax),
-        "held_out": lambda p, c, ax: figures.held_out({"far off": ((0.5, 0.1), (0.1, 0.1))}, "share", ax),
+        "held_out": lambda p, c, ax: figures.held_out({"far off": (Rate(0.5, 0.1), Rate(0.1, 0.1))}, "share", ax),
     }
 
 
@@ -124,16 +125,18 @@ def test_names_become_mathematics():
 
 
 def test_equations_are_mathml_and_what_breaks_is_escaped():
-    made = typeset(sr.PolynomialRule(degree=3, terms=["theta_33"], tau_e=100.0), torch.tensor([-0.8]))
-    assert "0.8" in made["mean"]
-    assert made["mean"].count("<math") >= 3
-    assert "http" not in made["trace"] + made["change"] + made["mean"]
+    made = typeset(sr.PolynomialRule(degree=3, terms=["theta_33"], tau_e=100.0).text(torch.tensor([-0.8])))
+    assert "0.8" in made["rule"]
+    assert made["rule"].count("<math") >= 3
+    assert made["words"].count("<math") == 5
+    assert "$" not in made["words"]
+    assert "http" not in "".join([*made["equations"], made["rule"], made["words"]])
 
-    class Odd(sr.RuleFamily):
+    class Odd(sr.ThreeFactorRule):
         coefficients = (sr.Coefficient("a", "<script>alert(1)</script>", latex=r"\frac{<script>}{"),)
 
         def drive(self, theta, rate, deviation, weight):
             return theta["a"] * rate * deviation
 
-    odd = typeset(Odd(), torch.tensor([1.0]))
-    assert "<script>" not in odd["trace"] + odd["mean"]
+    odd = typeset(Odd().text(torch.tensor([1.0])))
+    assert "<script>" not in "".join([*odd["equations"], odd["rule"]])

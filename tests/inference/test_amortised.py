@@ -9,6 +9,7 @@ from sbirules import NPESettings
 from sbirules.model.summaries import learning_curve
 from sbirules.neural_nets.embeddings import SetEmbedding
 from sbirules.priors import uniform
+from sbirules.support.streams import seeded
 
 PRIOR = uniform(Line(), 0.2, 1.0)
 SMALL = NPESettings(models=("zuko_nsf",), members=1, num_transforms=3, hidden_features=30, epochs=20)
@@ -32,7 +33,7 @@ def least_squares(table):
 
 @pytest.fixture(scope="module")
 def sets():
-    with sr.streams.seeded(0):
+    with seeded(0):
         theta = PRIOR.sample((500,)).repeat_interleave(6, dim=0)
     return sr.simulate(Cheap(), theta, seed=1, **OPTIONS)
 

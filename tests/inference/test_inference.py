@@ -19,10 +19,10 @@ from sbirules import (
     Trajectory,
     Trials,
 )
+from sbirules.inference.estimators import RatioPotential, SuccessPotential
 from sbirules.inference.estimators.likelihood import fit_likelihood
 from sbirules.inference.estimators.ratio import fit_ratio
-from sbirules.inference.potentials import SuccessPotential, TrialsPotential
-from sbirules.inference.questions.learners import _cut_like_learners
+from sbirules.inference.questions.sessions import cut_like_learners
 from sbirules.inference.rounds.refining import _thin_out_half
 from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.neural_nets.classifiers import fit_event_probability
@@ -152,8 +152,8 @@ def test_many_learners_against_the_closed_form(estimator):
         model = fit_likelihood(theta, x, length, valid, standardiser, settings=few)
     truth = torch.tensor([0.3, -0.2])
     x_o = torch.stack([truth.sum(), truth[0]]) + 0.5 * torch.randn(24, 2, generator=torch.Generator().manual_seed(5))
-    potential = TrialsPotential(model, x_o, torch.full((24,), 300)).eval()
-    posterior = Posterior(box("a", "b"), ["a", "b"], potential, {"kind": "trials"}, FAST)
+    potential = RatioPotential(model, x_o, torch.full((24,), 300)).eval()
+    posterior = Posterior(box("a", "b"), ["a", "b"], potential, settings=FAST)
     draws = posterior.sample((4000,), seed=0).double().numpy()
     mean, cov = exact_posterior(x_o)
     sd = np.sqrt(np.diag(cov))
@@ -163,7 +163,7 @@ def test_many_learners_against_the_closed_form(estimator):
 
 def test_ensembles_walk_on_their_own():
     posterior = Posterior(box("a", "b"), ["a", "b"], Gaussian(), settings=FAST)
-    draws = posterior._draw(4000, 0, False).draws
+    draws = posterior.draw(4000).draws
     assert torch.corrcoef(draws[:, :, 0])[0, 1:].abs().max() < 0.2
 
 
@@ -198,13 +198,13 @@ def test_runs_are_cut_to_learners_whose_sequence_they_began_with():
     types = torch.tensor([[0, 1, 0, 1], [1, 1, 0, 0]]).repeat(20, 1)
     error = torch.rand(40, 4)
     runs = Trajectory(
-        torch.zeros(40, dtype=torch.int8), types, error, error, -error, (error < 0.5).float(), {}, 2, ("A", "B")
+        torch.zeros(40, dtype=torch.int8), types, {"error": error, "output": error}, type_names=("A", "B")
     )
     wanted = torch.tensor([[0, 1, 0], [0, 1, -1], [1, 1, 0]])
     e = torch.where(wanted >= 0, 0.3, torch.nan)
-    observed = Trajectory(torch.zeros(3, dtype=torch.int8), wanted, e, e, -e, (e < 0.5).float(), {}, 2, ("A", "B"))
+    observed = Trajectory(torch.zeros(3, dtype=torch.int8), wanted, {"error": e}, type_names=("A", "B"))
     table = Trials(("x", "y", "z"), observed)
-    rows, cut, length = _cut_like_learners(runs, table, 0)
+    rows, cut, length = cut_like_learners(runs, table, 0)
     assert torch.equal(rows, torch.arange(40))
     assert set(length[::2].tolist()) == {2, 3}
     assert set(length[1::2].tolist()) == {3}
@@ -213,14 +213,14 @@ def test_runs_are_cut_to_learners_whose_sequence_they_began_with():
         ("w",), Trajectory(**{**observed.rows(torch.tensor([0])).__dict__, "trial_types": torch.tensor([[1, 0, 0]])})
     )
     with pytest.raises(ValueError, match="sequence of trial types of learner w"):
-        _cut_like_learners(runs, odd, 0)
+        cut_like_learners(runs, odd, 0)
 
 
 def test_a_saved_posterior_gives_the_same_densities_in_a_new_process(event, tmp_path):
     uniform = torch.distributions.Uniform(-1.0, 1.0, validate_args=False)
     prior = IndependentPrior({"a": uniform, "b": uniform, "c": log_uniform(0.1, 1.0)})
-    posterior = Posterior(prior, prior.names, SuccessPotential(event, 4, None), {"kind": "constraints"}, FAST)
-    posterior.sample((200,))
+    posterior = Posterior(prior, prior.names, SuccessPotential(event, 4, None), settings=FAST)
+    posterior = posterior.with_draws(posterior.draw(200))
     posterior.save(tmp_path / "p")
     theta = prior.sample((20,))
     here = posterior.log_prob(theta)

@@ -12,8 +12,8 @@ from torch.distributions import Cauchy
 import sbirules as sr
 from sbirules import EnsembleSettings, Posterior, SamplerSettings, fit
 from sbirules.inference.estimators.likelihood import LikelihoodSettings
-from sbirules.inference.questions.learners import spread_atoms
 from sbirules.model.summaries import learning_curve
+from sbirules.neural_nets.summary_transform import SummaryTransform
 from sbirules.priors import from_pyro, horseshoe, normal, spike_and_slab, two_sided, uniform
 from sbirules.simulators import LinearGaussian
 
@@ -102,12 +102,12 @@ def test_time_limits_give_possible_draws_and_no_false_evidence():
             return torch.where(theta[:, 0] > 0.5, super().forward(theta), -math.inf)
 
     posterior = Posterior(
-        uniform(FAMILY, -1, 1), FAMILY.names, Slow(), {"kind": "test"}, SamplerSettings(num_runs=2, time_limit=0.01)
+        uniform(FAMILY, -1, 1), FAMILY.names, Slow(), settings=SamplerSettings(num_runs=2, time_limit=0.01)
     )
     with pytest.warns(UserWarning, match="stopped early"):
-        draws = posterior.sample((400,))
-    assert draws[:, 0].min() > 0.5
-    assert math.isnan(posterior.chains.log_evidence[0])
+        chains = posterior.draw(400)
+    assert chains.draws[..., 0].min() > 0.5
+    assert math.isnan(chains.log_evidence[0])
 
 
 @pytest.mark.parametrize("prior", [horseshoe(FAMILY, 0.3), normal(FAMILY, theta_11=Cauchy(0.0, 1.0))])
@@ -138,7 +138,9 @@ def test_atoms_are_spread_without_moving_anything_past_another():
     torch.manual_seed(0)
     ok = torch.ones(4000, dtype=torch.bool)
     mixed = torch.randn(4000).clamp(min=0)
-    spread, seen = spread_atoms(mixed, torch.tensor([0.0, 1.0]), ok, (0, 1))
+    transform = SummaryTransform.of(mixed[:, None], ok, [0])
+    spread = transform.spread(mixed[:, None], 0)[:, 0]
+    seen = transform(torch.tensor([[0.0], [1.0]]))[:, 0]
     above = mixed > 0
     assert spread[~above].max() < spread[above].min()
     assert (spread[above].argsort() == mixed[above].argsort()).all()
@@ -148,7 +150,10 @@ def test_atoms_are_spread_without_moving_anything_past_another():
     inside = spread[~above]
     assert kstest(((inside - inside.min()) / (inside.max() - inside.min())).numpy(), "uniform").pvalue > 0.001
     counts = torch.randint(0, 5, (4000,)).float()
-    first, second = (spread_atoms(counts, counts[:1], ok, (0, k))[0] - counts for k in (1, 2))
+    both = torch.stack([counts, counts], dim=1)
+    discrete = SummaryTransform.of(both, ok, [0, 1])
+    first, second = (discrete.spread(both, 0) - both).T
+    assert torch.equal(discrete(both), both)  # what is observed takes the middle of its interval
     assert first.abs().max() <= 0.5
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.1
 
@@ -224,7 +229,7 @@ def test_what_cannot_be_is_refused_in_words(linear, of_learners):
     small = LikelihoodSettings(members=1, hidden_features=10, epochs=2, min_steps=0)
     posterior = fit(store, box, x_o=[0.0, 0.0, 0.0], settings=small, sampler=QUICK)
     series = pd.Series([0.0, 0.1, 0.2], index=simulator.summary_names)
-    assert posterior.given(series).facts["x_o"] == pytest.approx([0.0, 0.1, 0.2])
+    assert posterior.given(series).question.x_o.tolist() == pytest.approx([0.0, 0.1, 0.2])
     with pytest.warns(UserWarning, match="observation 1: x_o must hold numbers, got None"):
         draws = posterior.sample_batched((50,), [series, None])
     assert torch.isnan(draws[:, 1]).all()

@@ -44,7 +44,7 @@ def test_the_weight_change_is_linear_and_the_projections_see_it_as_the_design_sa
 
 def test_noise_is_as_stated():
     x = SIMULATOR.run(torch.zeros(20_000, 3), seed=3)
-    projections = torch.stack([x.activity[name] for name in SIMULATOR.fields], dim=1)
+    projections = torch.stack([x.activity[name] for name in SIMULATOR.layout.named("run")], dim=1)
     assert projections.mean(dim=0).abs().max() < 4 * SIMULATOR.noise / 140
     torch.testing.assert_close(projections.std(dim=0), torch.full((5,), SIMULATOR.noise), rtol=0.03, atol=0)
 
@@ -89,7 +89,7 @@ def test_learned_posteriors_are_near_the_closed_form_for_any_observation(posteri
 
 
 def test_npes_density_is_normalised_and_is_that_of_its_draws(posterior):
-    if posterior.facts["estimator"] != "npe":
+    if posterior.record.estimator != "npe":
         pytest.skip("only NPE gives a normalised density")
     theta = BOX.sample((200_000,))
     volume = 2.0**3
@@ -138,7 +138,7 @@ def test_a_summary_that_can_only_be_0_or_1_has_a_likelihood(tmp_path):
     store = simulate(simulator, uniform(family, -1, 1), 600, progress=False, num_workers=1)
     posterior = fit(store, uniform(family, -1, 1), x_o={"learned": 0.0}, settings=QUICK["likelihood"])
     assert torch.isfinite(posterior.log_prob(torch.zeros(1, 4))).all()
-    assert posterior.facts["summaries"] == ["learned"]
+    assert posterior.question.names == ("learned",)
 
 
 def test_a_trend_takes_out_what_is_quadratic_and_leaves_the_noise():
@@ -167,8 +167,8 @@ def test_a_trend_takes_out_what_is_quadratic_and_leaves_the_noise():
         (dict(x_o=[0.0] * 5, estimator="nle"), "estimator"),
         (dict(x_o=[0.0] * 5, settings=NPESettings()), "LikelihoodSettings"),
         (dict(x_o=[0.0] * 5, constraints={"a": (0, 1)}), "exactly one of"),
-        (dict(x_o=[0.0] * 5, all_of_networks=3), "belong to constraints"),
-        (dict(x_o=[0.0] * 5, summaries=["a"]), "belong to trials"),
+        (dict(x_o=[0.0] * 5, all_of_networks=3), "belongs to constraints"),
+        (dict(x_o=[0.0] * 5, summaries=["a"]), "belongs to trials"),
         (dict(), "exactly one of"),
     ],
 )
@@ -178,9 +178,12 @@ def test_observations_that_do_not_fit_are_refused_in_words(store, change, words)
 
 
 def test_only_posteriors_of_one_observation_take_another(store):
-    wrapped = Posterior.wrap(SIMULATOR.posterior(torch.zeros(5), BELL), BELL, FAMILY.names)
+    function = Posterior(BELL, FAMILY.names, lambda theta: -theta.square().sum(dim=1))
+    with pytest.raises(ValueError, match="cannot be asked about other observations"):
+        function.given(torch.zeros(5))
+    asked = fit(store, BOX, constraints={"projections[1]": (0, 9)})
     with pytest.raises(ValueError, match="x_o="):
-        wrapped.given(torch.zeros(5))
+        asked.given(torch.zeros(5))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from scipy import integrate, stats
 from torch import nn
 
 from sbirules import PolynomialRule, Posterior, SamplerSettings
-from sbirules.inference.potentials import SuccessPotential
+from sbirules.inference.estimators import SuccessPotential
 from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
@@ -178,7 +178,7 @@ class Sum(nn.Module):
 @pytest.fixture(scope="module")
 def structure():
     prior = spike_and_slab(FAMILY, 0.3, two_sided(0.4, 1.0))
-    posterior = Posterior(prior, FAMILY.names, Sum(), {"kind": "test"}, SamplerSettings(max_doublings=0))
+    posterior = Posterior(prior, FAMILY.names, Sum(), settings=SamplerSettings(max_doublings=0))
     posterior.sample((4000,), seed=0)
     return posterior
 
@@ -216,7 +216,7 @@ def saved(folder):
     names = FAMILY.names
     prior = uniform(FAMILY, -1, 1)
     net = EventProbability(Standardiser.of(prior.sample((500,)), None), EnsembleSettings(members=2))
-    posterior = Posterior(prior, names, SuccessPotential(net, 2, None), {"kind": "constraints"})
+    posterior = Posterior(prior, names, SuccessPotential(net, 2, None))
     posterior.truncated(theta_11=(0.0, 0.5)).save(folder)
     return posterior
 

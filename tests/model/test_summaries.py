@@ -81,10 +81,7 @@ def test_learned_counts_45_of_50_and_trials_to_criterion_finds_the_first():
     runs = Trajectory(
         torch.zeros(2, dtype=torch.int8),
         torch.zeros(2, 100, dtype=torch.long),
-        error,
-        error,
-        -error,
-        correct,
+        {"error": error, "correct": correct},
         type_names=("A",),
     )
     got = by_name(runs, "learned", "trials_to_criterion")
@@ -103,9 +100,8 @@ def test_failed_networks_are_nan_and_others_untouched(runs):
 def test_cutting_a_session_forgets_what_came_later(runs):
     length = torch.tensor([60, 60, 60])
     cut = runs.cut(length)
-    direct = Trajectory(
-        **{**runs.__dict__, **{n: getattr(runs, n)[:, :60] for n in ("trial_types", *Trajectory.PER_TRIAL)}}
-    )
+    short = {n: v[:, :60] for n, v in runs.per_trial.items()}
+    direct = Trajectory(**{**runs.__dict__, "trial_types": runs.trial_types[:, :60], "per_trial": short})
     chosen = [learning_curve(6), volatility(3), CATALOGUE["final_error"], CATALOGUE["trials_to_criterion"]]
     torch.testing.assert_close(summarise(cut, chosen), summarise(direct, chosen), equal_nan=True)
 

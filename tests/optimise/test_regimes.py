@@ -84,7 +84,7 @@ def test_refusals():
         sr.regimes([[0.0]], network())
     from cheap import Cheap
 
-    with pytest.raises(ValueError, match="regimes needs a simulator of recurrent networks"):
+    with pytest.raises(ValueError, match=r"regimes needs a simulator with .*with_settings, such as RateRNN"):
         sr.regimes([[0.0, 0.0]], Cheap())
 
 

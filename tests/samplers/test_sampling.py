@@ -136,7 +136,7 @@ def test_presence_of_terms_against_weighted_draws_of_the_prior():
 
 @pytest.fixture
 def posterior():
-    return Posterior(BELL, FAMILY.names, Gauss(), {"kind": "test"}, QUICK)
+    return Posterior(BELL, FAMILY.names, Gauss(), settings=QUICK)
 
 
 def test_fixed_coefficients_leave_the_conditional_gaussian(posterior):
@@ -190,11 +190,11 @@ def test_what_a_part_cannot_be_is_said_in_words(posterior):
         (lambda: posterior.truncated(theta_02=3), r"must be \(low, high\)"),
         (lambda: posterior.truncated(), "at least one interval"),
         (lambda: posterior.inclusion_probabilities(), "spike_and_slab"),
-        (lambda: posterior.given([0.0]), r"given\(\) needs a posterior"),
+        (lambda: posterior.given([0.0]), "cannot be asked about other observations"),
     ]:
         with pytest.raises(ValueError, match=words):
             call()
-    bound = Posterior(correlated_normal(FAMILY, COVARIANCE), FAMILY.names, Gauss(), {"kind": "test"})
+    bound = Posterior(correlated_normal(FAMILY, COVARIANCE), FAMILY.names, Gauss())
     with pytest.raises(ValueError, match="independent coefficients"):
         bound.conditioned(theta_02=0.0)
 

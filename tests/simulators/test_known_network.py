@@ -17,7 +17,7 @@ BOX = uniform(FAMILY, -1, 1)
 def test_the_likelihood_is_that_of_its_own_noise():
     theta = torch.tensor([[0.5, -0.4]])
     run = SMALL.run(theta.repeat(4000, 1), seed=1)
-    x = torch.stack([run.activity[name] for name in SMALL.fields], dim=1)
+    x = torch.stack([run.activity[name] for name in SMALL.layout.named("run")], dim=1)
     mean = SMALL.mean(theta)[0]
     assert (x.double().mean(dim=0) - mean).abs().max() < 5 * SMALL.noise / math.sqrt(4000)
     torch.testing.assert_close(x.std(dim=0), torch.full((4,), SMALL.noise), rtol=0.05, atol=0)

@@ -63,6 +63,14 @@ estimator = "ratio"              # 9
 rule = 4                         # 10
 """
 
+# where the suite runs in the background, SIGINT is ignored, and a child inherits that
+LISTENING = """
+import signal, sys
+from sbirules.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -122,7 +130,7 @@ def test_a_dry_run_prints_the_study_and_how_long_it_will_take(finished, capsys):
     import tomllib
 
     again = Study.of(tomllib.loads(out), name="again")
-    assert again.sections["check"]["held_out"]["longer delay"] == {"task": {"delay": 60}}
+    assert again.check.held_out["longer delay"] == {"task": {"delay": 60}}
     assert list(again.variants) == ["longer delay"]
     assert again.variants["longer delay"].task.delay == 60
 
@@ -168,7 +176,7 @@ def test_strict_turns_a_failed_check_into_an_exit_code(finished, monkeypatch):
 def test_ctrl_c_leaves_a_state_to_go_on_from(tmp_path):
     text = STUDY.replace("num_simulations = 300", "num_simulations = 200000\nshard_size = 64")
     (tmp_path / "long.toml").write_text(text)
-    command = [sys.executable, "-m", "sbirules.cli", "run", "long.toml", "--quiet", "--workers", "1"]
+    command = [sys.executable, "-c", LISTENING, "run", "long.toml", "--quiet", "--workers", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     store = tmp_path / "runs" / "long" / "store"
     for _ in range(600):

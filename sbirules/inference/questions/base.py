@@ -189,6 +189,10 @@ class Question(ABC):
         """From the value that `fit` or `check` was given under the question's kind, and options named in `fit_keys`."""
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Any], where: str = "") -> None:  # noqa: B027 - most have none
+        """Raises ValueError unless options named in `fit_keys` are right; `where` stands before their names."""
+
+    @classmethod
     def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:
         """Names of summaries of the catalogue that a study's section asks for."""
         return []

@@ -50,13 +50,8 @@ class ConstraintsQuestion(Question):
     def __init__(
         self, constraints: Constraints, all_of_networks: int | None = None, reliability: float | None = None
     ) -> None:
-        if all_of_networks is not None and reliability is not None:
-            raise ValueError("give all_of_networks or reliability, not both.")
-        if all_of_networks is not None:
-            arguments.whole("all_of_networks", all_of_networks, 1)
-        if reliability is not None:
-            arguments.share("reliability", reliability)
-        elif all_of_networks is None:
+        self.check_options({"all_of_networks": all_of_networks, "reliability": reliability})
+        if reliability is None and all_of_networks is None:
             all_of_networks = 1
         self.constraints, self.all_of_networks, self.reliability = constraints, all_of_networks, reliability
 
@@ -76,6 +71,16 @@ class ConstraintsQuestion(Question):
         asked = cls(Constraints.of(value), options.get("all_of_networks"), options.get("reliability"))
         asked.constraints.check(summary_names)
         return asked
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any], where: str = "") -> None:
+        given = {name: options[name] for name in cls.fit_keys if options.get(name) is not None}
+        if len(given) > 1:
+            raise ValueError(f"{where}give all_of_networks or reliability, not both.")
+        if "all_of_networks" in given:
+            arguments.whole(f"{where}all_of_networks", given["all_of_networks"], 1)
+        if "reliability" in given:
+            arguments.share(f"{where}reliability", given["reliability"])
 
     @classmethod
     def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:

@@ -95,11 +95,16 @@ class LearnersQuestion(Question):
         chosen, best = options.get("summaries"), layout.performance
         if chosen is None:
             found = default_summaries(tuple(table.trajectory.per_trial), None if best is None else best.name)
-        elif isinstance(chosen, str) or not isinstance(chosen, Sequence):
-            raise ValueError(f"summaries must be a list of names or Summary objects, got {chosen!r}.")
         else:
+            cls.check_options(options)
             found = tuple(resolve(s) for s in chosen)
         return cls(table, found, layout)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any], where: str = "") -> None:
+        chosen = options.get("summaries")
+        if chosen is not None and (isinstance(chosen, str) or not isinstance(chosen, Sequence)):
+            raise ValueError(f"{where}summaries must be a list of names or Summary objects, got {chosen!r}.")
 
     @classmethod
     def from_study(
@@ -110,8 +115,6 @@ class LearnersQuestion(Question):
         if "trials" not in section:
             raise ValueError("[data] needs the key trials, the path of a CSV file.")
         path = (folder / str(section["trials"])).resolve()
-        if not isinstance(fit.get("summaries", []), list):
-            raise ValueError(f"[fit] summaries must be a list of names, got {fit['summaries']!r}.")
         asked = cls.ask(path, simulator.layout, simulator.summary_names, summaries=fit.get("summaries"))
         if asked.table is not None:
             summarise(asked.table.trajectory, asked.summaries or ())  # says which column is missing

@@ -37,7 +37,7 @@ class RuleFamily(ABC):
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         for method, kind in RuleFamily.kinds.items():
-            if method in vars(cls) and not any(issubclass(cls, known) for known in RuleFamily.kinds.values()):
+            if method in vars(cls) and not set(RuleFamily.kinds.values()) & set(cls.__mro__):
                 warnings.warn(
                     f"{cls.__name__} writes {method}(), which makes it a {kind.__name__}: derive it from "
                     f"sbirules.{kind.__name__} instead of RuleFamily. The next version will not do that by itself.",

@@ -91,6 +91,11 @@ class PolynomialRule(ThreeFactorRule):
         self.coefficients = tuple(_coefficient(*p) for p in powers.values())
         super().__init__(tau_e=tau_e, tau_w=tau_w, infer=infer)
 
+    @property
+    def terms(self) -> list[str]:
+        """Names of the terms."""
+        return list(self.powers)
+
     def config(self) -> dict[str, object]:
         return {
             "family": "polynomial",

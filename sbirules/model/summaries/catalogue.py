@@ -3,9 +3,8 @@ length and any sequence of types."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries.definition import Summary
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
 __all__ = ["CATALOGUE", "default_summaries", "learning_curve", "rebuild", "resolve", "volatility", "written"]
 
@@ -212,11 +212,11 @@ CATALOGUE: dict[str, Summary] = {
 
 def written(item: Summary) -> dict[str, object]:
     """Its `config()`, marked where the catalogue could not give it back."""
-    function = getattr(item.function, "func", item.function)
+    function = item.function.func if isinstance(item.function, partial) else item.function
     return item.config() | ({} if function.__module__ == __name__ else {"own": True})
 
 
-def rebuild(config: Mapping[str, Any]) -> Summary:
+def rebuild(config: Plain) -> Summary:
     """The summary of the catalogue that was `written` so.
 
     Raises:

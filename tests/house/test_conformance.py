@@ -1,0 +1,332 @@
+"""One test of its kind for everything that a table lists: shapes, types, repeatability, plain forms, clear errors."""
+
+import json
+import math
+
+import pytest
+import torch
+from cheap import Cheap
+from spikes import Spikes
+
+import sbirules as sr
+from sbirules import priors, simulators
+from sbirules.inference.estimators import ESTIMATORS, POTENTIALS
+from sbirules.inference.potentials import Potential
+from sbirules.inference.questions import QUESTIONS
+from sbirules.model.fields import Layout
+from sbirules.model.prior import prior_draws
+from sbirules.model.rules import FAMILIES
+from sbirules.model.summaries import CATALOGUE, rebuild, written
+from sbirules.model.tasks import TASKS
+from sbirules.simulators import KnownNetwork, LinearGaussian, RateRNN
+from sbirules.support.files import plain
+
+TASK = sr.tasks.DelayedDiscrimination(stimulus=40, delay=20, response=40)
+QUADRATIC = sr.PolynomialRule(degree=2)
+
+
+def is_plain(value):
+    """Whether JSON brings a value back as it was."""
+    return json.loads(json.dumps(plain(value), allow_nan=False)) == plain(value)
+
+
+# Families ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families(name):
+    family, same = FAMILIES[name](), FAMILIES[name]()
+    assert family.dim == len(family.names) == len(set(family.names)) == len(family.parameters)
+    assert is_plain(family.config())
+    assert family.config() == same.config()
+    rule = torch.tensor([min(max(0.5, p.low), p.high) for p in family.parameters])
+    family.check_raw(rule[None])
+    for theta in (rule, rule.double(), rule.tolist(), torch.ones(family.dim, dtype=torch.long)):
+        assert family.describe(theta)
+        assert family.describe(theta, latex=True)
+    text = family.text(rule)
+    assert text.equations
+    assert text.rule
+    assert text.intro.endswith(":")
+    with pytest.raises(ValueError, match=rf"\(batch, {family.dim}\)"):
+        family.describe(torch.ones(family.dim + 1))
+    for p in family.parameters:
+        if math.isfinite(p.low):
+            outside = rule.clone()
+            outside[family.names.index(p.name)] = p.low - 1
+            with pytest.raises(ValueError, match=f"{p.name} must lie in"):
+                family.check_raw(outside[None])
+    assert FAMILIES[name].__doc__
+
+
+# Tasks ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks(name):
+    task = TASKS[name]()
+    tensors = task.tensors(5.0)
+    types, steps, channels = tensors.inputs.shape
+    assert types == task.num_types == len(task.type_names)
+    assert tensors.targets.shape == (types,)
+    for dtype in (torch.float32, torch.float64):
+        cast = tensors.to("cpu", dtype)
+        asked = torch.tensor([0, types - 1, 0])
+        drawn = [task.draw_inputs(cast, asked, torch.Generator().manual_seed(1)) for _ in range(2)]
+        assert drawn[0].shape == (3, steps, channels)
+        assert drawn[0].dtype == dtype
+        assert torch.equal(*drawn)
+    assert set(task.sequence(4 * types).tolist()) == set(range(types))
+    assert task.sequence(0).shape == (0,)
+    assert is_plain(task.config())
+    assert type(task)(**{k: v for k, v in task.config().items() if k != "task"}) == task
+    with pytest.raises(ValueError, match="multiple of dt"):
+        task.tensors(7.3)
+
+
+# Simulators -------------------------------------------------------------------------------------------
+
+SIMULATORS = {
+    "rate_rnn": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24),
+    "rate_rnn of float64": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24, dtype=torch.float64),
+    "rate_rnn with BCM": lambda: RateRNN(sr.BCM(), TASK, num_units=16, num_trials=24),
+    "miconi2017": lambda: simulators.miconi2017(TASK, num_units=16, num_trials=6, warm_up=2),
+    "linear_gaussian": lambda: LinearGaussian(QUADRATIC, num_units=12, projections=10),
+    "known_network": lambda: KnownNetwork(QUADRATIC, num_units=12, episodes=2, projections=4),
+    "cheap": Cheap,
+    "spikes": Spikes,
+}
+
+
+def test_every_simulator_of_the_catalogue_is_here():
+    assert set(simulators.SIMULATORS) <= set(SIMULATORS)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return {}
+
+
+@pytest.fixture(params=SIMULATORS)
+def simulator(request, made):
+    if request.param not in made:
+        made[request.param] = SIMULATORS[request.param]()
+    return made[request.param]
+
+
+def rules(simulator, n, seed=0):
+    """Small rules inside every bound."""
+    theta = 0.05 * torch.rand(n, simulator.family.dim, generator=torch.Generator().manual_seed(seed))
+    for k, p in enumerate(simulator.family.parameters):
+        if not p.linear:
+            theta[:, k] = p.default
+    return theta
+
+
+def same(a, b):
+    return all(torch.equal(x.nan_to_num(9.0), y.nan_to_num(9.0)) for x, y in zip(a, b, strict=True))
+
+
+def fields(run):
+    return [*run.per_trial.values(), *run.per_run.values()]
+
+
+def test_simulators_return_what_they_declare(simulator):
+    theta = rules(simulator, 3)
+    run = simulator.run(theta, seed=1)
+    layout = simulator.layout
+    assert len(run) == 3
+    assert run.status.dtype == torch.int8
+    assert set(run.per_trial) == set(layout.named("trial"))
+    assert set(run.per_run) == set(layout.named("run"))
+    assert run.type_names == simulator.type_names
+    assert all(v.shape == run.trial_types.shape for v in run.per_trial.values())
+    assert all(v.shape == (3,) for v in run.per_run.values())
+    assert Layout.from_config(json.loads(json.dumps(plain(layout.config())))) == layout
+    for field in layout.fields:
+        assert field.meaning, f"{field.name} says nothing of itself"
+    x = sr.summaries.summarise(run, simulator.summaries)
+    assert x.shape == (3, len(simulator.summary_names))
+
+
+def test_simulators_take_any_kind_of_theta_and_one_row(simulator):
+    theta = rules(simulator, 2)
+    first = simulator.run(theta, seed=1)
+    for again in (theta.double(), theta.numpy(), theta.tolist()):
+        assert same(fields(simulator.run(again, seed=1)), fields(first))
+    whole = simulator.run(torch.ones(1, simulator.family.dim, dtype=torch.long), seed=1)
+    assert same(fields(whole), fields(simulator.run(torch.ones(1, simulator.family.dim), seed=1)))
+    torch.manual_seed(0)
+    assert simulator(theta[0]).shape == (len(simulator.summary_names),)
+    torch.manual_seed(0)
+    assert simulator(theta).shape == (2, len(simulator.summary_names))
+    raw = simulator.to_raw(theta)
+    torch.testing.assert_close(simulator.to_natural(raw), theta)
+    for wrong in (torch.zeros(2, simulator.family.dim + 1), torch.zeros(0, simulator.family.dim)):
+        with pytest.raises(ValueError, match="theta must have shape"):
+            simulator.run(wrong)
+
+
+def test_simulators_repeat_themselves(simulator):
+    theta = rules(simulator, 2)
+    a, b, other = (simulator.run(theta, seed=s) for s in (1, 1, 2))
+    assert same(fields(a), fields(b))
+    assert not same(fields(a), fields(other))
+    assert is_plain(simulator.config())
+
+
+@pytest.mark.xfail(
+    reason="streams are named by blocks of rows, which the length of the last block changes", strict=False
+)
+def test_rows_do_not_depend_on_their_batch(simulator):
+    theta = rules(simulator, 5)
+    whole, part = simulator.run(theta, seed=1), simulator.run(theta[:3], seed=1)
+    assert same([v[:3] for v in fields(whole)], fields(part))
+
+
+def test_sequences_that_cannot_be_are_refused(simulator):
+    theta = rules(simulator, 2)
+    for wrong, words in (
+        (torch.zeros(3, 4, dtype=torch.long), "one row per rule"),
+        ([[0.5]], "whole numbers"),
+        ([99], "0..."),
+    ):
+        with pytest.raises(ValueError, match=words):
+            simulator.run(theta, trial_types=torch.as_tensor(wrong))
+
+
+# Priors -----------------------------------------------------------------------------------------------
+
+PRIORS = {
+    "uniform": lambda: priors.uniform(QUADRATIC, -1, 1),
+    "normal": lambda: priors.normal(QUADRATIC, 0.0, 0.5),
+    "time constants": lambda: priors.uniform(
+        sr.PolynomialRule(infer=["tau_e"]), -1, 1, tau_e=priors.log_uniform(50, 5000)
+    ),
+    "horseshoe": lambda: priors.horseshoe(QUADRATIC),
+    "spike_and_slab": lambda: priors.spike_and_slab(QUADRATIC, slab=priors.two_sided(0.2, 1.0)),
+    "correlated_normal": lambda: priors.correlated_normal(QUADRATIC, torch.eye(9) + 0.2),
+}
+
+
+def test_every_prior_of_the_catalogue_is_here():
+    assert set(priors.PRIORS) <= set(PRIORS)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_priors(name):
+    prior = PRIORS[name]()
+    d = len(prior.names)
+    draws = prior_draws(prior, 50)
+    assert draws.shape == (50, d)
+    assert torch.equal(draws, prior_draws(prior, 50))
+    assert prior.sample((2, 3)).shape == (2, 3, d)
+    assert prior.sample((0,)).shape == (0, d)
+    density = prior.log_prob(draws)
+    assert density.shape == (50,)
+    assert torch.isfinite(density).all()
+    torch.testing.assert_close(prior.log_prob(draws.double()).float(), density, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(prior.log_prob(draws[0]), density[0])
+    content = json.loads(json.dumps(priors.written_down(prior)))
+    again = priors.from_written(content)
+    torch.testing.assert_close(again.log_prob(draws), density)
+    assert again.names == prior.names
+    assert priors.from_written({"class": "builtins:list", "config": []}) is None
+
+
+# Summaries --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run():
+    return RateRNN(QUADRATIC, TASK, num_units=16, num_trials=60).run(torch.zeros(3, 9), seed=0)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_summaries(name, run):
+    summary = CATALOGUE[name]
+    columns = summary.columns(run.type_names)
+    x = sr.summaries.summarise(run, [summary])
+    assert x.shape == (3, len(columns))
+    one = sr.summaries.summarise(run.rows(torch.tensor([1])), [summary])
+    torch.testing.assert_close(one[0], x[1], equal_nan=True)
+    none = sr.summaries.summarise(run.rows(torch.tensor([], dtype=torch.long)), [summary])
+    assert none.shape == (0, len(columns))
+    back = rebuild(json.loads(json.dumps(written(summary))))
+    torch.testing.assert_close(sr.summaries.summarise(run, [back]), x, equal_nan=True)
+    assert summary.help
+    lacking = sr.Trajectory(run.status, run.trial_types, type_names=run.type_names)
+    with pytest.raises(ValueError, match=f"reads {summary.fields[0]}"):
+        sr.summaries.summarise(lacking, [summary])
+
+
+# Questions and estimators -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def store():
+    prior = priors.uniform(Cheap().family, -1, 1)
+    return prior, sr.simulate(Cheap(), prior.sample((150,)).repeat_interleave(4, dim=0), seed=1, num_workers=1)
+
+
+ASKED = {
+    "constraints": {"final_error": (0, 0.3)},
+    "trials": lambda: sr.Trials(("x", "y"), Cheap().run(torch.tensor([[0.3, 0.1]] * 2), seed=4)),
+    "x_o": {"final_error": 0.2},
+}
+FEW = {
+    "ratio": sr.EnsembleSettings(members=2, max_epochs=3),
+    "likelihood": sr.LikelihoodSettings(members=1, epochs=2, min_steps=0),
+    "npe": sr.NPESettings(members=1, epochs=2, min_steps=0),
+}
+QUICK = sr.SamplerSettings(num_runs=2, num_particles=128, num_moves=2, max_doublings=0)
+PAIRS = [(kind, name) for kind, question in QUESTIONS.items() for name in question.estimators or ("",)]
+
+
+def test_every_question_and_estimator_is_here():
+    assert set(QUESTIONS) == set(ASKED)
+    assert {name for _, name in PAIRS} - {""} == set(ESTIMATORS) == set(FEW)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "estimator"), PAIRS)
+def test_questions_under_each_estimator(kind, estimator, store, tmp_path):
+    prior, simulations = store
+    value = ASKED[kind]() if callable(ASKED[kind]) else ASKED[kind]
+    more = {"estimator": estimator, "settings": FEW[estimator]} if estimator else {}
+    posterior, twin = (sr.fit(simulations, prior, **{kind: value}, sampler=QUICK, **more) for _ in range(2))
+    question, potential = posterior.question, posterior.potential_net
+    assert question.kind == kind
+    assert isinstance(potential, Potential)
+    assert POTENTIALS[potential.kind] is type(potential)
+    assert is_plain(question.config())
+    back = type(question).from_config(json.loads(json.dumps(plain(question.config()))))
+    assert back.config() == question.config()
+    assert question.words("Which rules", " on a task").startswith("Which rules ")
+    assert is_plain(question.facts())
+    assert posterior.record.simulations == len(simulations)
+    theta = prior_draws(prior, 20)
+    value = posterior.log_likelihood(theta)
+    assert value.shape == (20,)
+    assert torch.equal(value, twin.log_likelihood(theta)), "the same seed gives the same fit"
+    for again in (theta.double(), theta.numpy(), theta.tolist()):
+        torch.testing.assert_close(posterior.log_likelihood(again), value)
+    torch.testing.assert_close(posterior.log_likelihood(theta[3]), value[3:4], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="theta must have shape"):
+        posterior.log_likelihood(torch.zeros(2, 5))
+    if potential.differentiable and value.isfinite().all():
+        moving = theta.clone().requires_grad_()
+        posterior.log_likelihood(moving).sum().backward()
+        assert torch.isfinite(moving.grad).all()
+    draws = posterior.sample((30,))
+    assert draws.shape == (30, 2)
+    assert torch.isfinite(prior.log_prob(draws)).all()
+    posterior.save(tmp_path)
+    torch.testing.assert_close(sr.Posterior.load(tmp_path).log_likelihood(theta), value)
+    if question.repeatable:
+        data = ASKED[kind]() if callable(ASKED[kind]) else ASKED[kind]
+        torch.testing.assert_close(posterior.given(data).log_likelihood(theta), value)
+        assert posterior.sample_batched((5,), [data, data]).shape == (5, 2, 2)
+    else:
+        with pytest.raises(ValueError, match=r"given\(\) needs"):
+            posterior.given(ASKED["x_o"])
