@@ -146,4 +146,4 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
     with warnings.catch_warnings(), seeded(seed):
         warnings.simplefilter("ignore")  # scikit-learn's, on stopping at max_iter
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
-        return test.p_value(theta_o=draws.float(), x_o=calibration.observed / scale)
+        return float(test.p_value(theta_o=draws.float(), x_o=calibration.observed / scale))

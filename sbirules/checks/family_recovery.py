@@ -104,4 +104,4 @@ def recover_families(
     s = sampler or SamplerSettings()
     evidence = [ratio.draws(name, totals, counts, s, seed=seed, progress=progress).log_evidence for name in ratio.names]
     probability = torch.softmax(torch.stack(evidence, dim=1), dim=1).float()
-    return FamilyRecovery(ratio.names, probability.unflatten(0, (len(families), rules)), learners)
+    return FamilyRecovery(ratio.names, probability.reshape(len(families), rules, -1), learners)

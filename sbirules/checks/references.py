@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Size, Tensor
 
 from sbirules.inference.posterior import Posterior
+from sbirules.model.prior import names_of
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import seeded
 
 __all__ = ["Comparison", "compare"]
@@ -45,8 +47,8 @@ class Comparison:
 
 
 def compare(
-    posterior: Any,
-    reference: Any,
+    posterior: Posterior | _Samples | ArrayLike,
+    reference: Posterior | _Samples | ArrayLike,
     *,
     names: Sequence[str] | None = None,
     num_samples: int = 2000,
@@ -81,7 +83,7 @@ def compare(
             f"got {tuple(a.shape)} and {tuple(b.shape)}."
         )
     if names is None:
-        names = getattr(posterior, "names", None) or [f"theta_{k + 1}" for k in range(a.shape[1])]
+        names = names_of(posterior, [f"theta_{k + 1}" for k in range(a.shape[1])])
     if len(names) != a.shape[1]:
         raise ValueError(f"names must be {a.shape[1]}, got {len(names)}.")
     a, b = a[:n], b[:n]
@@ -98,13 +100,19 @@ def compare(
     )
 
 
-def _draws(source: Any, n: int, seed: int) -> Tensor:
+@runtime_checkable
+class _Samples(Protocol):
+    def sample(self, sample_shape: Size) -> Tensor: ...
+
+
+def _draws(source: Posterior | _Samples | ArrayLike, n: int, seed: int) -> Tensor:
     """`(n, D)` draws in random order."""
     if isinstance(source, Posterior):
         return source.sample((n,), seed=seed).float()
     with seeded(seed):
-        if hasattr(source, "sample"):
-            return source.sample(Size((n,))).float()
+        if isinstance(source, _Samples):
+            draws = torch.as_tensor(source.sample(Size((n,))))
+            return draws.float()
         draws = torch.as_tensor(source, dtype=torch.float32)
         if draws.ndim != 2:
             raise ValueError(f"draws must have shape (n, D), got {tuple(draws.shape)}.")

@@ -11,6 +11,7 @@ import torch
 from sbirules import figures
 from sbirules.checks.calibrating import Calibration, local_p_value
 from sbirules.checks.misfit import misspecification
+from sbirules.checks.recovery import Recovery
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import Question, Resimulation
 from sbirules.model.prior import prior_draws
@@ -221,7 +222,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     return out
 
 
-def _inside(found: Any, level: float) -> torch.Tensor:
+def _inside(found: Recovery, level: float) -> torch.Tensor:
     """Share of coefficients of each rule whose interval holds the truth, `(rules,)`.
 
     By ranks, in which a truth that ties with draws, as an absent term does, takes a random place among them.

@@ -2,7 +2,8 @@
 
 One contrastive ratio is learned from the simulations of all families together, so that its unknown constant c(x) is
 the same for every family (see `sbirules.inference.estimators.ratio`) and drops out of their comparison. Scores and
-evidences are therefore given against the pooled simulations: log p(x | family, ...) - log p(x | any of the families) up to a constant.
+evidences are therefore given against the pooled simulations: log p(x | family, ...) - log p(x | any of the families) up to a
+constant.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class FamilyComparison:
         return frame.iloc[order]
 
     def __str__(self) -> str:
-        return self.table().round(3).to_string()
+        return str(self.table().round(3).to_string())
 
 
 class FamilyRatio:
@@ -175,7 +176,7 @@ class FamilyRatio:
 
     def members(self, name: str, theta: Tensor, totals: Tensor, counts: Tensor) -> Tensor:
         """Log-likelihood by each member of the ensemble, `(M, B, n)`; see `LearnerRatio.log_prob_many`."""
-        rows = self.widen(name, theta.flatten(0, 1)).unflatten(0, theta.shape[:2])
+        rows = self.widen(name, theta.flatten(0, 1)).reshape(*theta.shape[:2], -1)
         return self.ratio.log_prob_members(rows, totals, counts)
 
     def draws(

@@ -11,7 +11,15 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
-__all__ = ["FunctionPotential", "Given", "NormalisedPotential", "Observed", "Potential", "WrappedPotential", "training_curves"]
+__all__ = [
+    "FunctionPotential",
+    "Given",
+    "NormalisedPotential",
+    "Observed",
+    "Potential",
+    "WrappedPotential",
+    "training_curves",
+]
 
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]  # of rules (B, n, D) for the observations numbered (B,): (B, n)
 

@@ -74,7 +74,7 @@ class LearnerLikelihood(nn.Module):
 
     def context(self, theta: Tensor, length: Tensor) -> Tensor:
         """What the flows are conditioned on, `(n, D)` or `(n, D + 1)`, for lengths `(n,)`."""
-        z = self.standardiser(theta)
+        z: Tensor = self.standardiser(theta)
         if self.design is None:
             return z
         return torch.cat([z, self.design(length[:, None].to(z.dtype))], dim=1)
@@ -158,7 +158,7 @@ def fit_likelihood(
     settings = settings or LikelihoodSettings()
     if len(x) < 100:
         raise ValueError(f"a likelihood needs at least 100 simulations that did not fail, got {len(x)}; simulate more.")
-    design = Standardiser.of(length[:, None].float(), [True]) if length.unique().numel() > 1 else None
+    design = Standardiser.of(length[:, None].float(), [True]) if torch.unique(length).numel() > 1 else None
     z = standardiser(theta)
     context = z if design is None else torch.cat([z, design(length[:, None].to(z.dtype))], dim=1)
     context = context.detach()

@@ -68,7 +68,8 @@ class LearnerRatio(nn.Module):
 
     def statistics(self, x: Tensor, length: Tensor) -> Tensor:
         """What the likelihood needs of learners `(L, S)`: the sum over them of f, `(M, K)`."""
-        return self.f(self.x(_joined(x, length))).sum(dim=1)
+        each: Tensor = self.f(self.x(_joined(x, length)))
+        return each.sum(dim=1)
 
     def log_prob_many(self, theta: Tensor, totals: Tensor, counts: Tensor) -> Tensor:
         """The same for many groups of learners at once, `(B, n)`.
@@ -83,7 +84,8 @@ class LearnerRatio(nn.Module):
     def log_prob_members(self, theta: Tensor, totals: Tensor, counts: Tensor) -> Tensor:
         """The same by each member of the ensemble, `(M, B, n)`."""
         rules = theta.flatten(0, 1)
-        g = self.g(with_squares(self.theta(rules))).unflatten(1, theta.shape[:2])  # (M, B, n, K + 1)
+        g: Tensor = self.g(with_squares(self.theta(rules)))
+        g = g.reshape(len(g), *theta.shape[:2], -1)  # (M, B, n, K + 1)
         each = (g[..., 1:] @ totals[..., None])[..., 0] / math.sqrt(STATISTICS) + counts[:, None] * g[..., 0]
         return each + counts[:, None] * self.valid.log_prob(rules).reshape(theta.shape[:2])
 

@@ -189,8 +189,9 @@ class Question(ABC):
         """From the value that `fit` or `check` was given under the question's kind, and options named in `fit_keys`."""
 
     @classmethod
-    def check_options(cls, options: Mapping[str, Any], where: str = "") -> None:  # noqa: B027 - most have none
+    def check_options(cls, options: Mapping[str, Any], where: str = "") -> None:
         """Raises ValueError unless options named in `fit_keys` are right; `where` stands before their names."""
+        return
 
     @classmethod
     def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:

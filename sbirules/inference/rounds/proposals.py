@@ -39,7 +39,7 @@ class Proposal:
     def log_success(self, theta: Tensor) -> Tensor:
         """log P(A | theta), `(n,)`."""
         with torch.no_grad():
-            parts = theta.split(20_000)
+            parts = torch.split(theta, 20_000)
             return torch.cat([torch.stack([s.log_prob(part) for s in self.stages]).sum(dim=0) for part in parts])
 
     def log_tilt(self, theta: Tensor) -> Tensor:
