@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules import priors
 from sbirules.inference.estimators import POTENTIALS
 from sbirules.inference.potentials import Potential
 from sbirules.inference.questions import QUESTIONS, Question
 from sbirules.inference.record import FitRecord
+from sbirules.priors import from_written, written_down
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support.files import digest, read_json, write_atomically, write_json
@@ -61,7 +61,7 @@ def save(kept: Kept, folder: Path) -> None:
         "question": None if question is None else {"kind": question.kind, "config": question.config()},
         "potential": {"kind": net.kind, "config": shape},
         "record": kept.record.config(),
-        "prior": priors.written_down(kept.prior),
+        "prior": written_down(kept.prior),
         "sampler": vars(kept.settings),
         "hold": {kept.names[k]: v for k, v in kept.hold.items()},
         "region": {kept.names[k]: list(v) for k, v in kept.region.items()},
@@ -142,7 +142,7 @@ def _number(value: float | None) -> float:
 
 
 def _prior_of(content: Mapping[str, Any] | None, folder: Path) -> Distribution:
-    prior = None if content is None else priors.from_written(content)
+    prior = None if content is None else from_written(content)
     if prior is None:
         raise ValueError(f"the prior of {folder} is not one of sbirules.priors; pass it as load(folder, prior=...).")
     return prior

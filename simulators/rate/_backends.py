@@ -6,10 +6,7 @@ differ in rounding only.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
-import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +15,6 @@ import torch
 from torch import Tensor
 
 from sbirules.model.rules import LocalRule, PolynomialRule, RuleFamily, ThreeFactorRule
-from sbirules.support import arguments
 
 from ._drive import Drive
 from ._episode import NONLINEARITIES, Clamp, deviation_from_mean, episode
@@ -26,9 +22,7 @@ from ._local import LocalPlasticity
 from ._settings import Settings
 from ._trial import Networks, Stage, State, Trial
 
-__all__ = ["BACKENDS", "Plasticity", "TorchBackend", "choose", "plasticity"]
-
-BACKENDS = ("auto", "torch", "numba", "triton")
+__all__ = ["Plasticity", "TorchBackend", "plasticity"]
 
 
 @dataclass(frozen=True)
@@ -235,34 +229,3 @@ def _expected(s: Settings, expectation: Tensor, index: Tensor, reward: Tensor, l
     before, share = expectation.gather(1, index)[:, 0], s.expectation_share
     updated = torch.where(torch.isnan(before), reward, (1.0 - share) * before + share * reward)
     return expectation.scatter(1, index, torch.where(live, updated, before)[:, None])
-
-
-def choose(name: str, device: torch.device, dtype: torch.dtype, differentiable: bool) -> TorchBackend:
-    """The backend of this name; `"auto"` takes the fastest that can do the job.
-
-    Raises:
-        ValueError: If the named one cannot.
-    """
-    arguments.known("backend", name, BACKENDS)
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's kernels then run, slowly, on any machine
-    wanted = {"numba": "cpu", "triton": device.type if interpreted else "cuda"}
-    if name == "auto":
-        able = dtype == torch.float32 and not differentiable
-        fused = {"cpu": "numba", "cuda": "triton"}.get(device.type, "")
-        name = fused if able and fused and importlib.util.find_spec(fused) else "torch"
-    reason = ""
-    if name == "torch":
-        return TorchBackend()
-    elif device.type != wanted[name]:
-        reason = f"runs on {wanted[name]}, not on {device.type}"
-    elif dtype != torch.float32:
-        reason = f"computes in float32, not in {str(dtype).removeprefix('torch.')}"
-    elif differentiable:
-        reason = "cannot be differentiated"
-    elif not importlib.util.find_spec(name):
-        reason = f"needs the package {name} (pip install {name})"
-    if reason:
-        raise ValueError(f"backend {name!r} {reason}; use backend='torch' or 'auto'.")
-    module = importlib.import_module("._fused_cpu" if name == "numba" else "._fused_gpu", __package__)
-    backend: TorchBackend = (module.NumbaBackend if name == "numba" else module.TritonBackend)()
-    return backend

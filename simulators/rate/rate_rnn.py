@@ -22,7 +22,7 @@ from sbirules.support.devices import usable
 from sbirules.support.streams import Key, global_seed
 
 from ._activity import MEASURES
-from ._backends import choose
+from ._choosing import choose
 from ._draws import batch_rows, block_rows, draw
 from ._learning import learn
 from ._passed import DRAWS, checked, passed_in, requires_grad
