@@ -18,10 +18,10 @@ VERSION = PROJECT["project"]["version"]
 LARGE = 300_000  # bytes; a clone holds every version of every file for ever
 
 
-def installed_names():
+def installed_names(root=ROOT):
     """Every file of ours in the tree, code and data, and its name in an installed package."""
-    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
-    files = [path.relative_to(ROOT) for path in files if "__pycache__" not in path.parts]
+    files = [path for folder in FOLDERS for path in (root / folder).rglob("*") if path.is_file()]
+    files = [path.relative_to(root) for path in files if "__pycache__" not in path.parts]
     return {path.as_posix(): "/".join([FOLDERS[path.parts[0]], *path.parts[1:]]) for path in files}
 
 
@@ -41,8 +41,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(built):
     (path,) = built.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         inside = {name for name in wheel.namelist() if not name.startswith(f"sbirules-{VERSION}.dist-info/")}
-    expected = installed_names().values()
-    assert inside == set(expected)
+    assert inside == set(installed_names(built / "tree").values())
     assert {"sbirules/py.typed", "sbirules/studies/demo.toml", "sbirules/reporting/page/report.html"} <= inside
 
 
@@ -50,7 +49,7 @@ def test_the_sdist_holds_the_tree(built):
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as sdist:
         inside = {member.name.split("/", 1)[1] for member in sdist if member.isfile()}
-    assert {name for name in inside if name.split("/")[0] in FOLDERS} == set(installed_names())
+    assert {name for name in inside if name.split("/")[0] in FOLDERS} == set(installed_names(built / "tree"))
     assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
 
 
