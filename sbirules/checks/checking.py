@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sbirules.checks.calibrating import Calibration, calibrate
+from sbirules.checks.case import CHECKS, Case
 from sbirules.checks.collected import Checks
-from sbirules.checks.trust import (
-    calibration_verdicts,
-    information_verdict,
-    misspecification_verdict,
-    sampler_verdict,
-    simulation_verdict,
-    training_verdict,
-)
 from sbirules.inference.fitting import question_of
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import QUESTIONS, Fresh, Question, Resimulation
+from sbirules.inference.questions import QUESTIONS, Fresh, Question
 from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
-from sbirules.model.verdicts import Verdict
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 
 __all__ = ["PARTS", "check"]
 
-PARTS = (
-    "predictions",
-    "calibration",
-    "misspecification",
-    "held_out",
-    "information",
-    "sampler",
-    "simulations",
-    "training",
-)
-RULES, HELD_OUT_RULES = 128, 64
+PARTS = tuple(CHECKS)
+RULES = 128
 
 
 def check(
@@ -104,48 +85,12 @@ def check(
         raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
     stores = [] if store is None else [store] if isinstance(store, SimulationStore) else list(store)
     asked = _asked(posterior, simulator, {"constraints": constraints, "trials": trials, "x_o": x_o}, question)
-    if "predictions" in wanted:
-        if asked is None:
-            raise ValueError(
-                "it is not known what this posterior was conditioned on: give constraints={...}, trials=... or x_o=..., or "
-                "leave 'predictions' out of parts."
-            )
-        if asked.lacking():
-            raise ValueError(asked.lacking())
     place = None if folder is None else Path(folder)
-    keep: dict[str, Any] = {"seed": seed, "num_workers": num_workers, "progress": progress}
-    fresh = Fresh(arguments.whole("rules", rules, 2), networks_per_rule, place, **keep)
-    verdicts: list[Verdict] = []
-    again: Resimulation | None = None
-    if "predictions" in wanted and asked is not None:
-        again = asked.resimulate(posterior, simulator, fresh)
-        verdicts += asked.verdicts(again, posterior, simulator)
-    tested: Calibration | None = None
-    whole = not (posterior.hold or posterior.region)  # parts of a posterior have no calibration of their own
-    if "calibration" in wanted and calibration and asked is not None and asked.repeatable and whole:
-        tested = calibrate(
-            posterior,
-            simulator,
-            question=asked,
-            rules=calibration,
-            folder=None if place is None else place / "calibration",
-            **keep,
-        )
-        verdicts += calibration_verdicts(tested, posterior, seed)
-    if "misspecification" in wanted:
-        verdicts += misspecification_verdict(posterior, asked, stores, tested, seed)
-    if "held_out" in wanted and held_out and asked is not None:
-        _check_variants(held_out, simulator)
-        verdicts += asked.held_out(posterior, simulator, held_out, replace(fresh, rules=min(rules, HELD_OUT_RULES)))
-    if "information" in wanted:
-        verdicts += information_verdict(posterior)
-    if "sampler" in wanted:
-        verdicts += sampler_verdict(posterior)
-    if "simulations" in wanted:
-        verdicts += simulation_verdict(stores, again, posterior.record.cautions)
-    if "training" in wanted:
-        verdicts += training_verdict(posterior)
-    return Checks(tuple(verdicts), again, None if tested is None else tested.recovery, asked)
+    rules = arguments.whole("rules", rules, 2)
+    fresh = Fresh(rules, networks_per_rule, place, seed, num_workers, progress)
+    case = Case(posterior, simulator, asked, stores, fresh, calibration, held_out or {})
+    verdicts = [verdict for part, look in CHECKS.items() if part in wanted for verdict in look(case)]
+    return Checks(tuple(verdicts), case.found, None if case.tested is None else case.tested.recovery, asked)
 
 
 def _asked(
@@ -159,11 +104,3 @@ def _asked(
     if observed is None or observed.x.numel() != len(simulator.summary_names):
         return None
     return QUESTIONS["x_o"].ask(observed.x.flatten(), simulator.layout, simulator.summary_names)
-
-
-def _check_variants(variants: Mapping[str, Any], simulator: Simulator) -> None:
-    """Raises ValueError unless each is a simulator of the same rules, or a pair of one and data."""
-    for name, variant in variants.items():
-        other = variant[0] if isinstance(variant, tuple) else variant
-        if not isinstance(other, Simulator) or other.names != simulator.names:
-            raise ValueError(f"held_out[{name!r}] must be a simulator of the same rules, got {other!r}.")
