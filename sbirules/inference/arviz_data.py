@@ -72,7 +72,7 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
             n: (v.double() if v.is_floating_point() else v).numpy() for n, v in shown.observed_data.items()
         }
     dims = {n: list(names) for n, names in shown.dims.items()}
-    data = arviz.from_dict(**groups, dims=dims, coords=dict(shown.coords))
+    data: arviz.InferenceData = arviz.from_dict(**groups, dims=dims, coords=dict(shown.coords))
     raw = posterior.raw_per_unit if posterior.raw_per_unit is not None else torch.ones(len(posterior.names))
     for group in (data["posterior"], data["prior"]):
         for name, per_unit in zip(posterior.names, raw.tolist(), strict=True):
