@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -20,7 +18,7 @@ from sbirules.inference.record import FitRecord
 from sbirules.priors import from_written, written_down
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
-from sbirules.support.files import digest, read_json, write_atomically, write_json
+from sbirules.support.files import Plain, digest, read_json, write_atomically, write_json
 
 __all__ = ["Kept", "load", "save"]
 
@@ -141,7 +139,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _prior_of(content: Mapping[str, Any] | None, folder: Path) -> Distribution:
+def _prior_of(content: Plain | None, folder: Path) -> Distribution:
     prior = None if content is None else from_written(content)
     if prior is None:
         raise ValueError(f"the prior of {folder} is not one of sbirules.priors; pass it as load(folder, prior=...).")

@@ -25,6 +25,7 @@ from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 from sbirules.support.streams import seeded
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def fit(
 
 
 def question_of(
-    given: Mapping[str, Any],
+    given: Plain,
     question: Question | None,
     options: Mapping[str, Any],
     layout: Layout,

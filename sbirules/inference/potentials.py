@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
+
+from sbirules.support.files import Plain
 
 __all__ = [
     "FunctionPotential",
@@ -70,7 +72,7 @@ class Potential(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Potential:
+    def from_config(cls, config: Plain) -> Potential:
         """One of that shape, to load tensors into."""
 
     def bind(self, prior: Distribution) -> None:
@@ -114,7 +116,7 @@ class FunctionPotential(Potential):
         raise ValueError("a posterior of a function cannot be saved: save its draws.")
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FunctionPotential:
+    def from_config(cls, config: Plain) -> FunctionPotential:
         raise ValueError("a function is not kept in files.")
 
 
@@ -179,7 +181,7 @@ class WrappedPotential(NormalisedPotential):
         raise ValueError("only posteriors made by sbirules.fit can be saved; save a wrapped one with its own tool.")
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> WrappedPotential:
+    def from_config(cls, config: Plain) -> WrappedPotential:
         raise ValueError("a wrapped posterior is loaded with its own tool.")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sbirules.support.files import Plain
+
 __all__ = ["FitRecord"]
 
 
@@ -44,7 +46,7 @@ class FitRecord:
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FitRecord:
+    def from_config(cls, config: Plain) -> FitRecord:
         """The record that gave this `config()`."""
         curves = {name: [float(v) for v in curve] for name, curve in config["training"].items()}
         return cls(**{**config, "cautions": tuple(config["cautions"]), "training": curves})

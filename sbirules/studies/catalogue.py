@@ -17,6 +17,7 @@ from sbirules.model.tasks import TASKS, Task
 from sbirules.priors import COMPONENTS, PRIORS
 from sbirules.simulators import SIMULATORS
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
 __all__ = ["check_key", "described", "keys_of", "make", "make_prior", "make_simulator", "options_of", "takes"]
 
@@ -45,7 +46,7 @@ def takes(name: str, trust: bool) -> tuple[str, ...]:
     return () if maker is None else tuple(inspect.signature(maker).parameters)
 
 
-def keys_of(section: str, given: Mapping[str, Any]) -> tuple[str, ...] | None:
+def keys_of(section: str, given: Plain) -> tuple[str, ...] | None:
     """Keys that a section may hold, given the name in it; None where only making the object can tell."""
     if section == "simulator":
         name = str(given["name"])
@@ -60,7 +61,7 @@ def keys_of(section: str, given: Mapping[str, Any]) -> tuple[str, ...] | None:
 def make(
     section: str,
     key: str,
-    given: Mapping[str, Any],
+    given: Plain,
     catalogue: Mapping[str, Callable[..., Any]],
     kind: type,
     trust: bool,
@@ -102,9 +103,7 @@ def _call(where: str, maker: Callable[..., Any], *args: Any, **options: Any) -> 
         raise ValueError(f"{where} with {shown or 'defaults'}: {str(error).splitlines()[0]}") from error
 
 
-def make_simulator(
-    given: Mapping[str, Any], family: RuleFamily, task: Task, trust: bool, more: Sequence[str] = ()
-) -> Simulator:
+def make_simulator(given: Plain, family: RuleFamily, task: Task, trust: bool, more: Sequence[str] = ()) -> Simulator:
     """A simulator of the catalogue, or of a user's "module:Class".
 
     Arguments:
@@ -138,7 +137,7 @@ def make_simulator(
     return made
 
 
-def make_prior(given: Mapping[str, Any], family: RuleFamily) -> Distribution:
+def make_prior(given: Plain, family: RuleFamily) -> Distribution:
     """A prior of the catalogue over the family's coefficients."""
     arguments.known("[prior] name", given["name"], tuple(PRIORS))
     maker = PRIORS[given["name"]]
@@ -155,7 +154,7 @@ def make_prior(given: Mapping[str, Any], family: RuleFamily) -> Distribution:
     return made
 
 
-def _component(key: str, given: Mapping[str, Any]) -> Any:
+def _component(key: str, given: Plain) -> Any:
     name = given.get("name", "uniform")
     arguments.known(f"[prior.{key}] name", name, tuple(COMPONENTS))
     maker, allowed = COMPONENTS[name]

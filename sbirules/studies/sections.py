@@ -16,6 +16,7 @@ from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.studies.catalogue import check_key
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
 __all__ = [
     "MOST",
@@ -115,7 +116,7 @@ def keys(kind: type[Any], question: type[Question] | None = None) -> tuple[str, 
 def read(
     kind: type[Section],
     name: str,
-    given: Mapping[str, Any],
+    given: Plain,
     question: type[Question] | None,
     attempt: Callable[[Callable[[], Any]], Any],
 ) -> Section | None:

@@ -29,6 +29,7 @@ from sbirules.studies.sections import (
     table,
 )
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
 __all__ = ["Study", "StudyError"]
 
@@ -106,7 +107,7 @@ class Study:
     simulator: Simulator
     prior: Distribution
     question: Question
-    asked: Mapping[str, Any]
+    asked: Plain
     variants: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path(".")
 
@@ -132,7 +133,7 @@ class Study:
         return Study.of(content, name=path.stem, folder=path.parent, trust=trust)
 
     @staticmethod
-    def of(content: Mapping[str, Any], *, name: str, folder: str | Path = ".", trust: bool = False) -> Study:
+    def of(content: Plain, *, name: str, folder: str | Path = ".", trust: bool = False) -> Study:
         """A study from the content of a TOML file."""
         problems = _Problems()
         content = _known(content, problems)
@@ -202,8 +203,8 @@ class _Made:
     def __init__(
         self,
         sections: Sections,
-        content: Mapping[str, Mapping[str, Any]],
-        asked: Mapping[str, Any],
+        content: Mapping[str, Plain],
+        asked: Plain,
         kind: type[Question] | None,
         folder: Path,
         trust: bool,
@@ -239,7 +240,7 @@ class _Made:
         if self.simulator is not None and isinstance(self.more, list) and self.more:
             sections["simulator"].setdefault("summaries", [s.name for s in self.simulator.summaries])
 
-    def _simulator(self, given: Mapping[str, Any], task: Task | None) -> Simulator | None:
+    def _simulator(self, given: Plain, task: Task | None) -> Simulator | None:
         if self.family is None or task is None or self.more is None:
             return None
         family, more = self.family, self.more
@@ -286,7 +287,7 @@ class _Made:
         return {**(kept if same else {k: v for k, v in kept.items() if k in SHARED[key]}), **new}
 
 
-def _known(content: Mapping[str, Any], problems: _Problems) -> Sections:
+def _known(content: Plain, problems: _Problems) -> Sections:
     """The content without what no study knows; that is complained about."""
     out: Sections = {}
     questions = sections_of_questions()
@@ -313,7 +314,7 @@ def _known(content: Mapping[str, Any], problems: _Problems) -> Sections:
     return out
 
 
-def _check_owner(fit: Mapping[str, Any], kind: type[Question] | None, problems: _Problems) -> None:
+def _check_owner(fit: Plain, kind: type[Question] | None, problems: _Problems) -> None:
     """Complains of keys of [fit] that belong to other questions, and of an unknown estimator."""
     if kind is None:
         return

@@ -15,6 +15,7 @@ from sbirules.neural_nets.classifiers import EventProbability, fit_event_probabi
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.neural_nets.summary_transform import SummaryTransform
+from sbirules.support.files import Plain
 
 __all__ = ["Estimator", "Job", "Learned", "ProductPotential", "Rows"]
 
@@ -142,7 +143,7 @@ class ProductPotential(Potential):
         return {"likelihood": model.config(), "shape": list(self.x.shape), "transform": self.transform.config()}
 
     @staticmethod
-    def empty(config: Mapping[str, Any]) -> tuple[Tensor, Tensor, SummaryTransform]:
+    def empty(config: Plain) -> tuple[Tensor, Tensor, SummaryTransform]:
         """Places for what was observed, and the transform, of a `config()`."""
         learners, columns = config["shape"]
         transform = SummaryTransform.from_config(config.get("transform"))

@@ -14,7 +14,6 @@ cut to the length of a learner that had its sequence of trial types.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.flows import FlowSettings, train_flow
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.neural_nets.trends import GaussianResidual, Trend
+from sbirules.support.files import Plain
 from sbirules.support.streams import generator, seeded
 
 __all__ = ["LIKELIHOOD", "LearnerLikelihood", "LikelihoodPotential", "LikelihoodSettings", "fit_likelihood"]
@@ -113,7 +113,7 @@ class LearnerLikelihood(nn.Module):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LearnerLikelihood:
+    def from_config(cls, config: Plain) -> LearnerLikelihood:
         """A likelihood of that shape, to load tensors into."""
         shape = config["flows"]
         settings = LikelihoodSettings(**shape["settings"])
@@ -191,7 +191,7 @@ class LikelihoodPotential(ProductPotential):
     kind = "likelihood"
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LikelihoodPotential:
+    def from_config(cls, config: Plain) -> LikelihoodPotential:
         return cls(LearnerLikelihood.from_config(config["likelihood"]), *cls.empty(config))
 
 

@@ -24,6 +24,7 @@ from sbirules.model.prior import Sparse
 from sbirules.neural_nets.embeddings import EMBEDDINGS, SetEmbedding, embedding
 from sbirules.neural_nets.flows import FlowSettings, train_flow
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import seeded
 
@@ -156,7 +157,7 @@ class AmortisedPosterior(NormalisedPotential):
         return self.shape
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> AmortisedPosterior:
+    def from_config(cls, config: Plain) -> AmortisedPosterior:
         """One of that shape, to load tensors into."""
         settings = NPESettings(**config["settings"])
         with seeded(0):

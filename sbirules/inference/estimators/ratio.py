@@ -17,7 +17,7 @@ classifier gives p(valid | theta), since only learners that did not fail can be 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from sbirules.inference.potentials import LogLikelihood, Observed, Potential
 from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
+from sbirules.support.files import Plain
 from sbirules.support.streams import seeded
 
 __all__ = ["RATIO", "LearnerRatio", "RatioPotential", "fit_ratio"]
@@ -99,7 +100,7 @@ class LearnerRatio(nn.Module):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LearnerRatio:
+    def from_config(cls, config: Plain) -> LearnerRatio:
         """One of that shape, to load tensors into."""
         return cls(
             Standardiser.from_config(config["theta"]),
@@ -157,7 +158,7 @@ class RatioPotential(ProductPotential):
         return lambda theta, which: model.log_prob_many(theta, totals[:, which], counts[which])
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> RatioPotential:
+    def from_config(cls, config: Plain) -> RatioPotential:
         return cls(LearnerRatio.from_config(config["likelihood"]), *cls.empty(config))
 
 

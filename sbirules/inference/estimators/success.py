@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from sbirules.inference.potentials import Potential
 from sbirules.neural_nets.classifiers import EventProbability
+from sbirules.support.files import Plain
 
 __all__ = ["SuccessPotential"]
 
@@ -48,6 +48,6 @@ class SuccessPotential(Potential):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> SuccessPotential:
+    def from_config(cls, config: Plain) -> SuccessPotential:
         success = EventProbability.from_config(config["success"])
         return cls(success, config["all_of_networks"], config["reliability"])

@@ -23,7 +23,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import Verdict
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
-from sbirules.support.files import digest
+from sbirules.support.files import Plain, digest
 
 __all__ = [
     "FRESH",
@@ -174,7 +174,7 @@ class Question(ABC):
 
     @classmethod
     @abstractmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Question:
+    def from_config(cls, config: Plain) -> Question:
         """The question that gave this `config()`."""
 
     def digest(self) -> str:
@@ -194,19 +194,17 @@ class Question(ABC):
         return
 
     @classmethod
-    def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:
+    def summaries_for(cls, section: Plain) -> list[str]:
         """Names of summaries of the catalogue that a study's section asks for."""
         return []
 
     @classmethod
-    def from_study(
-        cls, section: Mapping[str, Any], fit: Mapping[str, Any], simulator: Simulator, folder: Path
-    ) -> Question:
+    def from_study(cls, section: Plain, fit: Plain, simulator: Simulator, folder: Path) -> Question:
         """From a study file's section and [fit]; relative paths are relative to the folder."""
         options = {key: fit[key] for key in cls.fit_keys if key in fit}
         return cls.ask(section, simulator.layout, simulator.summary_names, **options)
 
-    def resolved(self, section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def resolved(self, section: Plain, folder: Path) -> dict[str, Any]:
         """A study's section with whole paths."""
         return dict(section)
 
@@ -215,7 +213,7 @@ class Question(ABC):
         return {"check": rules * (networks or 1)}
 
     def fill_in(  # noqa: B027 - most questions have nothing to fill in
-        self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Mapping[str, Any]]
+        self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Plain]
     ) -> None:
         """Fills in a study's sections what this question has as defaults; `given` is what the file says."""
 
@@ -256,7 +254,7 @@ class Question(ABC):
             f"held_out[{name!r}] needs the trials observed there: pass (simulator, trials), or leave it out."
         )
 
-    def variant(self, changes: Mapping[str, Any], simulator: Simulator, folder: Path) -> tuple[Any, dict[str, Any]]:
+    def variant(self, changes: Plain, simulator: Simulator, folder: Path) -> tuple[Any, dict[str, Any]]:
         """A study's [check.held_out.NAME] as `held_out` takes it, and the changes with whole paths."""
         if "trials" in changes:
             raise ValueError("trials belongs to studies with [data].")

@@ -29,6 +29,7 @@ from sbirules.model.verdicts import Verdict
 from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
 __all__ = ["ConstraintsQuestion"]
 
@@ -63,7 +64,7 @@ class ConstraintsQuestion(Question):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ConstraintsQuestion:
+    def from_config(cls, config: Plain) -> ConstraintsQuestion:
         return cls(Constraints(config["constraints"]), config["all_of_networks"], config["reliability"])
 
     @classmethod
@@ -83,7 +84,7 @@ class ConstraintsQuestion(Question):
             arguments.share(f"{where}reliability", given["reliability"])
 
     @classmethod
-    def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:
+    def summaries_for(cls, section: Plain) -> list[str]:
         stems = [name.split("[")[0] for name in Constraints.of(section).intervals]
         for stem in stems:
             arguments.known("[constraints]", stem, tuple(CATALOGUE))
@@ -94,7 +95,7 @@ class ConstraintsQuestion(Question):
         more = 2 * variants * min(rules, 64) * min(each, IN_VARIANTS)
         return {"check": 2 * rules * each + ZERO_NETWORKS, "variants": more}
 
-    def fill_in(self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Mapping[str, Any]]) -> None:
+    def fill_in(self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Plain]) -> None:
         sections["check"].setdefault("networks_per_rule", NETWORKS)
         if not set(self.fit_keys) & set(sections["fit"]):
             sections["fit"]["all_of_networks"] = 1

@@ -25,6 +25,7 @@ from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 
 __all__ = ["LearnersQuestion"]
 
@@ -47,7 +48,7 @@ class LearnersQuestion(Question):
     repeatable = True
 
     def __init__(
-        self, table: Trials | None, summaries: Sequence[Summary], layout: Layout, known: Mapping[str, Any] | None = None
+        self, table: Trials | None, summaries: Sequence[Summary], layout: Layout, known: Plain | None = None
     ) -> None:
         self.table, self.layout = table, layout
         self.summaries: Sequence[Summary] | None = tuple(summaries)
@@ -55,7 +56,7 @@ class LearnersQuestion(Question):
         self._written = [written(s) for s in summaries]
         self._note(known)
 
-    def _note(self, known: Mapping[str, Any] | None) -> None:
+    def _note(self, known: Plain | None) -> None:
         if self.table is not None:
             trials = self.table.num_trials
             known = {
@@ -63,7 +64,7 @@ class LearnersQuestion(Question):
                 "trials": int(trials.sum()),
                 "lengths": [int(trials.min()), int(trials.max())],
             }
-        facts: Mapping[str, Any] = known or {}
+        facts: Plain = known or {}
         self.learners, self.trials = int(facts.get("learners", 0)), int(facts.get("trials", 0))
         low, high = facts.get("lengths", (0, 0))
         self.lengths = (int(low), int(high))
@@ -81,7 +82,7 @@ class LearnersQuestion(Question):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> LearnersQuestion:
+    def from_config(cls, config: Plain) -> LearnersQuestion:
         out = cls(None, (), Layout.from_config(config["layout"]), config)
         out.names, out._written, out.summaries = tuple(config["summaries"]), list(config["summary_settings"]), None
         return out
@@ -107,9 +108,7 @@ class LearnersQuestion(Question):
             raise ValueError(f"{where}summaries must be a list of names or Summary objects, got {chosen!r}.")
 
     @classmethod
-    def from_study(
-        cls, section: Mapping[str, Any], fit: Mapping[str, Any], simulator: Simulator, folder: Path
-    ) -> Question:
+    def from_study(cls, section: Plain, fit: Plain, simulator: Simulator, folder: Path) -> Question:
         for key in section:
             arguments.known("key in [data]", key, ("trials",))
         if "trials" not in section:
@@ -120,14 +119,14 @@ class LearnersQuestion(Question):
             summarise(asked.table.trajectory, asked.summaries or ())  # says which column is missing
         return asked
 
-    def resolved(self, section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def resolved(self, section: Plain, folder: Path) -> dict[str, Any]:
         return {**section, "trials": str((folder / str(section["trials"])).resolve())}
 
     def costs(self, rules: int, networks: int | None, calibration: int, variants: int) -> dict[str, int]:
         more = variants * min(rules, 64) * self.learners
         return {"check": rules * self.learners, "calibration": calibration * self.learners, "variants": more}
 
-    def fill_in(self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Mapping[str, Any]]) -> None:
+    def fill_in(self, sections: MutableMapping[str, dict[str, Any]], given: Mapping[str, Plain]) -> None:
         sections["simulator"].setdefault("num_trials", self.lengths[1])
         sections["simulate"] = {**sections["simulate"], "num_simulations": 8192, **given.get("simulate", {})}
         asked = sections["simulate"]["num_simulations"]
@@ -219,7 +218,7 @@ class LearnersQuestion(Question):
             out.append(curve_verdict(found, other, f"held out: {name}"))
         return out
 
-    def variant(self, changes: Mapping[str, Any], simulator: Simulator, folder: Path) -> tuple[Any, dict[str, Any]]:
+    def variant(self, changes: Plain, simulator: Simulator, folder: Path) -> tuple[Any, dict[str, Any]]:
         if "trials" not in changes:
             raise ValueError("needs trials, a CSV file of what was observed there.")
         path = (folder / str(changes["trials"])).resolve()

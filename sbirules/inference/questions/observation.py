@@ -23,6 +23,7 @@ from sbirules.model.verdicts import Verdict, by_p_value
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 from sbirules.support.streams import seeded
 
 __all__ = ["ObservationCheck", "ObservationQuestion", "observed_row"]
@@ -123,7 +124,7 @@ class ObservationQuestion(Question):
         return {"summaries": list(self.names), "x_o": self.x_o.tolist()}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ObservationQuestion:
+    def from_config(cls, config: Plain) -> ObservationQuestion:
         return cls(config["summaries"], torch.tensor([float(v) for v in config["x_o"]]))
 
     @classmethod
@@ -132,7 +133,7 @@ class ObservationQuestion(Question):
         return cls([summary_names[i] for i in columns], row)
 
     @classmethod
-    def summaries_for(cls, section: Mapping[str, Any]) -> list[str]:
+    def summaries_for(cls, section: Plain) -> list[str]:
         stems = list(dict.fromkeys(name.split("[")[0] for name in section))
         return [stem for stem in stems if stem in CATALOGUE]
 
@@ -212,9 +213,7 @@ class ObservationQuestion(Question):
         return self.names
 
     @classmethod
-    def from_study(
-        cls, section: Mapping[str, Any], fit: Mapping[str, Any], simulator: Simulator, folder: Path
-    ) -> Question:
+    def from_study(cls, section: Plain, fit: Plain, simulator: Simulator, folder: Path) -> Question:
         if not section:
             raise ValueError("[observation] must name at least one summary, e.g. mean_rate = 0.3.")
         return super().from_study(section, fit, simulator, folder)
