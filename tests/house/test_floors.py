@@ -14,7 +14,6 @@ FLOORS = (
     "studies",
     "reporting",
     "checks",
-    "structures",
     "optimise",
     "importance",
     "inference",

@@ -27,7 +27,7 @@ mean_spikes = 2.0
 num_samples = 400
 [check]
 rules = 60
-calibration = 50
+calibration = 0
 [sensitivity]
 rules = 8
 networks = 4
