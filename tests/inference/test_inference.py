@@ -154,7 +154,7 @@ def test_many_learners_against_the_closed_form(estimator):
     x_o = torch.stack([truth.sum(), truth[0]]) + 0.5 * torch.randn(24, 2, generator=torch.Generator().manual_seed(5))
     potential = RatioPotential(model, x_o, torch.full((24,), 300)).eval()
     posterior = Posterior(box("a", "b"), ["a", "b"], potential, settings=FAST)
-    draws = posterior.sample((4000,), seed=0).double().numpy()
+    draws = posterior.sample((1000,), seed=0).double().numpy()
     mean, cov = exact_posterior(x_o)
     sd = np.sqrt(np.diag(cov))
     assert np.abs((draws.mean(0) - mean) / sd).max() < 1.0

@@ -9,6 +9,7 @@ from spikes import PRIOR, Habit, Spikes
 
 import sbirules as sr
 from sbirules.cli import main
+from sbirules.inference.estimators.likelihood import LikelihoodSettings
 
 QUICK = sr.SamplerSettings(num_runs=2, num_particles=256, num_moves=4, max_doublings=0)
 TRUTH = torch.tensor([0.5, -0.3])
@@ -59,7 +60,8 @@ def test_the_store_keeps_what_was_declared_and_nothing_else(store):
 
 
 def test_fit_check_report_save_and_load(store, x_o, tmp_path):
-    posterior = sr.fit(store, PRIOR, x_o=x_o, sampler=QUICK)
+    few = LikelihoodSettings(members=1, hidden_features=10, epochs=10, min_steps=0)
+    posterior = sr.fit(store, PRIOR, x_o=x_o, settings=few, sampler=QUICK)
     draws = posterior.sample((500,))
     assert (draws.mean(dim=0) - TRUTH).abs().max() < 0.5
     checked = sr.check(posterior, Spikes(), store=store, rules=60, calibration=50, num_workers=1)
