@@ -18,7 +18,7 @@ def blocks(language):
 
 def scaled_down(code):
     for old, new in {
-        "4096": "256",
+        "4096": "200",
         "8192": "300",
         "350_000": "300",
         "Client()": "Client(n_workers=1, processes=False, dashboard_address=None)",

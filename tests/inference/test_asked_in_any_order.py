@@ -73,13 +73,13 @@ def test_answers_do_not_depend_on_what_was_asked_before(store, tmp_path, order):
 def test_given_applies_what_training_did_to_atoms():
     """theta ~ N(0, 1), x = max(0, theta + .3 noise): half of x is an atom at 0."""
     torch.manual_seed(0)
-    theta = torch.randn(3000, 1)
-    x = (theta + 0.3 * torch.randn(3000, 1)).clamp(min=0)
+    theta = torch.randn(2000, 1)
+    x = (theta + 0.3 * torch.randn(2000, 1)).clamp(min=0)
     kept = x.clone()
     store = sr.SimulationStore.from_arrays(theta, x, names=["theta"], summary_names=["s"])
     prior = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(1), torch.ones(1)), 1)
     x_o = torch.tensor([0.5])
-    small = sr.LikelihoodSettings(members=2)
+    small = sr.LikelihoodSettings(members=2, hidden_features=20, epochs=20, min_steps=0)
     posterior = sr.fit(store, prior, x_o={"s": 0.5}, settings=small)
     first = posterior.sample((2000,))
     assert float(first.mean()) == pytest.approx(0.5 / 1.09, abs=0.08)  # N(.459, .29) where x > 0

@@ -148,7 +148,7 @@ def test_many_learners_against_the_closed_form(estimator):
     if estimator == "ratio":
         model = fit_ratio(theta, x, length, valid, standardiser)
     else:
-        few = LikelihoodSettings(members=2, epochs=10, min_steps=0)
+        few = LikelihoodSettings(members=2, hidden_features=20, epochs=10, min_steps=0)
         model = fit_likelihood(theta, x, length, valid, standardiser, settings=few)
     truth = torch.tensor([0.3, -0.2])
     x_o = torch.stack([truth.sum(), truth[0]]) + 0.5 * torch.randn(24, 2, generator=torch.Generator().manual_seed(5))

@@ -189,7 +189,7 @@ def test_filters_with_few_networks_or_an_undefined_bystander_go_on():
         simulator = Cheap()
         simulator.summaries = (*simulator.summaries, *more)
         found = sr.filter_rules(
-            simulator, PRIOR, {"final_error": (1.2, 1.5)}, budget=1800, num_simulations=600, **OPTIONS
+            simulator, PRIOR, {"final_error": (1.2, 1.5)}, budget=1200, num_simulations=600, **OPTIONS
         )
         shares.append(found.rounds[-1].accepted)
     assert min(shares) > 3 * found.rounds[0].accepted

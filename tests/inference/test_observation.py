@@ -9,6 +9,7 @@ import torch
 import sbirules as sr
 from sbirules import NPESettings, Posterior, SimulationStore, fit, simulate
 from sbirules.inference.estimators.likelihood import LikelihoodSettings
+from sbirules.inference.potentials import Observed
 from sbirules.neural_nets.trends import GaussianResidual, Trend
 from sbirules.priors import normal, uniform
 from sbirules.samplers.smc import SamplerSettings
@@ -19,7 +20,7 @@ SIMULATOR = LinearGaussian(FAMILY, projections=5)
 BOX, BELL = uniform(FAMILY, -1, 1), normal(FAMILY, 0.1, 0.6)
 QUICK = {
     "likelihood": LikelihoodSettings(members=2, hidden_features=20, epochs=15),
-    "npe": NPESettings(members=3, hidden_features=30),
+    "npe": NPESettings(members=2, hidden_features=30),
 }
 
 
@@ -200,3 +201,15 @@ def test_only_posteriors_of_one_observation_take_another(store):
 def test_references_that_cannot_be_are_refused_in_words(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_many_observations_at_once_are_each_by_itself():
+    store = simulate(SIMULATOR, BOX, 500, seed=2, num_workers=1, progress=False)
+    settings = LikelihoodSettings(members=2, hidden_features=10, epochs=5, min_steps=0)
+    posterior = fit(store, BOX, x_o=store.x[0], settings=settings)
+    potentials = [posterior.given(x).potential_net for x in store.x[:7]]
+    pairs = Observed(store.x[7:10], torch.zeros(3, dtype=torch.long))
+    potentials.append(posterior.potential_net.given(pairs))
+    theta, which = BOX.sample((4, 6)), torch.tensor([2, 7, 0, 5])
+    alone = torch.stack([potentials[k].log_likelihood(rows) for k, rows in zip(which, theta, strict=True)])
+    torch.testing.assert_close(potentials[0].together(potentials)(theta, which), alone, rtol=1e-4, atol=1e-4)

@@ -52,7 +52,7 @@ def test_the_gradient_is_that_of_finite_differences():
 def test_nuts_draws_what_weighted_draws_of_the_prior_say():
     torch.manual_seed(2)
     x_o = SMALL(torch.tensor([0.5, -0.4]))
-    draws = SMALL.nuts(x_o, BOX, 400, warmup=100, seed=1)
+    draws = SMALL.nuts(x_o, BOX, 200, warmup=60, seed=1)
     assert draws.abs().max() <= 1
     theta = BOX.sample((3000,))
     with torch.no_grad():

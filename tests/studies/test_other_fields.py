@@ -20,14 +20,19 @@ family = "spikes:Habit"
 name = "spikes:Spikes"
 num_trials = 30
 [simulate]
-num_simulations = 600
+num_simulations = 300
 [observation]
 choice_share = 0.62
 mean_spikes = 2.0
 [fit]
+estimator = "likelihood"
 num_samples = 400
+[fit.likelihood]
+members = 1
+epochs = 10
+min_steps = 0
 [check]
-rules = 60
+rules = 20
 calibration = 0
 [sensitivity]
 rules = 8
@@ -37,7 +42,7 @@ networks = 4
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return sr.simulate(Spikes(), PRIOR, 1500, store=tmp_path_factory.mktemp("s") / "store", seed=1, num_workers=1)
+    return sr.simulate(Spikes(), PRIOR, 1000, store=tmp_path_factory.mktemp("s") / "store", seed=1, num_workers=1)
 
 
 @pytest.fixture(scope="module")

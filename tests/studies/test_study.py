@@ -175,7 +175,7 @@ num_samples = 400
 rules = 12
 calibration = 50
 """
-    (tmp_path / "data.toml").write_text(data + SMALL.format(n=500).replace("num_trials = 60\n", ""))
+    (tmp_path / "data.toml").write_text(data + SMALL.format(n=300).replace("num_trials = 60\n", ""))
     command = [sys.executable, "-m", "sbirules.cli", "run", "data.toml", "--quiet"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

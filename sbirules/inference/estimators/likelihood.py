@@ -14,13 +14,14 @@ cut to the length of a learner that had its sequence of trial types.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sbirules.inference.estimators.base import Estimator, Job, Learned, ProductPotential, Rows
-from sbirules.inference.potentials import Observed
+from sbirules.inference.potentials import LogLikelihood, Observed, Potential
 from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.flows import FlowSettings, train_flow
 from sbirules.neural_nets.standardiser import Standardiser
@@ -32,6 +33,7 @@ __all__ = ["LIKELIHOOD", "LearnerLikelihood", "LikelihoodPotential", "Likelihood
 
 
 NEGLIGIBLE = 1e-3  # weight of the flows below which they are left out
+PAIRS_AT_ONCE = 2**15  # of rule and learner, in one pass through the networks
 TREND = 1000  # stream of the trend's folds; members count from 0
 
 
@@ -95,13 +97,22 @@ class LearnerLikelihood(nn.Module):
         else:
             condition = self.context(theta.repeat(learners, 1), length.repeat_interleave(rules))
             rows = (self.trend.standardise(x).repeat_interleave(rules, dim=0) - self.trend(condition))[None]
+        each = self._density(rows, condition).reshape(learners, rules)
+        return each.sum(dim=0) + learners * self.valid.log_prob(theta)
+
+    def log_prob_of_pairs(self, theta: Tensor, x: Tensor, length: Tensor) -> Tensor:
+        """log p(x_i | theta_i) of learners `(n, S)` that each have their rule `(n, D)`, without failures; `(n,)`."""
+        condition = self.context(theta, length)
+        return self._density((self.trend.standardise(x) - self.trend(condition))[None], condition)[0]
+
+    def _density(self, rows: Tensor, condition: Tensor) -> Tensor:
+        """Of residuals `(..., n, S)` under conditions `(n, C)`: `(..., n)`."""
         parts = [self.gaussian.log_prob(rows) + torch.log1p(-self.flow_share)]
         # flows that predict worse than the Gaussian are not worth their time
         densities: list[Any] = [flow.log_prob for flow in self.flows] if self.flow_share > NEGLIGIBLE else []
         share = self.flow_share.log() - math.log(max(len(densities), 1))
         parts += [log_prob(rows, condition) + share for log_prob in densities]
-        each = torch.logsumexp(torch.stack(parts), dim=0).reshape(learners, rules) - self.trend.scale.log().sum()
-        return each.sum(dim=0) + learners * self.valid.log_prob(theta)
+        return torch.logsumexp(torch.stack(parts), dim=0) - self.trend.scale.log().sum()
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it, beside its tensors."""
@@ -189,6 +200,33 @@ class LikelihoodPotential(ProductPotential):
     """The sum over learners of their log-likelihoods."""
 
     kind = "likelihood"
+
+    def together(self, others: Sequence[Potential]) -> LogLikelihood:
+        """Pairs of rule and learner of many potentials in one pass, as small batches cost as much as large ones."""
+        model: LearnerLikelihood = self.likelihood
+        observed = [other.observed or self.observed for other in others]
+        learners = [(self.transform(one.x), one.length) for one in observed]
+
+        def of_few(theta: Tensor, which: list[int]) -> Tensor:
+            rules = theta.shape[1]
+            pairs = [(rows.repeat(len(learners[k][0]), 1), *learners[k]) for k, rows in zip(which, theta, strict=True)]
+            each = model.log_prob_of_pairs(
+                torch.cat([rows for rows, _, _ in pairs]),
+                torch.cat([x.repeat_interleave(rules, dim=0) for _, x, _ in pairs]),
+                torch.cat([length.repeat_interleave(rules) for _, _, length in pairs]),
+            )
+            counts = torch.tensor([len(x) for _, x, _ in pairs])
+            group = torch.arange(len(which)).repeat_interleave(counts)
+            sums = torch.zeros(len(which), rules).index_add(0, group, each.reshape(-1, rules))
+            return sums + counts[:, None] * model.valid.log_prob(theta.flatten(0, 1)).reshape(len(which), rules)
+
+        def log_likelihood(theta: Tensor, which: Tensor) -> Tensor:
+            most = max(len(x) for x, _ in learners) * theta.shape[1]
+            some = max(1, PAIRS_AT_ONCE // most)
+            parts = [slice(at, at + some) for at in range(0, len(which), some)]
+            return torch.cat([of_few(theta[part], [int(k) for k in which[part]]) for part in parts])
+
+        return log_likelihood
 
     @classmethod
     def from_config(cls, config: Plain) -> LikelihoodPotential:
