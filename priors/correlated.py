@@ -13,8 +13,9 @@ from torch.distributions import Distribution, MultivariateNormal, constraints
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 from ._supports import stack, within
 
@@ -78,7 +79,7 @@ class PyroPrior(Distribution):
 
     def __init__(self, model: Callable[[], object], names: tuple[str, ...], draws: int, seed: int) -> None:
         self.model, self.names = model, names
-        with seeded(seed):
+        with seeded(seed, Stream.SHAPES):
             sites = self._trace({}, draws)
         missing = [name for name in names if name not in sites]
         if missing:
@@ -103,7 +104,9 @@ class PyroPrior(Distribution):
     def _trace(self, data: Mapping[str, Tensor], rules: int, hyper: int | None = None) -> dict[str, Any]:
         """The sample sites of a run for so many rules, with some of them given."""
         import pyro
-        from pyro import poutine
+
+        with torch_as_found():
+            from pyro import poutine
 
         model: Any = poutine.condition(self.model, data=dict(data))
         model = pyro.plate("_rules", rules, dim=-1)(model)

@@ -13,7 +13,7 @@ from sbirules.model.prior import ends_of
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
 from sbirules.support.files import Plain
-from sbirules.support.streams import seeded
+from sbirules.support.streams import lastingly
 
 from ._supports import independent, interval, stack, support_of, within
 
@@ -151,7 +151,7 @@ def _describe(component: Distribution) -> dict[str, object]:
     name = type(component).__name__
     if type(component) in REBUILT:
         return {"name": name, **{key: float(getattr(component, key)) for key in REBUILT[type(component)]}}
-    with seeded(0):  # tells any other distribution from one with other parameters
+    with lastingly(0):  # tells any other distribution from one with other parameters
         return {"name": name, "draws": component.sample(Size((8,))).tolist()}
 
 

@@ -7,7 +7,7 @@ import torch
 from sbirules import Coefficient, Simulator, Status, Task, ThreeFactorRule, Trajectory, TrialTensors
 from sbirules.priors import uniform
 from sbirules.support import arguments
-from sbirules.support.streams import generator
+from sbirules.support.streams import by_row, global_seed
 
 
 class Line(ThreeFactorRule):
@@ -38,13 +38,13 @@ class Cheap(Simulator):
 
     def run(self, theta, *, seed=None, trial_types=None, **options):
         time.sleep(self.seconds)
+        seed = global_seed() if seed is None else seed
         theta = arguments.theta_matrix(theta, self.names).float()
         types = self.sequence_matrix(trial_types, len(theta))
-        draws = generator(seed)
         slope = torch.linspace(0, 1, types.shape[1])
-        noise = 0.1 * torch.randn(types.shape, generator=draws)
+        noise = 0.1 * by_row(lambda g, n: torch.randn(n, types.shape[1], generator=g), len(theta), seed, 1)
         error = (theta[:, :1] + theta[:, 1:] * slope + noise).abs()
-        lost = torch.rand(len(theta), generator=draws) < 0.02
+        lost = by_row(lambda g, n: torch.rand(n, generator=g), len(theta), seed, 2) < 0.02
         return Trajectory(
             torch.where(lost, int(Status.DIVERGED), int(Status.OK)).to(torch.int8),
             types,

@@ -1,11 +1,12 @@
 """A simulator of choices and spike counts, without a task and without any error: the core must not ask for one."""
 
 import torch
+from scipy.stats import poisson
 
 from sbirules import Coefficient, Field, RuleFamily, Simulator, Status, Trajectory, summary
 from sbirules.priors import uniform
 from sbirules.support import arguments
-from sbirules.support.streams import generator
+from sbirules.support.streams import by_row
 
 
 class Habit(RuleFamily):
@@ -53,13 +54,16 @@ class Spikes(Simulator):
     def run(self, theta, *, seed=None, trial_types=None, **options):
         theta = arguments.theta_matrix(theta, self.names).float()
         types = self.sequence_matrix(trial_types, len(theta))
-        stream = generator(0 if seed is None else seed)
-        chance = torch.sigmoid(theta[:, :1]).expand(types.shape)
-        choice = (torch.rand(types.shape, generator=stream) < chance).float()
-        count = torch.poisson((1 + theta[:, 1:]).exp().expand(types.shape), generator=stream)
+        seed = 0 if seed is None else seed
+
+        def noise(purpose, columns):
+            return by_row(lambda g, n: torch.rand(n, columns, generator=g), len(theta), seed, purpose)
+
+        choice = (noise(1, types.shape[1]) < torch.sigmoid(theta[:, :1])).float()
+        count = torch.as_tensor(poisson.ppf(noise(2, types.shape[1]), (1 + theta[:, 1:]).exp())).float()
         there = types >= 0
         choice, count = (torch.where(there, v, torch.nan) for v in (choice, count))
-        latency = torch.rand(len(theta), generator=stream) * 10
+        latency = noise(3, 1)[:, 0] * 10
         status = torch.full((len(theta),), int(Status.OK), dtype=torch.int8)
         return Trajectory(status, types, {"choice": choice, "spike_count": count}, {"latency": latency})
 

@@ -19,8 +19,9 @@ from sbirules.model.prior import prior_draws
 from sbirules.model.simulator import Simulator
 from sbirules.neural_nets.standardiser import spread
 from sbirules.support import arguments
+from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import digest, write_atomically
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded, small
 
 __all__ = ["Calibration", "calibrate", "local_p_value"]
 
@@ -125,25 +126,32 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
         num_null: Classifiers trained under the null hypothesis.
         seed: Of the classifiers.
     """
-    from sbi.diagnostics.lc2st import LC2ST
+    with torch_as_found():
+        from sbi.diagnostics.lc2st import LC2ST
     from sklearn.neural_network import MLPClassifier
 
     if calibration.observed is None:
         raise ValueError("a local test needs an observation.")
     truth, x = calibration.recovery.truth, calibration.features
     scale = spread(x)
+    own = small(seed, Stream.CLASSIFIER)
     test = LC2ST(
         prior_samples=truth,
         xs=x / scale,
         posterior_samples=calibration.recovery.draws[:, 0],
-        seed=seed,
+        seed=own,
         z_score=True,
         num_trials_null=num_null,
         classifier=MLPClassifier,
         # of the size that sbi's default gives, without its 1000 epochs, which only fit noise in a few hundred rows
-        classifier_kwargs={"hidden_layer_sizes": (32, 32), "alpha": 0.1, "max_iter": 60, "random_state": seed},
+        classifier_kwargs={
+            "hidden_layer_sizes": (32, 32),
+            "alpha": 0.1,
+            "max_iter": 60,
+            "random_state": own,
+        },
     )
-    with warnings.catch_warnings(), seeded(seed):
+    with warnings.catch_warnings(), seeded(seed, Stream.CLASSIFIER):
         warnings.simplefilter("ignore")  # scikit-learn's, on stopping at max_iter
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
         return float(test.p_value(theta_o=draws.float(), x_o=calibration.observed / scale))

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.families import FamilyRatio
-from sbirules.inference.questions.learners import FRESH
 from sbirules.inference.questions.sessions import learners_of
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
@@ -22,6 +21,7 @@ from sbirules.samplers.smc import SamplerSettings
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.streams import Stream, child
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,8 +95,12 @@ def recover_families(
     for k, (name, (simulator, prior)) in enumerate(families.items()):
         place = None if folder is None else Path(folder) / f"family-{k + 1}"
         where = None if place is None else place / "store"
-        stores[name] = simulate(simulator, prior, num_simulations, store=where, seed=seed + k, **keep)
-        tables += learners_of(simulator, prior, rules, learners, folder=place, seed=seed + k + FRESH, **keep)[1]
+        stores[name] = simulate(
+            simulator, prior, num_simulations, store=where, seed=child(seed, Stream.FAMILY, k), **keep
+        )
+        tables += learners_of(
+            simulator, prior, rules, learners, folder=place, seed=child(seed, Stream.LEARNERS, k), **keep
+        )[1]
     priors = {name: prior for name, (_, prior) in families.items()}
     ratio = FamilyRatio(stores, priors, tables[0], summaries=summaries, settings=settings, seed=seed)
     totals = torch.cat([ratio.statistics(t).sum(dim=1, keepdim=True) for t in tables], dim=1)

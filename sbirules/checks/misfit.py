@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sbirules.neural_nets.standardiser import spread
-from sbirules.support.streams import seeded
+from sbirules.support.borrowed import torch_as_found
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["Misspecification", "misspecification"]
 
@@ -40,13 +41,14 @@ def misspecification(x: Tensor, x_o: Tensor, names: tuple[str, ...], *, seed: in
     A radial kernel cannot tell how far beyond its reach a point lies, so summaries outside the simulated range are
     named besides.
     """
-    from sbi.diagnostics.misspecification import calc_misspecification_mmd
+    with torch_as_found():
+        from sbi.diagnostics.misspecification import calc_misspecification_mmd
 
     x = x[torch.isfinite(x).all(dim=1)]
     scale = spread(x)
     centre = x.mean(dim=0)
     z, own = (x - centre) / scale, ((x_o - centre) / scale)[None]
-    with seeded(seed):
+    with seeded(seed, Stream.SHUFFLE):
         z = z[torch.randperm(len(z))[:MOST]]
         p, (baseline, distance) = calc_misspecification_mmd(own, z, n_shuffle=SHUFFLES, max_samples=MOST)
     low, high = x.min(dim=0).values, x.max(dim=0).values

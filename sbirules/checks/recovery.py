@@ -14,13 +14,13 @@ from torch.distributions import Distribution
 
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions.learners import FRESH
 from sbirules.inference.questions.sessions import learners_of
 from sbirules.model.simulator import Simulator
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.streams import generator, seeded
+from sbirules.support.borrowed import torch_as_found
+from sbirules.support.streams import Stream, child, generator, seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ class Recovery:
         """
         truth = self.truth[:, None]
         below, ties = (self.draws < truth).sum(dim=1), (self.draws == truth).sum(dim=1)
-        return below + (torch.rand(ties.shape, generator=generator(2)) * (ties + 1)).long()
+        return below + (torch.rand(ties.shape, generator=generator(0, Stream.TIES, 0)) * (ties + 1)).long()
 
     @property
     def sbc_p(self) -> dict[str, float]:
@@ -64,7 +64,7 @@ class Recovery:
         from scipy.stats import kstest
 
         # ties between the few possible ranks are broken at random, which keeps them uniform
-        jitter = torch.rand(self.ranks.shape, generator=generator(0))
+        jitter = torch.rand(self.ranks.shape, generator=generator(0, Stream.TIES, 1))
         u = (self.ranks + jitter) / (self.draws.shape[1] + 1)
         return {name: float(kstest(u[:, k].numpy(), "uniform").pvalue) for k, name in enumerate(self.names)}
 
@@ -75,20 +75,21 @@ class Recovery:
         The area is negative where posteriors are too narrow. The p-value is that of uniform credibilities of the truth
         (Kolmogorov-Smirnov).
         """
-        from sbi.diagnostics.tarp import _run_tarp as tarp_of_draws
-        from sbi.diagnostics.tarp import check_tarp, get_tarp_references
+        with torch_as_found():
+            from sbi.diagnostics.tarp import _run_tarp as tarp_of_draws
+            from sbi.diagnostics.tarp import check_tarp, get_tarp_references
         from scipy.stats import kstest
 
         scale = self.prior_sd
         truth, draws = self.truth / scale, (self.draws / scale).transpose(0, 1)
-        with seeded(0):
+        with seeded(0, Stream.REFERENCES):
             reference = get_tarp_references(truth)
         ecp, alpha = tarp_of_draws(draws, truth, reference)
         # distances are compared in double precision and by the same sum, so that equal rules tie
         far, own = ((v.double() - reference).norm(dim=-1) for v in (draws, truth))
         nearer, ties = (far < own).sum(dim=0), (far == own).sum(dim=0)
         # the truth takes a random place among draws that are as far away, as where no term is present in both
-        place = nearer + torch.rand(len(nearer), generator=generator(1)) * (ties + 1)
+        place = nearer + torch.rand(len(nearer), generator=generator(0, Stream.TIES, 2)) * (ties + 1)
         p = float(kstest((place / (len(draws) + 1)).numpy(), "uniform").pvalue)
         return float(check_tarp(ecp, alpha)[0]), p
 
@@ -173,9 +174,11 @@ def recover(
     if store is None:
         where = None if place is None else place / "store"
         store = simulate(simulator, prior, num_simulations, store=where, seed=seed, **keep)
-    truth, tables = learners_of(simulator, prior, rules, learners, folder=place, seed=seed + FRESH, **keep)
+    truth, tables = learners_of(
+        simulator, prior, rules, learners, folder=place, seed=child(seed, Stream.LEARNERS), **keep
+    )
     posterior = fit(store, prior, trials=tables[0], **{"seed": seed, "progress": progress, **dict(fit_options or {})})
     draws = posterior.sample_batched((num_samples,), tables, seed=seed, progress=progress).transpose(0, 1)
-    with seeded(seed, 5):
+    with seeded(seed, Stream.PRIOR_SPREAD):
         prior_sd = prior.sample(Size((10_000,))).float().std(dim=0)
     return Recovery(posterior.names, truth, draws, learners, prior_sd, posterior)

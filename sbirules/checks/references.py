@@ -14,7 +14,8 @@ from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import names_of
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.streams import seeded
+from sbirules.support.borrowed import torch_as_found
+from sbirules.support.streams import Stream, child, seeded, small
 
 __all__ = ["Comparison", "compare"]
 
@@ -69,13 +70,14 @@ def compare(
     Raises:
         ValueError: If the two have different numbers of columns, or fewer than 100 draws.
     """
-    from sbi.utils.metrics import c2st
+    with torch_as_found():
+        from sbi.utils.metrics import c2st
     from scipy.stats import wasserstein_distance
 
     arguments.whole("num_samples", num_samples, 100)
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level!r}.")
-    a, b = (_draws(v, num_samples, seed + k) for k, v in enumerate((posterior, reference)))
+    a, b = (_draws(v, num_samples, child(seed, Stream.SAMPLING, k)) for k, v in enumerate((posterior, reference)))
     n = min(len(a), len(b))
     if a.shape[1] != b.shape[1] or n < 100:
         raise ValueError(
@@ -92,7 +94,7 @@ def compare(
     inside = ((b.numpy() >= low) & (b.numpy() <= high)).mean(axis=0)
     distance = [float(wasserstein_distance(p.numpy(), q.numpy()) / q.std()) for p, q in zip(a.T, b.T, strict=True)]
     return Comparison(
-        c2st=float(c2st(a, b, seed=seed + 1)),
+        c2st=float(c2st(a, b, seed=small(seed, Stream.CLASSIFIER))),
         wasserstein=dict(zip(names, distance, strict=True)),
         coverage=dict(zip(names, inside.tolist(), strict=True)),
         level=level,
@@ -109,7 +111,7 @@ def _draws(source: Posterior | _Samples | ArrayLike, n: int, seed: int) -> Tenso
     """`(n, D)` draws in random order."""
     if isinstance(source, Posterior):
         return source.sample((n,), seed=seed).float()
-    with seeded(seed):
+    with seeded(seed, Stream.SAMPLING):
         if isinstance(source, _Samples):
             draws = torch.as_tensor(source.sample(Size((n,))))
             return draws.float()

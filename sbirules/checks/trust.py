@@ -18,6 +18,7 @@ from sbirules.model.prior import prior_draws
 from sbirules.model.runs import Status
 from sbirules.model.verdicts import Verdict, by_p_value
 from sbirules.stores.store import SimulationStore
+from sbirules.support.streams import Stream, child
 
 __all__ = [
     "calibration_verdicts",
@@ -204,7 +205,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
         )
     )
     if tested.observed is not None and rules >= 100:
-        p = local_p_value(tested, posterior.draws, seed=seed + 1)
+        p = local_p_value(tested, posterior.draws, seed=child(seed, Stream.CLASSIFIER))
         level = "caution" if p < 0.05 else "pass"  # fifty classifiers under the null prove no more
         out.append(
             Verdict(

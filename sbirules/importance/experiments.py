@@ -17,11 +17,9 @@ from sbirules.model.simulator import Simulator
 from sbirules.stores.filling import simulate
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, child, generator
 
 __all__ = ["elasticities", "knock_outs"]
-
-FRESH = 3_000_017  # added to the seed: networks that neither fits nor checks have used
 
 
 def _rules(rules: Posterior | ArrayLike, names: Sequence[str], num_rules: int) -> Tensor:
@@ -68,7 +66,7 @@ def knock_outs(
         store = simulate(
             simulator,
             changed.repeat_interleave(networks, dim=0),
-            seed=seed + FRESH,
+            seed=child(seed, Stream.EXPERIMENTS),
             num_workers=num_workers,
             progress=progress,
             label=label,
@@ -131,13 +129,13 @@ def elasticities(
     theta = _rules(rules, simulator.names, num_rules)
     rows = theta.repeat_interleave(arguments.whole("networks", networks, 1), dim=0)
     types = simulator.sequence(arguments.whole("episodes", episodes, 2))
-    found = gradients.value_and_grad(rows, seed=(seed, FRESH), trial_types=types)
+    found = gradients.value_and_grad(rows, seed=(seed, Stream.EXPERIMENTS), trial_types=types)
     if not bool(found.ok.any()):
         raise ValueError("all networks diverged: no elasticity is defined.")
     ok = found.ok.cpu()
     error, gradient = (-v.cpu()[ok].double() for v in (found.value, found.gradient))
     each = rows[ok].double() * gradient / error[:, None].clamp(min=1e-6)
-    stream = generator(seed, 6)
+    stream = generator(seed, Stream.BOOTSTRAP)
     again = torch.stack(
         [each[torch.randint(len(each), (len(each),), generator=stream)].median(dim=0).values for _ in range(200)]
     )

@@ -16,7 +16,8 @@ from sbirules.importance.effects import Directions
 from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import prior_draws
 from sbirules.support import arguments
-from sbirules.support.streams import generator, seeded
+from sbirules.support.borrowed import torch_as_found
+from sbirules.support.streams import Stream, generator, seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def stiff_and_sloppy(posterior: Posterior, *, seed: int = 0) -> Directions:
 
     value, vectors = spectrum(draws)
     effective = _effective(posterior)
-    stream = generator(seed, 5)
+    stream = generator(seed, Stream.BOOTSTRAP)
     again = [
         spectrum(draws[torch.randint(len(draws), (max(effective, len(sd) + 2),), generator=stream)])[0]
         for _ in range(BOOTSTRAPS)
@@ -97,7 +98,8 @@ def active_subspace(
         label: Of the outcome.
         seed: Of the trainings.
     """
-    from sbi.analysis import ActiveSubspace
+    with torch_as_found():
+        from sbi.analysis import ActiveSubspace
 
     there = torch.isfinite(outcome)
     if int(there.sum()) < 100:
@@ -108,7 +110,7 @@ def active_subspace(
     plain = _ForSbi(posterior, seed)
     matrices = []
     for k in range(REPEATS):
-        with seeded(seed, k, 21), contextlib.redirect_stdout(io.StringIO()):
+        with seeded(seed, Stream.TRAINING, k), contextlib.redirect_stdout(io.StringIO()):
             space = ActiveSubspace(plain).add_property(theta, y)
             space.train()
             value, vectors = space.find_directions()
@@ -154,7 +156,9 @@ def compensation(posterior: Posterior, *, conditions: int = 20, seed: int = 0) -
         seed: Of draws.
     """
     import pandas as pd
-    from sbi.analysis import conditional_corrcoeff
+
+    with torch_as_found():
+        from sbi.analysis import conditional_corrcoeff
 
     arguments.whole("conditions", conditions, 0)
     draws = posterior.spread_out(2000).double()

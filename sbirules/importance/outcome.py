@@ -12,7 +12,7 @@ from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["LearnedOutcome", "learn_outcome", "outcome_of"]
 
@@ -92,7 +92,7 @@ def learn_outcome(
     if len(y) < 100 or float(y.std()) < 1e-8:
         what = f"only {len(y)} simulations have it" if len(y) < 100 else "all simulations have the same"
         raise ValueError(f"the outcome {name!r} cannot be learned: {what}; simulate more, or choose another outcome.")
-    with seeded(seed):
+    with seeded(seed, Stream.TRAINING):
         model = LearnedOutcome(Standardiser.of(theta), settings, name)
         model.centre.copy_(y.mean())
         model.scale.copy_(y.std())

@@ -14,6 +14,7 @@ from sbirules import figures
 from sbirules.importance.effects import Effects
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.streams import Stream, generator, small
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,14 +83,18 @@ def sobol(
     if len(low) != len(names) or len(high) != len(names) or not bool((low < high).all()):
         raise ValueError(f"low and high must hold {len(names)} values each, low below high everywhere.")
     problem = {"num_vars": len(names), "names": list(names), "bounds": torch.stack([low, high], dim=1).tolist()}
-    theta = torch.as_tensor(design.sample(problem, num_samples, calc_second_order=True, seed=seed)).float()
+    theta = torch.as_tensor(
+        design.sample(problem, num_samples, calc_second_order=True, seed=small(seed, Stream.REFERENCES))
+    ).float()
     with torch.no_grad():
         parts = [outcome(part) for part in torch.split(theta, 20_000)]
         values = torch.cat([y[None] if y.ndim == 1 else y for y in parts], dim=1).double()
     if not bool(torch.isfinite(values).all()) or float(values.std(dim=1).min()) < 1e-12:
         raise ValueError("the outcome must be finite and not the same everywhere in the box.")
-    # SALib takes a seed of 0 for none
-    found = [analyse.analyze(problem, row.numpy(), calc_second_order=True, seed=seed + 1) for row in values]
+    found = [
+        analyse.analyze(problem, row.numpy(), calc_second_order=True, seed=small(seed, Stream.BOOTSTRAP))
+        for row in values
+    ]
 
     def both(key: str) -> tuple[Tensor, Tensor]:
         """Mean over members, and its standard error: the bootstrap's and that between members."""
@@ -136,7 +141,7 @@ def shapley(
     draws = arguments.theta_matrix(draws, names, argument="draws").double()
     arguments.whole("num_permutations", num_permutations, 8)
     d = draws.shape[1]
-    stream = torch.Generator().manual_seed(seed)
+    stream = generator(seed, Stream.PERMUTATIONS)
     # draws of one value, as of an absent term, take places in an order that has nothing to do with other columns
     shuffled = torch.stack([torch.randperm(len(draws), generator=stream) for _ in range(d)], dim=1)
     mixed = draws.gather(0, shuffled)

@@ -15,7 +15,7 @@ from sbirules.inference.record import FitRecord
 from sbirules.model.rules import TIME_CONSTANTS
 from sbirules.samplers.chains import Chains
 from sbirules.support.files import plain
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 if TYPE_CHECKING:
     import arviz
@@ -56,7 +56,7 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
     import arviz
 
     draws = posterior.chains.draws
-    with seeded(seed, 7):
+    with seeded(seed, Stream.PRIOR_SPREAD):
         prior = posterior.prior.sample(Size((NUM_PRIOR,)))[None]
     groups: dict[str, Any] = {
         "posterior": {n: draws[:, :, i].double().numpy() for i, n in enumerate(posterior.names)},

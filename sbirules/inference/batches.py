@@ -18,7 +18,7 @@ from sbirules.model.tables import Trials
 from sbirules.samplers.chains import tell
 from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.support import arguments
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, child, seeded
 
 __all__ = ["Askable", "sample_batched", "sample_potentials"]
 
@@ -67,9 +67,9 @@ def sample_batched(
     if isinstance(posterior.potential_net, NormalisedPotential):
         for k, one in good.items():
             if posterior.hold or posterior.region:
-                draws[k] = one.sample((n,), seed=seed + k)
+                draws[k] = one.sample((n,), seed=child(seed, Stream.OBSERVATION, k))
                 continue
-            with seeded(seed, k):
+            with seeded(seed, Stream.OBSERVATION, k):
                 potential = one.potential_net
                 draws[k] = potential.sample(n) if isinstance(potential, NormalisedPotential) else torch.nan
     elif good:
@@ -94,7 +94,13 @@ def sample_potentials(
         likelihood = _of_part(posterior, group[0].together(group))
         found.append(
             run_smc(
-                likelihood, posterior.prior, len(group), now, seed=seed + at, hold=posterior.hold, progress=progress
+                likelihood,
+                posterior.prior,
+                len(group),
+                now,
+                seed=child(seed, Stream.OBSERVATION, at),
+                hold=posterior.hold,
+                progress=progress,
             )
         )
     whole = Particles(

@@ -14,7 +14,7 @@ from sbirules.samplers.chains import Chains, draw_chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["RuleDensity"]
 
@@ -53,7 +53,7 @@ class RuleDensity:
         """
         n = arguments.shape("sample_shape", sample_shape).numel()
         flat = self.draw(max(n, 1), seed=seed, progress=progress).draws.reshape(-1, len(self.names))
-        with seeded(seed, 1):
+        with seeded(seed, Stream.SHUFFLE):
             flat = flat[torch.randperm(len(flat))][:n]
         return flat.reshape(*Size(sample_shape), len(self.names))
 
@@ -62,7 +62,7 @@ class RuleDensity:
         arguments.whole("num_samples", num_samples, 1)
         potential = self.potential_net
         if isinstance(potential, NormalisedPotential) and not (self.hold or self.region):
-            with seeded(seed):  # independent draws
+            with seeded(seed, Stream.SAMPLING):  # independent draws
                 return Chains(potential.sample(num_samples)[None])
         return draw_chains(
             self.log_likelihood, self.prior, num_samples, self.settings, seed=seed, hold=self.hold, progress=progress

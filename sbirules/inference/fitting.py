@@ -26,7 +26,7 @@ from sbirules.samplers.smc import SamplerSettings
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import Plain
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +181,7 @@ def _check_reach(theta: Tensor, prior: Distribution, names: Sequence[str]) -> No
     """Raises ValueError where the prior reaches far beyond the rules that were simulated."""
     if len(theta) < 100:
         return
-    with seeded(0):
+    with seeded(0, Stream.SHAPES):
         draws = prior.sample(Size((2000,))).float()
     beyond = ((draws < theta.min(dim=0).values) | (draws > theta.max(dim=0).values)).float().mean(dim=0)
     worst = int(beyond.argmax())

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 
 from sbirules.model.prior import Sparse, bounds_of, components_of
 from sbirules.support import arguments
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def held(
         raise ValueError("conditioned must leave at least one coefficient free.")
     if not components_of(prior):
         raise ValueError("conditioned needs a prior with independent coefficients, such as uniform or spike_and_slab.")
-    with seeded(0):
+    with seeded(0, Stream.SHAPES):
         theta = prior.sample(Size((1,))).float()
     for name, value in fixed.items():
         theta[0, list(names).index(name)] = value
@@ -153,7 +153,7 @@ def marginals(posterior: Density) -> pd.DataFrame:
 
     draws = posterior.draws if len(posterior.draws) >= FEWEST else posterior.sample((2 * FEWEST,))
     draws = draws.double()
-    with seeded(0):
+    with seeded(0, Stream.PRIOR_SPREAD):
         prior = posterior.prior.sample(Size((10_000,))).double()
     low, median, high = (torch.quantile(draws, q, dim=0) for q in (0.025, 0.5, 0.975))
     sd, before = draws.std(dim=0), prior.std(dim=0)

@@ -14,7 +14,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = [
     "Factorised",
@@ -116,5 +116,5 @@ def written(prior: object) -> Mapping[str, object] | None:
 
 def prior_draws(prior: Distribution, n: int) -> Tensor:
     """n draws of a prior to hold a posterior against, `(n, D)`; always the same ones."""
-    with seeded(0, 9):
+    with seeded(0, Stream.PRIOR_SPREAD):
         return torch.as_tensor(prior.sample(Size((n,))))

@@ -16,7 +16,7 @@ from sbirules.model.rules import LocalRule, RuleFamily, ThreeFactorRule
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries import Summary
 from sbirules.model.tasks.task import Task
-from sbirules.support.streams import generator
+from sbirules.support.streams import lasting
 
 __all__ = ["family_probe", "summary_probe", "task_probe"]
 
@@ -29,7 +29,7 @@ def _digest(*tensors: Tensor) -> str:
 
 def family_probe(family: RuleFamily) -> str:
     """What two rules do to the synapses of three units."""
-    stream = generator(0, 1)
+    stream = lasting(0, 1)
 
     def draw(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=stream, dtype=torch.float64)
@@ -59,14 +59,14 @@ def task_probe(task: Task, dt: float) -> str:
     """The task's tensors, and the input of one trial of each type."""
     tensors = task.tensors(dt).to("cpu", torch.float64)
     types = torch.arange(task.num_types)
-    inputs = task.draw_inputs(tensors, types, generator(0, 2))
+    inputs = task.draw_inputs(tensors, types, lasting(0, 2))
     sequence = task.sequence(20).double()
     return _digest(tensors.inputs, tensors.targets, tensors.response.double(), inputs, sequence)
 
 
 def summary_probe(summary: Summary, layout: Layout) -> str:
     """The summary of four made-up sessions."""
-    error = 2 * torch.rand(4, 120, generator=generator(0, 3))
+    error = 2 * torch.rand(4, 120, generator=lasting(0, 3))
     per_run = layout.named("run")
     per_trial = {name: error for name in layout.named("trial") if not layout[name].follows}
     per_trial |= {"output": error - 1} if "output" in per_trial else {}

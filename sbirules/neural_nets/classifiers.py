@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
 from sbirules.support.files import Plain
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["EventProbability", "fit_event_probability"]
 
@@ -71,7 +71,7 @@ def fit_event_probability(
 ) -> EventProbability:
     """Learns P(A | theta) from rules `(n, D)` and whether A happened `(n,)` in one network of each."""
     y = happened.float()
-    with seeded(seed):
+    with seeded(seed, Stream.TRAINING):
         model = EventProbability(standardiser, settings or CLASSIFIER)
         if y.mean() in (0.0, 1.0):
             # nothing to learn; the rule of succession keeps log P finite

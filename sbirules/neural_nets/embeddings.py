@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sbirules.neural_nets.standardiser import spread
+from sbirules.support.borrowed import torch_as_found
 
 __all__ = ["EMBEDDINGS", "SetEmbedding", "embedding"]
 
@@ -21,7 +22,8 @@ def embedding(kind: str, length: int) -> nn.Module:
     Raises:
         ValueError: If the curve is too short.
     """
-    from sbi.neural_nets.embedding_nets import CNNEmbedding
+    with torch_as_found():
+        from sbi.neural_nets.embedding_nets import CNNEmbedding
 
     if length < SHORTEST:
         raise ValueError(
@@ -35,7 +37,8 @@ class _CurveTransformer(nn.Module):
     """sbi's transformer over the values of a curve `(n, T)`, one token each."""
 
     def __init__(self) -> None:
-        from sbi.neural_nets.embedding_nets import TransformerEmbedding
+        with torch_as_found():
+            from sbi.neural_nets.embedding_nets import TransformerEmbedding
 
         super().__init__()
         self.token = nn.Linear(1, TOKEN)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sbirules.support.files import Plain
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, generator
 
 __all__ = ["SummaryTransform"]
 
@@ -59,7 +59,9 @@ class SummaryTransform(nn.Module):
     def spread(self, x: Tensor, seed: int) -> Tensor:
         """Simulated summaries `(n, S)`, each at a random place of its interval."""
         columns = (*self.gaps, *self.widths)
-        return self._moved(x, {k: torch.rand(x[:, k].shape, generator=generator((seed, k), 2)) for k in columns})
+        return self._moved(
+            x, {k: torch.rand(x[:, k].shape, generator=generator(seed, Stream.SPREAD, k)) for k in columns}
+        )
 
     def _moved(self, x: Tensor, u: Mapping[int, Tensor | float]) -> Tensor:
         out = x.clone()

@@ -20,6 +20,7 @@ from sbirules.optimise.evolution import Search, evolve
 from sbirules.optimise.points import PointEstimate, success_of
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.streams import Stream, generator
 
 __all__ = ["BPTL"]
 
@@ -175,7 +176,7 @@ class BPTL:
 
     def starts(self, seed: int) -> Tensor:
         """Where restarts begin, `(restarts, D)`, with time constants as logarithms."""
-        stream = torch.Generator().manual_seed(seed)
+        stream = generator(seed, Stream.STARTS)
         noise = self.start_sd * torch.randn(self.start.shape, generator=stream, dtype=torch.float64)
         return torch.where(self.log, self.start.log(), self.start) + noise
 
@@ -197,7 +198,10 @@ class BPTL:
         for k in bar:
             theta = torch.where(self.log, free.detach().exp(), free.detach())
             found = self.gradients.value_and_grad(
-                theta.repeat_interleave(self.networks, dim=0), gradient=self.gradient, seed=(seed, k), **options
+                theta.repeat_interleave(self.networks, dim=0),
+                gradient=self.gradient,
+                seed=(seed, Stream.ITERATION, k),
+                **options,
             )
             ok = found.ok.reshape(shape)
             each = found.gradient.double().reshape(*shape, -1) * torch.where(self.log, theta, 1.0)[:, None]

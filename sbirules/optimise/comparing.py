@@ -17,7 +17,7 @@ from sbirules.optimise.points import PointEstimate, success_of
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.rates import Rate
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, child, generator, seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ class PointComparison:
         """A sentence where the point lies outside the prior."""
         if self.log_density > -math.inf:
             return []
-        with seeded(0):  # printing must not move the caller's random stream
+        with seeded(0, Stream.PRIOR_SPREAD):  # printing must not move the caller's random stream
             draws = self.posterior.prior.sample(Size((4000,))).float()
         low, high = draws.min(dim=0).values, draws.max(dim=0).values
         beyond = [n for n, v, a, b in zip(self.posterior.names, self.ends[0], low, high, strict=True) if v < a or v > b]
@@ -137,8 +137,8 @@ def compare_point(
     gap = (ends[0] - mode).double()
     single = {"point": ends[0], "posterior mean": draws.mean(dim=0), "MAP": posterior.map()}
     rates = success_of(simulator, torch.stack(list(single.values())), networks, seed=seed)
-    picked = draws[torch.randperm(len(draws), generator=torch.Generator().manual_seed(seed))[:rules]]
-    each = success_of(simulator, picked, 1, seed=seed + 1)
+    picked = draws[torch.randperm(len(draws), generator=generator(seed, Stream.SHUFFLE))[:rules]]
+    each = success_of(simulator, picked, 1, seed=child(seed, Stream.EVALUATION))
     share = sum(r.value for r in each) / len(each)
     success = dict(zip(single, rates, strict=True))
     success["posterior draws"] = Rate(share, (share * (1 - share) / len(each)) ** 0.5)

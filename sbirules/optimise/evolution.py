@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sbirules.model.simulator import Simulator
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.streams import Stream, small
 
 __all__ = ["Search", "evolve"]
 
@@ -61,7 +62,7 @@ def evolve(search: Search, seed: int, trial_types: ArrayLike, progress: bool) ->
         cma.CMAEvolutionStrategy(
             row.numpy(),
             search.step_sd,
-            {"seed": seed * 1000 + k + 1, "verbose": -9, "bounds": [low.tolist(), high.tolist()]},
+            {"seed": small(seed, Stream.STARTS, k), "verbose": -9, "bounds": [low.tolist(), high.tolist()]},
         )
         for k, row in enumerate(search.starts)
     ]
@@ -71,7 +72,9 @@ def evolve(search: Search, seed: int, trial_types: ArrayLike, progress: bool) ->
         asked = [one.ask() for one in searches]
         free = torch.from_numpy(np.concatenate([np.stack(group) for group in asked]))
         theta = torch.where(search.log, free.exp(), free)
-        run = simulator.run(theta.repeat_interleave(networks, dim=0).float(), seed=(seed, k), trial_types=trial_types)
+        run = simulator.run(
+            theta.repeat_interleave(networks, dim=0).float(), seed=(seed, Stream.ITERATION, k), trial_types=trial_types
+        )
         reward = run.per_trial["reward"][:, search.warm_up :].double()
         each = reward.mean(dim=1)
         fine = torch.isfinite(each)

@@ -19,7 +19,7 @@ from sbirules.model.abilities import RecurrentNetwork, needed
 from sbirules.model.runs import Trajectory
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +191,7 @@ class _Probe:
         n, task = simulator.settings.num_units, simulator.task
         self.types = torch.arange(task.num_types).repeat(REPEATS)
         self.still = simulator.with_settings(kick_rate=0.0, warm_up=len(self.types))
-        stream = generator(list(seed), 77)
+        stream = generator(seed, Stream.INITIAL_STATES)
         self.draws = {"input_weights": run.input_weights}
         self.draws["initial_states"] = 0.2 * torch.rand(len(self.types), n, generator=stream) - 0.1
         if "readout" in run.extras:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.samplers.smc import FEWEST, Particles, SamplerSettings, run_smc
+from sbirules.support.streams import Stream, child
 
 __all__ = ["Chains", "draw_chains", "tell"]
 
@@ -66,7 +67,9 @@ def draw_chains(
         return log_likelihood(theta.flatten(0, 1)).reshape(theta.shape[:2])
 
     for doubling in range(s.max_doublings + 1):
-        out = run_smc(runs, prior, s.num_runs, s, seed=seed + doubling, hold=hold, progress=progress)
+        out = run_smc(
+            runs, prior, s.num_runs, s, seed=child(seed, Stream.DOUBLING, doubling), hold=hold, progress=progress
+        )
         if bool(torch.isnan(out.power).any()):
             raise ValueError(
                 f"a share of only {float(out.possible.mean()):.2g} of rules drawn from the prior has a posterior "

@@ -20,7 +20,7 @@ from torch.distributions import Distribution
 from sbirules.model.prior import Sparse
 from sbirules.support import arguments
 from sbirules.support.scale import unconstrained
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
 
@@ -145,7 +145,7 @@ def run_smc(
 
     s, n = settings, num_observations
     deadline = math.inf if s.time_limit is None else time.monotonic() + s.time_limit
-    with seeded(seed), torch.no_grad(), tqdm(total=n, desc="sample", disable=not progress) as bar:
+    with seeded(seed, Stream.SAMPLING), torch.no_grad(), tqdm(total=n, desc="sample", disable=not progress) as bar:
         scale = _Scale(prior, hold or {})
         cloud, possible = _first(log_likelihood, scale, n, s)
         power, acceptance = torch.zeros(n), torch.zeros(n)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from sbirules.support import arguments
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, generator
 
 __all__ = ["ShardDataset"]
 
@@ -70,7 +70,7 @@ class ShardDataset(IterableDataset[tuple[Tensor, ...]]):
         # loader workers are new in each pass, and have a number in common that is, too
         moment = self.passes if worker is None else worker.seed - worker.id
         self.passes += 1
-        draws = generator((self.seed, moment))
+        draws = generator(self.seed, Stream.PASSES, moment)
         order = torch.arange(self.store.num_shards)
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=draws)]

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -25,17 +26,18 @@ from sbirules.model.prior import names_of, written
 from sbirules.model.runs import Status
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import summarise
+from sbirules.stores.manifest import refuse_other_streams
+from sbirules.stores.repeatability import draws_from_global_streams
 from sbirules.stores.shards import checksum, encode
 from sbirules.stores.store import SimulationStore
 from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, lastingly, seeded
 
 __all__ = ["simulate"]
 
 SHARD_SIZE = 256
-DRAW, RUN = 0, 1  # streams of a shard
 _Task = tuple[int, str, Tensor | None]  # a shard, what it must say that it belongs to, and its rules
 _Result = tuple[int, bytes, dict[str, int]]  # a shard, its content, and networks by status
 _GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads share
@@ -144,8 +146,12 @@ def simulate(
         warnings.warn(f"{target.path}: {why}; it is simulated anew.")
     todo = [k for k in wanted if k in damaged or not target.has(k)]
     if todo:
+        refuse_other_streams(target.path, target.manifest)
         proposal = prior if isinstance(prior, Distribution) else None
         job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
+        job.shared = draws_from_global_streams(
+            simulator, table[0] if table is not None else job.drawn(0)[0], sequences[0]
+        )
         part = "" if shards is None else f"-{wanted.start}-{wanted.stop}"
         bar = tqdm(
             total=len(wanted) * shard_size,
@@ -184,7 +190,7 @@ def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[
         return {"prior": plain}
     if not isinstance(prior, Distribution):
         raise ValueError(f"prior must be a torch Distribution or a table of rules, got {type(prior).__name__}.")
-    with seeded(0):
+    with lastingly(0):
         draws = prior.sample(torch.Size((8,)))
     arguments.theta_matrix(draws, simulator.names, argument="a draw of the prior")
     return {"prior": type(prior).__name__, "draws": checksum(draws)}
@@ -204,15 +210,16 @@ class _Job:
     ) -> None:
         self.simulator, self.proposal, self.seed = simulator, proposal, seed
         self.size, self.sequences, self.keep_trials = size, sequences, keep_trials
+        self.shared = False  # whether the simulator draws from streams that threads share
 
     def __call__(self, shard: int, owner: str, theta: Tensor | None) -> _Result:
         """Simulates one shard of given rules, or of draws; returns its bytes and its counts by status."""
         torch.set_num_threads(1)
-        theta = self._drawn(shard) if theta is None else theta
+        theta = self.drawn(shard) if theta is None else theta
         first = shard * self.size
         rows = torch.arange(first, first + self.size) % len(self.sequences)
-        with torch.no_grad():
-            runs = self.simulator.run(theta, seed=(self.seed, shard, RUN), trial_types=self.sequences[rows])
+        with torch.no_grad(), self._streams(shard):
+            runs = self.simulator.run(theta, seed=(self.seed, Stream.RUN, shard), trial_types=self.sequences[rows])
             x = summarise(runs, self.simulator.summaries)
         fields = {"theta": theta.float(), "x": x, "status": runs.status}
         layout = self.simulator.layout
@@ -229,12 +236,21 @@ class _Job:
                 )
         return shard, encode(fields, owner), runs.status_counts()
 
-    def _drawn(self, shard: int) -> Tensor:
+    def drawn(self, shard: int) -> Tensor:
         """A shard's rules from the proposal."""
         if self.proposal is None:
             raise ValueError("there is neither a prior to draw rules from nor a table of them.")
-        with _GLOBAL_STREAM, seeded(self.seed, shard, DRAW):
+        with _GLOBAL_STREAM, seeded(self.seed, Stream.PRIOR, shard):
             return torch.as_tensor(self.proposal.sample(torch.Size((self.size,))))
+
+    @contextmanager
+    def _streams(self, shard: int) -> Iterator[None]:
+        """Global streams of the shard's own, for a simulator that draws from them."""
+        if not self.shared:
+            yield
+            return
+        with _GLOBAL_STREAM, seeded(self.seed, Stream.RUN, shard):
+            yield
 
 
 def _kept(layout: Layout, values: Mapping[str, Tensor], elsewhere: Sequence[str], per: str) -> dict[str, Tensor]:

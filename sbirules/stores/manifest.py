@@ -9,8 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sbirules.support.files import Plain, digest, plain
+from sbirules.support.streams import VERSION
 
-__all__ = ["BEFORE", "SCHEMA", "config_hash", "new_manifest", "refuse_other", "warn_of_other_versions"]
+__all__ = [
+    "BEFORE",
+    "SCHEMA",
+    "config_hash",
+    "new_manifest",
+    "refuse_other",
+    "refuse_other_streams",
+    "warn_of_other_versions",
+]
 
 SCHEMA = 3
 BEFORE = 2  # of version 0.1, which is read, but not continued
@@ -27,7 +36,13 @@ def new_manifest(
     config: Mapping[str, object], seed: int, engine: str, facts: Mapping[str, object]
 ) -> dict[str, object]:
     """The content of a manifest.json."""
-    head = {"schema": SCHEMA, "hash": config_hash(config), "seed": seed, "versions": _versions(engine)}
+    head = {
+        "schema": SCHEMA,
+        "hash": config_hash(config),
+        "seed": seed,
+        "streams": VERSION,
+        "versions": _versions(engine),
+    }
     return {**head, "config": config, **facts}
 
 
@@ -44,6 +59,15 @@ def refuse_other(path: Path, manifest: Plain, config: Mapping[str, object], seed
         f"{path} holds simulations of another configuration: {key} was {was!r} and is now {given!r}; "
         f"use another folder, or set it back to go on."
     )
+
+
+def refuse_other_streams(path: Path, manifest: Plain, streams: int = VERSION) -> None:
+    """Raises ValueError if the random streams of a store are not those of this version, or of another store."""
+    if manifest.get("streams", 1) != streams:
+        raise ValueError(
+            f"{path} was begun with the random streams of another version: what is there can be read, but not "
+            f"continued. Use another folder; fit takes both stores in a list."
+        )
 
 
 def warn_of_other_versions(path: Path, manifest: Plain, engine: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from sbirules.stores.manifest import refuse_other
+from sbirules.stores.manifest import refuse_other, refuse_other_streams
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import digest, write_json
@@ -34,6 +34,7 @@ def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | 
     first = stores[0]
     for other in stores[1:]:
         refuse_other(other.path, other.manifest, first.manifest["config"], first.manifest["seed"])
+        refuse_other_streams(other.path, other.manifest, first.manifest.get("streams", 1))
     where: dict[int, SimulationStore] = {}
     for store in stores:
         names = (path.stem.removeprefix("shard-") for path in store.path.glob("shard-*.safetensors"))

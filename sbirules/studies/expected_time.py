@@ -8,7 +8,7 @@ import time
 from torch import Size
 
 from sbirules.studies.study import Study
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["forecast"]
 
@@ -28,7 +28,7 @@ def forecast(study: Study, workers: int | None = None) -> list[str]:
     if "knock_outs" in study.sensitivity.parts:
         counts["knock-outs"] = (len(simulator.names) + 1) * study.sensitivity.rules * study.sensitivity.networks
     counts = {name: n for name, n in counts.items() if n}
-    with seeded(0, 1):
+    with seeded(0, Stream.PRIOR):
         theta = study.prior.sample(Size((PROBE,))).float()
     types = study.question.trial_types
     one = simulator.sequence() if types is None else types[0]

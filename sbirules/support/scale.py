@@ -10,7 +10,8 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.support.streams import seeded
+from sbirules.support.borrowed import torch_as_found
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["Transform", "unconstrained"]
 
@@ -30,9 +31,10 @@ class Transform(Protocol):
 
 def unconstrained(prior: Distribution) -> Transform:
     """sbi's `mcmc_transform` of a prior; by quantiles where its mean or s.d. is not finite, as the horseshoe's."""
-    from sbi.utils import mcmc_transform
+    with torch_as_found():
+        from sbi.utils import mcmc_transform
 
-    with seeded(0), warnings.catch_warnings():
+    with seeded(0, Stream.SHAPES), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The passed")  # that moments come from draws
         found: Transform = mcmc_transform(prior if _has_moments(prior) else _Quantiles(prior))
         return found

@@ -13,8 +13,11 @@ from sbirules.model.rules import RuleFamily
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import Summary
+from sbirules.support.streams import Key, Stream, by_row
 
-__all__ = ["Projections"]
+__all__ = ["NETWORK", "PROJECTIONS", "Projections"]
+
+NETWORK, PROJECTIONS = 1, 2  # lasting streams
 
 
 class Projections(Simulator):
@@ -33,6 +36,15 @@ class Projections(Simulator):
         names = tuple(f.name for f in fields)
         columns = Summary("projections", names, partial(_columns, names=names), partial(_labels, count=count))
         super().__init__(family, None, [columns])
+
+    def normal(self, batch: int, seed: Key) -> Tensor:
+        """Standard normal noise of so many runs, `(batch, count)`, float64."""
+        shape = (len(self.own_fields),)
+
+        def draw(stream: torch.Generator, rows: int) -> Tensor:
+            return torch.randn(rows, *shape, generator=stream, dtype=torch.float64)
+
+        return by_row(draw, batch, seed, Stream.MEASUREMENT_NOISE)
 
     def reported(self, x: Tensor) -> Trajectory:
         """Runs with projections `(batch, count)`."""

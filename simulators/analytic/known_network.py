@@ -20,15 +20,15 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.borrowed import torch_as_found
 from sbirules.support.scale import unconstrained
-from sbirules.support.streams import Key, generator, global_seed, seeded
+from sbirules.support.streams import Key, Stream, global_seed, lasting, lastingly, seeded
 
 from ..rate import RateRNN
-from ._projections import Projections
+from ._projections import NETWORK, PROJECTIONS, Projections
 
 __all__ = ["KnownNetwork"]
 
-DRAWS, NETWORK, PROJECTIONS = range(3)  # streams
 LEAST = 12  # units: 1, 10 and 11 are clamped
 RULES = 256  # rules whose weight changes set the projections
 
@@ -106,7 +106,7 @@ class KnownNetwork(Projections):
         """Everything about the network that is not the rule."""
         n = self.network.settings.num_units
         steps, channels = self.network.task.tensors(self.network.settings.dt).inputs.shape[1:]
-        stream = generator((self.seed, NETWORK))
+        stream = lasting(self.seed, NETWORK)
         draw = partial(torch.rand, generator=stream, dtype=torch.float64)
         kicked = draw(self.episodes, steps, n) < 0.015
         return {
@@ -126,7 +126,7 @@ class KnownNetwork(Projections):
 
     def _projections(self) -> tuple[Tensor, Tensor]:
         """P `(S, N^2)`, and the mean over rules that is taken off, `(S,)`."""
-        with seeded(self.seed, PROJECTIONS):
+        with lastingly(self.seed, PROJECTIONS):
             theta = self.scale * (2 * torch.rand(RULES, self.family.dim, dtype=torch.float64) - 1)
             with torch.no_grad():
                 change = self.weight_change(theta).flatten(1)
@@ -155,10 +155,9 @@ class KnownNetwork(Projections):
     ) -> Trajectory:
         theta = arguments.theta_matrix(theta, self.names).double()
         self.sequence_matrix(trial_types, len(theta))
-        stream = generator(global_seed() if seed is None else seed, DRAWS)
         with torch.no_grad():
             mean = self.mean(theta)
-        x = (mean + self.noise * torch.randn(mean.shape, generator=stream, dtype=torch.float64)).float()
+        x = (mean + self.noise * self.normal(len(theta), global_seed() if seed is None else seed)).float()
         return self.reported(x)
 
     def nuts(
@@ -181,7 +180,8 @@ class KnownNetwork(Projections):
             seed: Makes the draws repeatable.
             progress: Whether to show a progress bar.
         """
-        from pyro.infer import MCMC, NUTS
+        with torch_as_found():
+            from pyro.infer import MCMC, NUTS
 
         nuts: Callable[..., object] = NUTS  # Pyro's classes have no types
         mcmc: Callable[..., Any] = MCMC
@@ -193,7 +193,7 @@ class KnownNetwork(Projections):
             value = prior.log_prob(theta) - transform.log_abs_det_jacobian(theta, free)
             return -(value + self.log_likelihood(theta, x_o)).sum()
 
-        with seeded(seed):
+        with seeded(seed, Stream.SAMPLING):
             start = transform(prior.sample((200,)).float())
             with torch.no_grad():
                 start = start[torch.stack([-energy({"theta": row}) for row in start]).argmax()]

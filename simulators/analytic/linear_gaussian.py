@@ -22,15 +22,14 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.streams import Key, generator, global_seed
+from sbirules.support.streams import Key, global_seed, lasting
 
 from ..rate import RateRNN
-from ._projections import Projections
+from ._projections import NETWORK, PROJECTIONS, Projections
 
 __all__ = ["LinearGaussian", "TruncatedGaussian"]
 
 SPREAD = 4.0  # largest over smallest singular value of the design
-DRAWS, NETWORK, PROJECTIONS = range(3)  # streams
 
 
 class LinearGaussian(Projections):
@@ -98,7 +97,7 @@ class LinearGaussian(Projections):
         """Weight change `(batch, N, N)` of the episode under rules `(batch, D)` in natural units, by the engine."""
         n = self.network.settings.num_units
         steps, channels = self.network.task.tensors(self.network.settings.dt).inputs.shape[1:]
-        stream = generator((self.seed, NETWORK))
+        stream = lasting(self.seed, NETWORK)
         draw = partial(torch.rand, generator=stream, dtype=torch.float64)
         weights = 1.5 / math.sqrt(n) * torch.randn(n, n, generator=stream, dtype=torch.float64)
         kicked = draw(1, steps, n) < 0.015
@@ -118,7 +117,7 @@ class LinearGaussian(Projections):
         """A `(S, D)`, and the projections P `(S, N^2)` that make it."""
         d = self.family.dim
         change = self.weight_change(torch.eye(d)).reshape(d, -1)  # dW/dtheta, (D, N^2)
-        stream = generator((self.seed, PROJECTIONS))
+        stream = lasting(self.seed, PROJECTIONS)
         left, _ = torch.linalg.qr(torch.randn(self.projections, d, generator=stream, dtype=torch.float64))
         right, _ = torch.linalg.qr(torch.randn(d, d, generator=stream, dtype=torch.float64))
         values = torch.as_tensor(np.geomspace(1.0, SPREAD, d))
@@ -130,12 +129,7 @@ class LinearGaussian(Projections):
     ) -> Trajectory:
         theta = arguments.theta_matrix(theta, self.names).double()
         self.sequence_matrix(trial_types, len(theta))
-        noise = torch.randn(
-            len(theta),
-            self.projections,
-            generator=generator(global_seed() if seed is None else seed, DRAWS),
-            dtype=torch.float64,
-        )
+        noise = self.normal(len(theta), global_seed() if seed is None else seed)
         x = (theta @ self.design.T + self.noise * noise).float()
         return self.reported(x)
 

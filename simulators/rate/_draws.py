@@ -1,25 +1,26 @@
 """What is random about a batch of networks, drawn in blocks of rows so that the batch can have any size.
 
-Every block has streams of its own, named by its place. The rows of a block depend on the configuration
-alone; how many blocks run as one batch is a matter of memory, and changes no draw.
+Every block has streams of its own, named by its place and by what they are for. The rows of a block depend on the
+configuration alone, and a block is drawn whole even where fewer of its rows are asked for: what a network is drawn
+with does not depend on how many there are. How many blocks run as one batch is a matter of memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, generator
 
 from ._settings import Settings
 from ._trial import Block, Networks, Noise
 
-__all__ = ["batch_rows", "block_rows", "draw"]
+__all__ = ["batch_rows", "block_rows", "draw", "networks_of"]
 
-NETWORK, TRIALS, INPUTS = range(3)  # streams of a block
 # Activity of one block, (rows, T, N) in float32: on a CPU it should stay in a core's share of the cache,
 # on a GPU it should be large enough to hide the launching of kernels.
 CPU_BYTES, GPU_BYTES = 2**21, 2**28
@@ -74,42 +75,50 @@ def draw(
     networks, blocks = [], []
     for first in range(rows.start, rows.stop, block):
         size = min(block, rows.stop - first)
-        name = [*key, first // block]
         mine = slice(first - rows.start, first - rows.start + size)
         part = {n: value[mine] for n, value in given.items()}
-        networks.append(_networks(s, channels, num_types, size, generator(name, NETWORK, device=device), part, dtype))
-        streams = (generator(name, stream, device=device) for stream in (TRIALS, INPUTS))
-        blocks.append(Block(size, mine, *streams))
+        stream = partial(generator, [*key, first // block], device=device)
+        networks.append(networks_of(s, channels, num_types, size, block, stream, part, dtype))
+        of_trials = (stream(purpose) for purpose in (Stream.INITIAL_STATES, Stream.KICKS, Stream.INPUTS))
+        blocks.append(Block(mine, block, *of_trials))
     return _joined(networks), Noise(tuple(blocks), given)
 
 
-def _networks(
+def networks_of(
     s: Settings,
     channels: int,
     num_types: int,
     size: int,
-    stream: torch.Generator,
+    block: int,
+    stream: Callable[[Stream], torch.Generator],
     given: Mapping[str, Tensor],
     dtype: torch.dtype,
 ) -> Networks:
-    device, connectivity = stream.device, s.connectivity
-    mask = connectivity.draw_mask(size, stream)
+    """The first `size` networks of a block of `block`."""
+    connectivity = s.connectivity
+    draws = stream(Stream.MASK)
+    device = draws.device
+    mask = connectivity.draw_mask(block, draws)
     weights = given.get("weights")
     if weights is None:
-        weights = connectivity.draw(size, mask, stream, dtype)
-    elif mask is not None:
+        weights = connectivity.draw(block, mask, stream(Stream.WEIGHTS), dtype)[:size]
+    mask = None if mask is None else mask[:size]
+    if "weights" in given and mask is not None:
         weights = weights * mask
     input_weights = given.get("input_weights")
     if input_weights is None:
-        shape = (size, s.num_units, channels)
-        input_weights = 2 * torch.rand(shape, generator=stream, device=device, dtype=dtype) - 1
+        shape = (block, s.num_units, channels)
+        draws = stream(Stream.INPUT_WEIGHTS)
+        input_weights = 2 * torch.rand(shape, generator=draws, device=device, dtype=dtype)[:size] - 1
         if not s.input_to_readout and isinstance(s.readout, int):
             input_weights[:, s.readout] = 0.0
     readout = given.get("readout")
     if isinstance(s.readout, Tensor):
         readout = s.readout.to(device, dtype).expand(size, -1)
     elif isinstance(s.readout, str) and readout is None:
-        readout = torch.randn(size, s.num_units, generator=stream, device=device, dtype=dtype) / math.sqrt(s.num_units)
+        draws = stream(Stream.READOUT)
+        readout = torch.randn(block, s.num_units, generator=draws, device=device, dtype=dtype)[:size]
+        readout = readout / math.sqrt(s.num_units)
     expectation = given.get("expectation")
     if expectation is None:
         start = math.nan if s.initial_expectation is None else s.initial_expectation

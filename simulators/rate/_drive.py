@@ -31,6 +31,14 @@ class Kicks:
         """Those of several batches as one."""
         return Kicks(*(torch.cat([getattr(p, name) for p in parts]) for name in ("counts", "place", "size")))
 
+    def first(self, batch: int) -> Kicks:
+        """Those of the first networks."""
+        if batch == len(self.counts):
+            return self
+        counts = self.counts[:batch]
+        hits = int(counts.sum())
+        return Kicks(counts, self.place[:hits], self.size[:hits])
+
     def dense(self, steps: int, num_units: int) -> Tensor:
         """The kicks of every entry, `(batch, T, N)`."""
         out = self.size.new_zeros(len(self.counts), steps, num_units)
@@ -100,7 +108,7 @@ def draw_kicks(
     batch: int,
     steps: int,
     num_units: int,
-    blocks: Sequence[tuple[slice, Generator]],
+    blocks: Sequence[tuple[slice, int, Generator]],
     probability: float,
     amplitude: float,
     first: int,
@@ -117,21 +125,27 @@ def draw_kicks(
         batch: Networks.
         steps: T.
         num_units: N.
-        blocks: Rows that share a stream, and the stream.
+        blocks: Rows that share a stream, of how many that are drawn from it, and the stream.
         probability: That an entry is hit.
         amplitude: Of the kicks.
         first: First step that may be kicked.
         dtype: Floating type.
     """
-    device = blocks[0][1].device
+    device = blocks[0][2].device
     if device.type != "cpu":
         u = torch.empty(batch, steps, num_units, device=device, dtype=dtype)
-        for rows, stream in blocks:
-            torch.rand(u[rows].shape, generator=stream, out=u[rows])
+        for rows, whole, stream in blocks:
+            if rows.stop - rows.start == whole:
+                torch.rand(u[rows].shape, generator=stream, out=u[rows])
+            else:
+                drawn = torch.rand(whole, steps, num_units, generator=stream, device=device, dtype=dtype)
+                u[rows] = drawn[: rows.stop - rows.start]
         return UniformKicks(u, probability, amplitude, first)
     parts = [
-        _hits(rows.stop - rows.start, max(steps - first, 0), num_units, stream, probability, amplitude, first, dtype)
-        for rows, stream in blocks
+        _hits(whole, max(steps - first, 0), num_units, stream, probability, amplitude, first, dtype).first(
+            rows.stop - rows.start
+        )
+        for rows, whole, stream in blocks
     ]
     return parts[0] if len(parts) == 1 else Kicks.cat(parts)
 

@@ -45,12 +45,17 @@ class Networks:
 
 @dataclass(frozen=True)
 class Block:
-    """`size` rows of a batch that share random streams: of initial states and kicks, and of task input."""
+    """Rows of a batch that share random streams, and are drawn as part of a block of `whole` rows."""
 
-    size: int
     rows: slice
-    stream: Generator
+    whole: int
+    initial_states: Generator
+    kicks: Generator
     inputs: Generator
+
+    @property
+    def size(self) -> int:
+        return int(self.rows.stop - self.rows.start)
 
 
 @dataclass(frozen=True)
@@ -137,26 +142,30 @@ class Stage:
             kicks = given["kicks"][:, k]
         else:
             chance = s.kick_rate * s.dt / 1000.0
-            streams = [(b.rows, b.stream) for b in blocks]
+            streams = [(b.rows, b.whole, b.kicks) for b in blocks]
             kicks = draw_kicks(
                 len(inputs), steps, s.num_units, streams, chance, s.kick_size, s.kick_start, inputs.dtype
             )
         if "initial_states" in given:
             x0 = given["initial_states"][:, k]
         else:
-            x0 = _joined([initial_state(b.size, s.num_units, b.stream, inputs.dtype) for b in blocks])
+            dtype = inputs.dtype
+            parts = [initial_state(b.whole, s.num_units, b.initial_states, dtype)[: b.size] for b in blocks]
+            x0 = _joined(parts)
         return Drive(inputs, net.drive_weights, s.dt / s.tau, kicks), self.clamp(x0)
 
     def _inputs(self, types: Tensor, block: Block) -> Tensor:
         """What the task draws for the rows of a block, checked: a task may be a user's own."""
-        inputs = self.task.draw_inputs(self.tensors, types, block.inputs)
+        # rows beyond the batch repeat its last: what they are given is thrown away
+        filled = torch.cat([types, types[-1:].expand(block.whole - len(types))])
+        inputs = self.task.draw_inputs(self.tensors, filled, block.inputs)
         _, *shape = self.tensors.inputs.shape
-        if tuple(inputs.shape) != (block.size, *shape):
+        if tuple(inputs.shape) != (block.whole, *shape):
             raise ValueError(
                 f"{type(self.task).__name__}.draw_inputs must return (batch, steps, channels), here "
-                f"{(block.size, *shape)}, got {tuple(inputs.shape)}."
+                f"{(block.whole, *shape)}, got {tuple(inputs.shape)}."
             )
-        return inputs.to(self.tensors.inputs.dtype)
+        return inputs[: block.size].to(self.tensors.inputs.dtype)
 
     def judge(self, rate: Tensor, types: Tensor, net: Networks) -> tuple[Tensor, Tensor]:
         """Error and mean output of a trial with rates `(batch, T + 1, N)`, both `(batch,)`."""

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from sbirules.model.rules import RuleFamily, ThreeFactorRule
 from sbirules.model.tasks import Task
+from sbirules.support.streams import Stream, lasting
 
 from ._backends import TorchBackend
-from ._draws import draw
+from ._draws import networks_of
 from ._episode import deviation_from_mean
 from ._settings import Settings
-from ._trial import Stage
+from ._trial import Block, Noise, Stage
 
 __all__ = ["measure_raw_per_unit"]
 
@@ -36,7 +37,11 @@ def measure_raw_per_unit(s: Settings, family: RuleFamily, task: Task, dtype: tor
     squares = torch.zeros(len(linear), dtype=torch.float64)
     synapses = torch.zeros(len(linear), dtype=torch.float64)
     for block in range(NUM_NETWORKS // BLOCK):
-        net, noise = draw(s, channels, task.num_types, [SEED, block], slice(0, BLOCK), {}, device, dtype, block=BLOCK)
+        network, trials, inputs = (lasting(SEED, block, 0, purpose) for purpose in range(3))
+        net = networks_of(
+            s, channels, task.num_types, BLOCK, BLOCK, {}.fromkeys(Stream, network).__getitem__, {}, dtype
+        )
+        noise = Noise((Block(slice(0, BLOCK), BLOCK, trials, trials, inputs),), {})
         kernel = net.weights.mT.contiguous()
         mask = torch.ones_like(net.weights) if net.mask is None else net.mask.to(dtype).expand_as(net.weights)
         for c in range(task.num_types):

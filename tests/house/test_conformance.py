@@ -175,9 +175,6 @@ def test_simulators_repeat_themselves(simulator):
     assert is_plain(simulator.config())
 
 
-@pytest.mark.xfail(
-    reason="streams are named by blocks of rows, which the length of the last block changes", strict=False
-)
 def test_rows_do_not_depend_on_their_batch(simulator):
     theta = rules(simulator, 5)
     whole, part = simulator.run(theta, seed=1), simulator.run(theta[:3], seed=1)

@@ -158,7 +158,7 @@ def test_mean_row_variance_is_g_squared_over_in_degree(mask, dale):
 def test_kicks_hit_each_entry_independently_with_the_right_probability_and_size(drawn):
     stream = torch.Generator().manual_seed(0)
     if drawn == "hits":  # as on a CPU
-        blocks = [(slice(0, 128), stream), (slice(128, 400), stream)]
+        blocks = [(slice(0, 128), 128, stream), (slice(128, 400), 300, stream)]
         kicks = draw_kicks(400, 50, 64, blocks, 0.015, 1.0, 4, torch.float32)
     else:
         kicks = UniformKicks(torch.rand(400, 50, 64, generator=stream), 0.015, 1.0, 4)

@@ -26,15 +26,15 @@ from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.flows import FlowSettings, train_flow
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.neural_nets.trends import GaussianResidual, Trend
+from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
-from sbirules.support.streams import generator, seeded
+from sbirules.support.streams import Stream, generator, seeded
 
 __all__ = ["LIKELIHOOD", "LearnerLikelihood", "LikelihoodPotential", "LikelihoodSettings", "fit_likelihood"]
 
 
 NEGLIGIBLE = 1e-3  # weight of the flows below which they are left out
 PAIRS_AT_ONCE = 2**15  # of rule and learner, in one pass through the networks
-TREND = 1000  # stream of the trend's folds; members count from 0
 
 
 class LikelihoodSettings(FlowSettings):
@@ -129,12 +129,12 @@ class LearnerLikelihood(nn.Module):
         shape = config["flows"]
         settings = LikelihoodSettings(**shape["settings"])
         builder = _builder(settings)
-        with seeded(0):
+        with seeded(0, Stream.SHAPES):
             batch = torch.randn(64, shape["context"]), torch.randn(64, shape["columns"])
             flows = [builder(*batch) for _ in range(settings.members)]
         design = None if config["design"] is None else Standardiser.from_config(config["design"])
         valid = EventProbability.from_config(config["valid"])
-        gaussian = GaussianResidual(torch.randn(64, shape["columns"], generator=generator(0)))
+        gaussian = GaussianResidual(torch.randn(64, shape["columns"], generator=generator(0, Stream.SHAPES)))
         trend = Trend.empty(shape["context"], shape["columns"])
         out = cls(trend, gaussian, flows, 0.5, valid, Standardiser.from_config(config["standardiser"]), design)
         out.history["flows"] = shape
@@ -142,7 +142,8 @@ class LearnerLikelihood(nn.Module):
 
 
 def _builder(settings: LikelihoodSettings) -> Any:
-    from sbi.neural_nets import likelihood_nn
+    with torch_as_found():
+        from sbi.neural_nets import likelihood_nn
 
     return likelihood_nn(
         "zuko_nsf",
@@ -173,11 +174,11 @@ def fit_likelihood(
     z = standardiser(theta)
     context = z if design is None else torch.cat([z, design(length[:, None].to(z.dtype))], dim=1)
     context = context.detach()
-    with seeded(seed, TREND):
+    with seeded(seed, Stream.TREND):
         trend, residuals = Trend.fit(context, x)
     flows, curves, gains = [], [], []
     for member in tqdm(range(settings.members), desc="fit likelihood", unit="flow", disable=not progress):
-        with seeded(seed, member):
+        with seeded(seed, Stream.MEMBER, member):
             flow, losses, held = train_flow(_builder(settings)(context, residuals), residuals, context, settings)
         flows.append(flow)
         curves.append(losses)

@@ -24,9 +24,10 @@ from sbirules.model.prior import Sparse
 from sbirules.neural_nets.embeddings import EMBEDDINGS, SetEmbedding, embedding
 from sbirules.neural_nets.flows import FlowSettings, train_flow
 from sbirules.support import arguments
+from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
 from sbirules.support.scale import unconstrained
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["AmortisedPosterior", "NPESettings", "fit_npe", "learn_row"]
 
@@ -160,7 +161,7 @@ class AmortisedPosterior(NormalisedPotential):
     def from_config(cls, config: Plain) -> AmortisedPosterior:
         """One of that shape, to load tensors into."""
         settings = NPESettings(**config["settings"])
-        with seeded(0):
+        with seeded(0, Stream.SHAPES):
             batch = torch.randn(64, config["dim"]), torch.randn(64, *config["shape"]).abs()
             flows = [_builder(m, settings, batch[1])(*batch) for m in settings.models for _ in range(settings.members)]
         return cls(flows, torch.ones(len(flows)), torch.zeros(config["shape"]), config)
@@ -215,7 +216,7 @@ def fit_npe(
     flows, losses, curves = [], [], {}
     jobs = [(model, member) for model in settings.models for member in range(settings.members)]
     for model, member in tqdm(jobs, desc="fit posterior", unit="flow", disable=not progress):
-        with seeded(seed, member):  # members of one number share a split, so that kinds can be compared
+        with seeded(seed, Stream.MEMBER, member):  # members of one number share a split, so that kinds can be compared
             flow, curve, _ = train_flow(_builder(model, settings, x)(u, x), u, x, settings, groups)
         flows.append(flow)
         losses.append(min(curve["validation"]))
@@ -241,7 +242,8 @@ def _check_connected(prior: Distribution, middle: Tensor) -> None:
 
 
 def _builder(model: str, settings: NPESettings, x: Tensor) -> Any:
-    from sbi.neural_nets import posterior_nn
+    with torch_as_found():
+        from sbi.neural_nets import posterior_nn
 
     options: dict[str, Any] = {} if model != "zuko_nsf" else {"num_bins": settings.num_bins}
     scale = "independent"

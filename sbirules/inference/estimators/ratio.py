@@ -29,7 +29,7 @@ from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
 from sbirules.support.files import Plain
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, seeded
 
 __all__ = ["RATIO", "LearnerRatio", "RatioPotential", "fit_ratio"]
 
@@ -127,7 +127,7 @@ def fit_ratio(
     """Trains the ensemble on rows that did not fail: theta `(n, D)`, x `(n, S)`, length `(n,)`."""
     rows = _joined(x, length)
     seen = Standardiser.of(rows, [False] * x.shape[1] + [True])
-    with seeded(seed):
+    with seeded(seed, Stream.TRAINING):
         model = LearnerRatio(standardiser, seen, valid, settings or EnsembleSettings())
         z, y = with_squares(standardiser(theta)).detach(), seen(rows).detach()
 

@@ -11,7 +11,7 @@ import torch
 from sbirules.inference.estimators.base import Estimator, Job, Learned, Rows
 from sbirules.inference.estimators.npe import NPESettings, fit_npe, learn_row, rows_of_set, set_of
 from sbirules.inference.potentials import Observed
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, generator
 
 __all__ = ["NPE"]
 
@@ -32,7 +32,7 @@ def _learn(rows: Rows, observed: Observed, job: Job) -> Learned:
     members = rows_of_set(Observed(rows.x, rows.length))
     places = rule_of.argsort(stable=True)
     starts = torch.cumsum(counts, dim=0) - counts
-    stream = generator(job.seed, 4)
+    stream = generator(job.seed, Stream.SUBSETS)
     kept_sets, kept_rules = [], []
     for _ in range(SUBSETS):
         # as many networks of each rule as fall to it by chance, in random order

@@ -24,9 +24,9 @@ from sbirules.model.verdicts import Verdict
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support.files import Plain, digest
+from sbirules.support.streams import Stream, child
 
 __all__ = [
-    "FRESH",
     "Asked",
     "FigureOf",
     "Fitted",
@@ -38,7 +38,6 @@ __all__ = [
     "failures_of",
 ]
 
-FRESH = 1_000_003  # added to the seed, so that checks never reuse the networks of the fit
 FigureOf = tuple[str, Callable[[], Any], str]  # name, what draws it, caption
 
 
@@ -111,7 +110,7 @@ class Fresh:
         simulator: Simulator,
         name: str,
         *,
-        offset: int = 0,
+        part: int = 0,
         trial_types: Tensor | None = None,
     ) -> SimulationStore:
         """So many fresh networks of each rule `(n, D)`, one rule after another."""
@@ -120,7 +119,7 @@ class Fresh:
             simulator,
             theta.repeat_interleave(networks, dim=0),
             store=store,
-            seed=self.seed + offset + FRESH,
+            seed=child(self.seed, Stream.CHECK, part),
             trial_types=trial_types,
             label=f"check {name}",
             num_workers=self.num_workers,

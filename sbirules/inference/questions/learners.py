@@ -26,10 +26,9 @@ from sbirules.model.verdicts import Verdict
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import Plain
+from sbirules.support.streams import Stream, child
 
 __all__ = ["LearnersQuestion"]
-
-FRESH = 2_000_003  # added to the seed: learners are networks that trained nothing
 
 
 class LearnersQuestion(Question):
@@ -212,7 +211,7 @@ class LearnersQuestion(Question):
                 )
             other, data = pair
             place = None if fresh.folder is None else fresh.folder / f"held-out-{k}"
-            there = replace(fresh, networks=None, folder=place, seed=fresh.seed + k + 1)
+            there = replace(fresh, networks=None, folder=place, seed=child(fresh.seed, Stream.HELD_OUT, k))
             table = Trials.read(data, other.layout)
             found = try_learners(other.to_natural(raw).float(), other, table, there)
             out.append(curve_verdict(found, other, f"held out: {name}"))
@@ -233,7 +232,7 @@ class LearnersQuestion(Question):
             rules,
             self.learners,
             folder=fresh.folder,
-            seed=fresh.seed + FRESH,
+            seed=child(fresh.seed, Stream.CALIBRATION),
             trial_types=self.trial_types if trial_types is None else trial_types,
             num_workers=fresh.num_workers,
             progress=fresh.progress,

@@ -24,13 +24,12 @@ from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import Plain
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, child, seeded
 
 __all__ = ["ObservationCheck", "ObservationQuestion", "observed_row"]
 
 FEWEST = 100  # simulations to learn from
 ATOMS = 0.02  # share of all rows that may have one value before a summary counts as having atoms
-FRESH = 2_000_003  # added to the seed of calibration's networks
 
 
 @dataclass(frozen=True)
@@ -189,12 +188,12 @@ class ObservationQuestion(Question):
         self, simulator: Simulator, prior: Distribution, rules: int, fresh: Fresh, trial_types: Any = None
     ) -> FreshData:
         """Networks that lack a summary are left out, as data would be."""
-        with seeded(fresh.seed, 12):
+        with seeded(fresh.seed, Stream.CALIBRATION):
             theta = prior.sample(Size((2 * rules,))).float()
         store = simulate(
             simulator,
             theta,
-            seed=fresh.seed + FRESH,
+            seed=child(fresh.seed, Stream.CALIBRATION),
             label="calibration",
             num_workers=fresh.num_workers,
             progress=fresh.progress,

@@ -16,7 +16,7 @@ from sbirules.model.summaries import Summary, summarise, summary_names
 from sbirules.model.tables import Trials
 from sbirules.stores.filling import simulate
 from sbirules.support import arguments
-from sbirules.support.streams import generator, seeded
+from sbirules.support.streams import Stream, child, generator, seeded
 
 __all__ = ["cut_like_learners", "learners_of", "rows_like_learners", "summaries_of"]
 
@@ -83,7 +83,7 @@ def cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tenso
         )
     rows = (suits.sum(dim=1) > 0)[of_run].nonzero()[:, 0]
     # each run takes one of the learners it could stand for, all with the same probability
-    learner = torch.multinomial(suits[of_run[rows]], 1, generator=generator(seed, 3))[:, 0]
+    learner = torch.multinomial(suits[of_run[rows]], 1, generator=generator(seed, Stream.SESSION))[:, 0]
     length = lengths[learner]
     return rows, runs.rows(rows).cut(length), length
 
@@ -106,14 +106,14 @@ def learners_of(
     truth: list[Tensor] = []
     tables: list[Trials] = []
     for attempt in range(ATTEMPTS):
-        with seeded(seed, attempt):
+        with seeded(seed, Stream.PRIOR, attempt):
             theta = prior.sample(Size((rules,))).float()
         where = None if folder is None else folder / f"learners-{attempt + 1}"
         runs = simulate(
             simulator,
             theta.repeat_interleave(learners, dim=0),
             store=where,
-            seed=seed + attempt,
+            seed=child(seed, Stream.ATTEMPT, attempt),
             trial_types=trial_types,
             label="learners",
             **keep,

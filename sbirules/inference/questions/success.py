@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from sbirules import figures
 from sbirules.figures.diagnostics import grouped
-from sbirules.inference.questions.base import FRESH, Asked, Fresh, failures_of
+from sbirules.inference.questions.base import Asked, Fresh, failures_of
 from sbirules.model.abilities import without_plasticity
 from sbirules.model.constraints import Constraints
 from sbirules.model.curves import CurveBand
@@ -22,7 +22,7 @@ from sbirules.model.verdicts import Verdict, by_p_value
 from sbirules.stores.filling import simulate
 from sbirules.support import arguments
 from sbirules.support.rates import Rate, binomial_rate, mean_rate
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, child, seeded
 
 __all__ = [
     "NETWORKS",
@@ -77,7 +77,7 @@ class ConstraintCheck:
 
 def zero_rule(simulator: Simulator, prior: Distribution) -> Tensor:
     """The rule without terms, `(D,)`: linear coefficients zero where that is legal, no decay of the weights."""
-    with seeded(0):
+    with seeded(0, Stream.PRIOR_SPREAD):
         middle = prior.sample(Size((1000,))).median(dim=0).values
     theta = middle.clone()
     for i, p in enumerate(simulator.family.parameters):
@@ -94,17 +94,17 @@ def try_constraints(posterior: Asked, simulator: Simulator, constraints: Constra
     networks = arguments.whole("networks_per_rule", fresh.networks or NETWORKS, 1)
     constraints.check(simulator.summary_names)
     rules, best = len(theta), simulator.layout.performance
-    with seeded(fresh.seed, 3):
+    with seeded(fresh.seed, Stream.PRIOR):
         from_prior = posterior.prior.sample(Size((rules,))).float()
     zero = zero_rule(simulator, posterior.prior)[None]
     sets = {"posterior": (theta, networks), "prior": (from_prior, networks), "zero rule": (zero, ZERO_NETWORKS)}
     shares: dict[str, Tensor] = {}
     curves: dict[str, CurveBand] = {}
     failures: dict[str, int] = {}
-    for offset, (name, (rows, n)) in enumerate(sets.items()):
+    for k, (name, (rows, n)) in enumerate(sets.items()):
         # weights may decay under a rule without terms, so the networks themselves are kept from changing
         runner = without_plasticity(simulator) if name == "zero rule" else simulator
-        store = fresh.simulate(rows, n, runner, name.replace(" ", "-"), offset=offset)
+        store = fresh.simulate(rows, n, runner, name.replace(" ", "-"), part=k)
         happened = constraints.satisfied(store.x, store.summary_names)
         shares[name] = happened.float().reshape(len(rows), n).mean(dim=1)
         if best is not None and best.per == "trial":
@@ -247,7 +247,7 @@ def _in_variant(
     """Success of posterior rules and of prior rules in a variant; rules keep their raw coefficients."""
     networks = min(fresh.networks or IN_VARIANTS, IN_VARIANTS)
     place = None if fresh.folder is None else fresh.folder / f"held-out-{k}"
-    with seeded(fresh.seed, 3, k):
+    with seeded(fresh.seed, Stream.PRIOR, k + 1):
         prior = posterior.prior.sample(Size((len(raw),))).double()
     pairs = []
     for label, rows in (("posterior", raw), ("prior", simulator.to_raw(prior))):
@@ -255,7 +255,7 @@ def _in_variant(
             other,
             other.to_natural(rows).float().repeat_interleave(networks, dim=0),
             store=None if place is None else place / label,
-            seed=fresh.seed + FRESH + 100 * (k + 1),
+            seed=child(fresh.seed, Stream.HELD_OUT, k),
             label=f"held out {label}",
             num_workers=fresh.num_workers,
             progress=fresh.progress,

@@ -28,7 +28,7 @@ from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, child, generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,14 +140,14 @@ class RuleFilter:
     def _round(self, constraints: Constraints, n: int) -> None:
         k = len(self.stores)
         proposal = self._next_proposal(constraints)
-        theta = proposal.sample(self.prior, n, seed=self.seed + k)
+        theta = proposal.sample(self.prior, n, seed=child(self.seed, Stream.FILTER, k))
         place = None if self.folder is None else self.folder / f"filter-{k + 1}"
         self.stores.append(
             simulate(
                 self.simulator,
                 theta,
                 store=place,
-                seed=self.seed + 7919 * (k + 1),
+                seed=child(self.seed, Stream.ROUND, k),
                 num_workers=self.num_workers,
                 progress=self.progress,
                 label=f"filter {k + 1}",
@@ -179,7 +179,7 @@ class RuleFilter:
             return Proposal() if self.start is None else WarmStart(self.start, self.prior)
         theta, x = self._rows()
         standardiser = Standardiser.of(self.stores[0].theta, log_scale_of(self.prior))
-        names, seed = self.stores[0].summary_names, self.seed + len(self.stores)
+        names, seed = self.stores[0].summary_names, child(self.seed, Stream.STAGE, len(self.stores))
         stages, near = fit_stages(theta, x, names, constraints, standardiser, seed=seed)
         if not stages:
             return Proposal()
@@ -222,7 +222,7 @@ class RuleFilter:
         theta, weight = self.theta, self.weights
         if not len(theta):
             raise ValueError("no simulated network met the constraints yet; spend more, or loosen them.")
-        row = torch.multinomial(weight, num_samples, replacement=True, generator=generator(seed))
+        row = torch.multinomial(weight, num_samples, replacement=True, generator=generator(seed, Stream.RESAMPLING))
         return theta[row]
 
     def posterior(self, **options: Any) -> Posterior:

@@ -16,7 +16,7 @@ from sbirules.neural_nets.classifiers import EventProbability, fit_event_probabi
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.samplers.chains import draw_chains
 from sbirules.samplers.smc import SamplerSettings
-from sbirules.support.streams import generator, seeded
+from sbirules.support.streams import Stream, child, generator, seeded
 
 __all__ = ["Proposal", "WarmStart", "fit_stages"]
 
@@ -62,13 +62,13 @@ class Proposal:
 
     def normalise(self, prior: Distribution, *, seed: int) -> None:
         """Sets the normalising constant from draws of the prior."""
-        with seeded(seed, 1):
+        with seeded(seed, Stream.POOL):
             pool = prior.sample(Size((DRAWS,))).float()
         self.log_mean = float(torch.logsumexp(self.log_tilt(pool).double(), dim=0)) - math.log(DRAWS)
 
     def sample(self, prior: Distribution, n: int, *, seed: int) -> Tensor:
         """Rules `(n, D)`."""
-        with seeded(seed, 2):
+        with seeded(seed, Stream.PRIOR):
             if not self.stages:
                 return prior.sample(Size((n,))).float()
             if self.threshold is not None:
@@ -82,11 +82,11 @@ class Proposal:
                         break
             plain = 0
             if self.threshold is None:
-                plain = int(torch.rand(n, generator=generator(seed, 3)).lt(FLOOR).sum())
+                plain = int(torch.rand(n, generator=generator(seed, Stream.FLOOR)).lt(FLOOR).sum())
             outside = prior.sample(Size((plain,))).float()
         chains = draw_chains(self.log_tilt, prior, n - plain, SamplerSettings(max_doublings=1), seed=seed)
         inside = chains.draws.flatten(0, 1)[: n - plain]
-        with seeded(seed, 4):
+        with seeded(seed, Stream.SHUFFLE):
             return torch.cat([inside, outside])[torch.randperm(n)]
 
 
@@ -109,11 +109,11 @@ class WarmStart:
     def __post_init__(self) -> None:
         if isinstance(self.prior, Sparse):
             raise ValueError("start needs a prior with a density; under spike-and-slab terms are absent or present.")
-        with seeded(0, 7):
+        with seeded(0, Stream.PRIOR_SPREAD):
             self.scale = WIDTH * self.prior.sample(Size((POOL,))).float().std(dim=0)
         shares = []
         for k, point in enumerate(self.points):
-            share = float(self._inside(self._around(point, POOL, k)).float().mean())
+            share = float(self._inside(self._around(point, POOL, generator(0, Stream.AROUND, k))).float().mean())
             if share < 0.01:
                 raise ValueError(
                     f"start: the prior hardly reaches the neighbourhood of point {k} ({100 * share:.1f} % of it lies "
@@ -122,8 +122,8 @@ class WarmStart:
             shares.append(share)
         self.log_share = torch.tensor(shares).log()
 
-    def _around(self, point: Tensor, n: int, seed: int) -> Tensor:
-        return point + self.scale * torch.randn(n, len(point), generator=generator(seed, 8))
+    def _around(self, point: Tensor, n: int, stream: torch.Generator) -> Tensor:
+        return point + self.scale * torch.randn(n, len(point), generator=stream)
 
     def _inside(self, theta: Tensor) -> Tensor:
         return torch.isfinite(self.prior.log_prob(theta))
@@ -138,16 +138,16 @@ class WarmStart:
 
     def sample(self, prior: Distribution, n: int, *, seed: int) -> Tensor:
         """Rules `(n, D)`."""
-        which = torch.randint(len(self.points), (n,), generator=generator(seed, 9))
-        warm = torch.rand(n, generator=generator(seed, 10)) < WARM
-        with seeded(seed, 2):
+        which = torch.randint(len(self.points), (n,), generator=generator(seed, Stream.POINTS))
+        warm = torch.rand(n, generator=generator(seed, Stream.OUTSIDE)) < WARM
+        with seeded(seed, Stream.PRIOR):
             theta = prior.sample(Size((n,))).float()
         for k, point in enumerate(self.points):
             rows = (warm & (which == k)).nonzero()[:, 0]
-            near, pull = theta[:0], 0
+            near, stream = theta[:0], generator(seed, Stream.AROUND, k)
             while len(near) < len(rows):
-                pool = self._around(point, POOL, seed * 1000 + 100 * k + pull + 1)
-                near, pull = torch.cat([near, pool[self._inside(pool)]]), pull + 1
+                pool = self._around(point, POOL, stream)
+                near = torch.cat([near, pool[self._inside(pool)]])
             theta[rows] = near[: len(rows)]
         return theta
 
@@ -174,7 +174,11 @@ def fit_stages(
             return stages, met
         if bool((met & ~event).any()):
             rows = met.nonzero()[:, 0]
-            stages.append(fit_event_probability(theta[rows], event[rows], standardiser, seed=seed + len(stages)))
+            stages.append(
+                fit_event_probability(
+                    theta[rows], event[rows], standardiser, seed=child(seed, Stream.STAGE, len(stages))
+                )
+            )
         met = met & event
         if last or not left:
             return stages, met

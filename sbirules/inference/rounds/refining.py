@@ -20,7 +20,7 @@ from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import write_atomically
-from sbirules.support.streams import generator
+from sbirules.support.streams import Stream, child, generator
 
 __all__ = ["refine"]
 
@@ -80,7 +80,7 @@ def refine(
         options["question"] = posterior.question
     every = [stores] if isinstance(stores, SimulationStore) else list(stores)
     for k in range(1, rounds + 1):
-        key = seed + len(every) * ROUND_SEED
+        key = child(seed, Stream.ROUND, len(every))
         place = None if folder is None else Path(folder) / f"round-{k}"
         theta = None if place is None else _drawn_before(place, num_simulations)
         if theta is None:
@@ -102,7 +102,7 @@ def refine(
                 label=f"round {k}",
             )
         )
-        posterior = fit(every, prior, seed=seed + k, progress=progress, **options)
+        posterior = fit(every, prior, seed=child(seed, Stream.TRAINING, k), progress=progress, **options)
     return posterior, every
 
 
@@ -116,7 +116,7 @@ def _drawn_before(place: Path, n: int) -> Tensor | None:
 
 def _thin_out_half(theta: Tensor, simulator: Simulator, prior: Distribution, seed: int) -> Tensor:
     """Shuffled rules, half of them with each linear coefficient set to zero with a probability of the rule's own."""
-    stream = generator(seed, 1)
+    stream = generator(seed, Stream.SPARSE)
     # shuffled, so that sequences of trials, which rows get in turn, do not go with sparse rules
     theta = theta[torch.randperm(len(theta), generator=stream)]
     linear = torch.tensor([p.linear for p in simulator.family.parameters])
