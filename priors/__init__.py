@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch.distributions import Distribution, Normal
 
 from sbirules.model.prior import Written
-from sbirules.support.files import Plain
+from sbirules.support.files import Plain, plain
 
 from .correlated import CorrelatedNormal, PyroPrior, correlated_normal, from_pyro
 from .independent import Component, IndependentPrior, LogUniform, log_uniform, normal, uniform
@@ -30,6 +30,7 @@ __all__ = [
     "horseshoe",
     "log_uniform",
     "normal",
+    "of_plain_form",
     "spike_and_slab",
     "two_sided",
     "uniform",
@@ -67,3 +68,15 @@ def from_written(content: Plain) -> Distribution | None:
     """The prior that was `written_down`; None if it is not one of this catalogue."""
     read = WRITTEN.get(str(content.get("class", "")))
     return None if read is None else read(content["config"])
+
+
+def of_plain_form(config: Plain) -> Distribution | None:
+    """The prior of this catalogue with that plain form (its `config()`); None if none has it."""
+    for read in WRITTEN.values():
+        try:
+            prior = read(config)
+            if isinstance(prior, Written) and plain(prior.config()) == plain(config):
+                return prior
+        except (ValueError, KeyError, TypeError, AttributeError):  # another class's form
+            continue
+    return None

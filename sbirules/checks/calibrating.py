@@ -17,7 +17,7 @@ from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import Fresh, ObservationQuestion, Question
 from sbirules.model.prior import prior_draws
 from sbirules.model.simulator import Simulator
-from sbirules.neural_nets.standardiser import spread
+from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import digest, write_atomically
@@ -133,11 +133,11 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
     if calibration.observed is None:
         raise ValueError("a local test needs an observation.")
     truth, x = calibration.recovery.truth, calibration.features
-    scale = spread(x)
+    standardiser = Standardiser.of(x)
     own = small(seed, Stream.CLASSIFIER)
     test = LC2ST(
         prior_samples=truth,
-        xs=x / scale,
+        xs=standardiser(x),
         posterior_samples=calibration.recovery.draws[:, 0],
         seed=own,
         z_score=True,
@@ -154,4 +154,4 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
     with warnings.catch_warnings(), seeded(seed, Stream.CLASSIFIER):
         warnings.simplefilter("ignore")  # scikit-learn's, on stopping at max_iter
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
-        return float(test.p_value(theta_o=draws.float(), x_o=calibration.observed / scale))
+        return float(test.p_value(theta_o=draws.float(), x_o=standardiser(calibration.observed.to(x.dtype))))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sbirules.neural_nets.standardiser import spread
+from sbirules.inference.reach import Reach, near
+from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.streams import Stream, seeded
 
@@ -25,8 +26,8 @@ class Misspecification:
         p: p-value of the test by maximum mean discrepancy, all summaries together.
         distance: Of the observation.
         baseline: Distances of data sets drawn from the prior predictive, `(shuffles,)`.
-        outside: Names of summaries whose observed value lies beyond all of the prior predictive, by more than a tenth of
-            its range.
+        outside: Names of summaries whose observed value lies farther from all of the prior predictive than a tenth of its
+            width.
     """
 
     p: float
@@ -44,15 +45,12 @@ def misspecification(x: Tensor, x_o: Tensor, names: tuple[str, ...], *, seed: in
     with torch_as_found():
         from sbi.diagnostics.misspecification import calc_misspecification_mmd
 
-    x = x[torch.isfinite(x).all(dim=1)]
-    scale = spread(x)
-    centre = x.mean(dim=0)
-    z, own = (x - centre) / scale, ((x_o - centre) / scale)[None]
+    x_o = x_o.to(x.dtype)
+    x = x[near(x, torch.isfinite(x).all(dim=1), x_o[None], names)[0]]
+    standardiser = Standardiser.of(x)
+    z, own = standardiser(x), standardiser(x_o)[None]
     with seeded(seed, Stream.SHUFFLE):
         z = z[torch.randperm(len(z))[:MOST]]
         p, (baseline, distance) = calc_misspecification_mmd(own, z, n_shuffle=SHUFFLES, max_samples=MOST)
-    low, high = x.min(dim=0).values, x.max(dim=0).values
-    slack = 0.1 * (high - low)
-    beyond = (x_o < low - slack) | (x_o > high + slack)
-    outside = tuple(name for name, out in zip(names, beyond.tolist(), strict=True) if out)
+    outside = Reach.of(x, names).outside(x_o.tolist(), names)
     return Misspecification(float(p), float(distance), baseline, outside)

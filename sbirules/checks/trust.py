@@ -57,7 +57,7 @@ def information_verdict(posterior: Posterior) -> list[Verdict]:
     """Does the posterior say more than the prior?"""
     prior = prior_draws(posterior.prior, 10_000).double()
     draws = posterior.draws.double()
-    before, after = prior.std(dim=0).clamp(min=1e-12), draws.std(dim=0)
+    before, after = prior.std(dim=0).clamp(min=1e-300), draws.std(dim=0)
     narrowed = 1 - (after / before) ** 2
     moved = (draws.mean(dim=0) - prior.mean(dim=0)).abs() / before
     best, far = int(narrowed.argmax()), int(moved.argmax())

@@ -12,6 +12,7 @@ from torch import Tensor
 from sbirules.figures.drawable import CalibratedRules, ObservedSummaries, SuccessfulRules
 from sbirules.figures.style import axis_label, bare, labels, palette, panel, patch
 from sbirules.support.rates import Rate
+from sbirules.support.robust import centre_and_spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,7 +156,7 @@ def failures(theta: Tensor, failed: Tensor, names: Sequence[str], bins: int = 10
 def most_failing(theta: Tensor, failed: Tensor, count: int) -> list[int]:
     """Columns of theta along whose size or sign failures change most."""
     y = failed.double() - failed.double().mean()
-    z = (theta.double() - theta.double().mean(dim=0)) / theta.double().std(dim=0).clamp(min=1e-12)
+    z = (theta.double() - theta.double().mean(dim=0)) / theta.double().std(dim=0).clamp(min=1e-300)
     strength = (y @ z).abs() + (y @ (z.square() - 1)).abs()
     return strength.argsort(descending=True)[: min(count, theta.shape[1])].tolist()
 
@@ -178,7 +179,8 @@ def summaries(checked: ObservedSummaries, ax: Axes | None = None) -> Axes:
     p = palette()
     x = checked.x[torch.isfinite(checked.x).all(dim=1)].double()
     ax = panel(ax, 4.6, 1.2 + 0.22 * len(checked.names))
-    centre, scale = x.median(dim=0).values, x.std(dim=0).clamp(min=1e-9)
+    centre, spread = x.median(dim=0).values, centre_and_spread(x)[1]
+    scale = torch.where(spread > 0, spread, 1.0)
     q = torch.quantile((x - centre) / scale, torch.tensor([0.025, 0.25, 0.75, 0.975], dtype=torch.float64), dim=0)
     place = np.arange(len(checked.names))
     ax.hlines(place, q[0], q[3], color=p.posterior, lw=1.5)

@@ -134,7 +134,7 @@ def elasticities(
         raise ValueError("all networks diverged: no elasticity is defined.")
     ok = found.ok.cpu()
     error, gradient = (-v.cpu()[ok].double() for v in (found.value, found.gradient))
-    each = rows[ok].double() * gradient / error[:, None].clamp(min=1e-6)
+    each = rows[ok].double() * gradient / error[:, None].clamp(min=1e-6 * float(error.mean()))
     stream = generator(seed, Stream.BOOTSTRAP)
     again = torch.stack(
         [each[torch.randint(len(each), (len(each),), generator=stream)].median(dim=0).values for _ in range(200)]

@@ -38,7 +38,7 @@ def _effective(posterior: Posterior) -> int:
 
 def _free(posterior: Posterior, what: str) -> list[int]:
     """Columns that vary over the posterior; those that are held fixed have no direction."""
-    columns = [k for k in range(len(posterior.names)) if float(posterior.draws[:, k].double().std()) > 1e-12]
+    columns = [k for k in range(len(posterior.names)) if bool((posterior.draws[:, k] != posterior.draws[0, k]).any())]
     if len(columns) < 2:
         raise ValueError(f"{what} needs at least two coefficients that vary, got {len(columns)}.")
     return columns

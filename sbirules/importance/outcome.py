@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.robust import centre_and_spread, far_out
 from sbirules.support.streams import Stream, seeded
 
 __all__ = ["LearnedOutcome", "learn_outcome", "outcome_of"]
@@ -40,7 +42,7 @@ class LearnedOutcome(nn.Module):
 
     def forward(self, theta: Tensor) -> Tensor:
         z = with_squares(self.standardiser(theta.float()))
-        out: Tensor = self.centre + self.scale * self.members(z)[:, :, 0]
+        out: Tensor = self.centre + self.scale * self.members(z)[:, :, 0].to(self.centre.dtype)
         return out
 
 
@@ -89,15 +91,22 @@ def learn_outcome(
     y, name = outcome_of(torch.cat([s.x for s in stores]), stores[0].summary_names, outcome)
     there = torch.isfinite(y)
     theta, y = theta[there], y[there]
-    if len(y) < 100 or float(y.std()) < 1e-8:
+    far = far_out(y[:, None])[:, 0]
+    if bool(far.any()):
+        warnings.warn(
+            f"{int(far.sum())} of {len(y)} simulations have {name} far from all others (down to {float(y.min()):.6g}, up to "
+            f"{float(y.max()):.6g}) and are left out; where such numbers stand for missing values, give NaN."
+        )
+        theta, y = theta[~far], y[~far]
+    centre, scale = (v[0] for v in centre_and_spread(y[:, None]))
+    if len(y) < 100 or not float(scale) > 0:
         what = f"only {len(y)} simulations have it" if len(y) < 100 else "all simulations have the same"
         raise ValueError(f"the outcome {name!r} cannot be learned: {what}; simulate more, or choose another outcome.")
     with seeded(seed, Stream.TRAINING):
         model = LearnedOutcome(Standardiser.of(theta), settings, name)
-        model.centre.copy_(y.mean())
-        model.scale.copy_(y.std())
+        model.centre, model.scale = centre, scale
         z = with_squares(model.standardiser(theta)).detach()
-        goal = (y - model.centre) / model.scale
+        goal = ((y - centre) / scale).float()
 
         def loss(rows: Tensor) -> Tensor:
             gap: Tensor = model.members(z[rows])[:, :, 0] - goal[rows]

@@ -236,7 +236,7 @@ def _sobol_in_box(
     learned: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, names: Sequence[str], seed: int
 ) -> Sobol:
     """Over the coefficients that vary; the others, such as terms that are nearly always absent, stay where they are."""
-    free = [k for k in range(len(names)) if float(high[k] - low[k]) > 1e-12]
+    free = [k for k in range(len(names)) if float(high[k]) > float(low[k])]
     if not free:
         raise ValueError("no coefficient varies over the posterior's 95 % intervals.")
 

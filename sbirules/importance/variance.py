@@ -89,7 +89,7 @@ def sobol(
     with torch.no_grad():
         parts = [outcome(part) for part in torch.split(theta, 20_000)]
         values = torch.cat([y[None] if y.ndim == 1 else y for y in parts], dim=1).double()
-    if not bool(torch.isfinite(values).all()) or float(values.std(dim=1).min()) < 1e-12:
+    if not bool(torch.isfinite(values).all()) or not bool((values.std(dim=1) > 1e-7 * values.abs().mean(dim=1)).all()):
         raise ValueError("the outcome must be finite and not the same everywhere in the box.")
     found = [
         analyse.analyze(problem, row.numpy(), calc_second_order=True, seed=small(seed, Stream.BOOTSTRAP))
@@ -167,8 +167,9 @@ def shapley(
     def normal(n: int, k: int) -> Tensor:
         return torch.randn(n, k, generator=stream, dtype=torch.float64)
 
-    variance = float(value(normal(20_000, d) @ root.T).var())
-    if variance < 1e-14:
+    drawn = value(normal(20_000, d) @ root.T)
+    variance = float(drawn.var())
+    if not variance > (1e-7 * float(drawn.abs().mean())) ** 2:
         raise ValueError("the outcome must not be the same over all draws.")
     shares = torch.zeros(num_permutations, d, dtype=torch.float64)
     for p in range(num_permutations):

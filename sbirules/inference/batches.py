@@ -37,7 +37,7 @@ class Askable(Protocol):
     hold: dict[int, float]
     region: dict[int, tuple[float, float]]
 
-    def given(self, observation: Any) -> Askable: ...
+    def asked(self, observation: Any) -> tuple[Askable, str]: ...
 
     def sample(self, sample_shape: Sequence[int], *, seed: int = ..., progress: bool = ...) -> Tensor: ...
 
@@ -51,14 +51,23 @@ def sample_batched(
     if isinstance(observations, (str, Trials, Mapping)) or not isinstance(observations, (Sequence, Tensor)):
         raise ValueError(f"observations must be a list of observations, got {type(observations).__name__}.")
     asked: list[Askable | None] = []
-    reason = ""
+    reason, beyond = "", {}
     for k, observation in enumerate(observations):
         try:
-            asked.append(posterior.given(observation))
+            one, beyond[k] = posterior.asked(observation)
+            asked.append(one)
         except ValueError as error:
             reason = str(error)
             warnings.warn(f"observation {k}: {error} Its draws are NaN.")
             asked.append(None)
+    lost = [k for k, text in beyond.items() if text]
+    if lost:
+        more = (
+            ""
+            if len(lost) == 1
+            else f" So is it with {len(lost) - 1} more: {arguments.listed(lost[1:6])}{' ...' * (len(lost) > 6)}."
+        )
+        warnings.warn(f"observation {lost[0]}: {beyond[lost[0]]}{more}")
     n = arguments.shape("sample_shape", sample_shape).numel()
     good = {k: one for k, one in enumerate(asked) if one is not None}
     if asked and not good:

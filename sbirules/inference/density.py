@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.potentials import FunctionPotential, NormalisedPotential, Potential
+from sbirules.model.prior import prior_draws
 from sbirules.samplers.chains import Chains, draw_chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.robust import width_of
 from sbirules.support.streams import Stream, seeded
 
 __all__ = ["RuleDensity"]
@@ -100,12 +103,19 @@ class RuleDensity:
 
     def within_limits(self, theta: Tensor) -> Tensor:
         """Which rules `(..., D)` are in the part of the posterior that this is, `(...)` boolean."""
-        # fixed columns may be off by rounding
-        held = {k: (v - 1e-5 * max(1.0, abs(v)), v + 1e-5 * max(1.0, abs(v))) for k, v in self.hold.items()}
+        held = {}
+        for k, v in self.hold.items():  # fixed columns may be off by rounding
+            off = 1e-5 * max(float(self._width[k]), abs(v))
+            held[k] = (v - off, v + off)
         inside = torch.ones(theta.shape[:-1], dtype=torch.bool)
         for column, (low, high) in (self.region | held).items():
             inside &= (theta[..., column] >= low) & (theta[..., column] <= high)
         return inside
+
+    @cached_property
+    def _width(self) -> Tensor:
+        """Of the prior in each coefficient, `(D,)`."""
+        return width_of(prior_draws(self.prior, 1000))
 
     def predicted_success(self, theta: Tensor) -> Tensor | None:
         """Learned probability `(n,)` that one network of each rule `(n, D)` satisfies the constraints; None without any."""

@@ -20,9 +20,10 @@ from torch.distributions import Distribution
 
 from sbirules.inference.estimators.ratio import LearnerRatio, fit_ratio
 from sbirules.inference.questions.sessions import rows_like_learners, summaries_of
+from sbirules.inference.reach import looked_at
 from sbirules.model.prior import log_scale_of, names_of
 from sbirules.model.runs import Trajectory
-from sbirules.model.summaries import Summary, SummaryLike, default_summaries, resolve
+from sbirules.model.summaries import Summary, SummaryLike, default_summaries, resolve, summary_names
 from sbirules.model.tables import Trials
 from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.neural_nets.ensembles import EnsembleSettings
@@ -144,6 +145,8 @@ class FamilyRatio:
         )
         theta = torch.cat([self.widen(name, part[0]) for name, part in parts.items()])
         x, length, ok = (torch.cat([part[k] for part in parts.values()]) for k in (1, 2, 3))
+        x_o = summaries_of(table, chosen).to(x.dtype)
+        ok, _, _ = looked_at(x, ok, x_o, summary_names(chosen, table.trajectory.type_names), table.learners)
         standardiser = Standardiser.of(theta, self._logs())
         valid = fit_event_probability(theta, ok, standardiser, settings=classifier, seed=seed)
         self.ratio: LearnerRatio = fit_ratio(

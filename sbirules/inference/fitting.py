@@ -11,6 +11,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
+from sbirules.inference.drawn_from import log_weight_of, refuse_other_rules
 from sbirules.inference.estimators import ESTIMATORS, Job
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.potentials import training_curves
@@ -97,8 +98,13 @@ def fit(
     name = _estimator_of(asked, estimator, settings)
     if name == "npe" and len(stores) > 1:
         raise ValueError('estimator="npe" needs one store of rules drawn from the prior; the others take more.')
+    log_weight = log_weight_of(first, prior) if name == "npe" else None
+    if log_weight is None:
+        _check_inside(stores, prior)
+        if name == "npe":
+            refuse_other_rules(first, prior, first.names)
     standardiser = Standardiser.of(first.theta, log_scale_of(prior))
-    fitted = asked.fit(stores, Job(prior, standardiser, settings, classifier, seed, progress), name)
+    fitted = asked.fit(stores, Job(prior, standardiser, settings, classifier, seed, progress, log_weight), name)
     curves = {**training_curves(fitted.potential), **fitted.record.training}
     raw = first.manifest.get("raw_per_unit")  # simulations made elsewhere have no units of ours
     return Posterior(
@@ -156,7 +162,7 @@ def _estimator_of(question: Question, estimator: str | None, settings: Any) -> s
 
 
 def _check_stores(stores: Sequence[SimulationStore], prior: Distribution) -> None:
-    """Raises ValueError unless the stores hold simulations of one simulator, of rules inside the prior."""
+    """Raises ValueError unless the stores hold simulations of one simulator, of rules wherever the prior reaches."""
     if not stores or not all(isinstance(s, SimulationStore) for s in stores):
         raise ValueError('fit needs a SimulationStore, from simulate(...) or SimulationStore("folder"), or several.')
     names = names_of(prior, stores[0].names)
@@ -168,6 +174,10 @@ def _check_stores(stores: Sequence[SimulationStore], prior: Distribution) -> Non
         if other.simulator_hash != stores[0].simulator_hash:
             raise ValueError(f"{other.path} and {stores[0].path} hold simulations of different simulators.")
     _check_reach(torch.cat([s.theta for s in stores]), prior, names)
+
+
+def _check_inside(stores: Sequence[SimulationStore], prior: Distribution) -> None:
+    """Raises ValueError if simulated rules lie outside the prior."""
     for s in stores:
         outside = torch.isinf(prior.log_prob(s.theta))
         if outside.any():

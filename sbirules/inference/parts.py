@@ -11,8 +11,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.prior import Sparse, bounds_of, components_of
+from sbirules.model.prior import Sparse, bounds_of, components_of, prior_draws
 from sbirules.support import arguments
+from sbirules.support.robust import width_of
 from sbirules.support.streams import Stream, seeded
 
 if TYPE_CHECKING:
@@ -111,10 +112,12 @@ def climb(posterior: Density, start: Tensor) -> tuple[Tensor, float]:
 
     if not moving:  # the rule without terms
         return start, float(posterior.potential(start[None]))
+    # L-BFGS-B stops by absolute slopes: it moves in units of the prior's width
+    unit = _units(posterior.prior)[moving].numpy()
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         theta = start.clone()
-        theta[moving] = torch.as_tensor(values, dtype=torch.float32)
+        theta[moving] = torch.as_tensor(values * unit, dtype=torch.float32)
         theta.requires_grad_(True)
         value = posterior.potential(theta[None])[0]
         if not bool(torch.isfinite(value)):
@@ -122,13 +125,12 @@ def climb(posterior: Density, start: Tensor) -> tuple[Tensor, float]:
         if not value.requires_grad:  # flat, as under a demanded reliability
             return -float(value), np.zeros(len(moving))
         (slope,) = torch.autograd.grad(value, theta)
-        return -float(value.detach()), -torch.nan_to_num(slope[moving]).double().numpy()
+        return -float(value.detach()), -torch.nan_to_num(slope[moving]).double().numpy() * unit
 
-    found = minimize(
-        loss, start[moving].double().numpy(), jac=True, method="L-BFGS-B", bounds=[bounds[k] for k in moving]
-    )
+    ends = [tuple(float(end) / u for end in bounds[k]) for k, u in zip(moving, unit, strict=True)]
+    found = minimize(loss, start[moving].double().numpy() / unit, jac=True, method="L-BFGS-B", bounds=ends)
     end = start.clone()
-    end[moving] = torch.as_tensor(found.x, dtype=torch.float32)
+    end[moving] = torch.as_tensor(found.x * unit, dtype=torch.float32)
     return end, -float(found.fun)
 
 
@@ -136,13 +138,19 @@ def _can_be_absent(posterior: Density) -> bool:
     return isinstance(posterior.prior, Sparse)
 
 
+def _units(prior: Distribution) -> Tensor:
+    """A power of two near the prior's width in each coefficient, `(D,)` in double precision."""
+    width = width_of(prior_draws(prior, 1000))
+    return torch.where(width > 0, 2.0 ** torch.log2(width).floor(), 1.0)
+
+
 def _bounds(posterior: Density) -> list[tuple[float, float]]:
     """Ends of each coefficient under the prior and the region, just inside."""
-    out = []
+    out, units = [], _units(posterior.prior)
     for k, (low, high) in enumerate(bounds_of(posterior.prior, posterior.names)):
         more = posterior.region.get(k, (-math.inf, math.inf))
         low, high = max(low, more[0]), min(high, more[1])
-        inset = 1e-6 * (high - low) if math.isfinite(high - low) else 1e-6
+        inset = 1e-6 * (high - low if math.isfinite(high - low) else float(units[k]))
         out.append((low + inset, high - inset))
     return out
 

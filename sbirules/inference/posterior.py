@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -214,14 +215,25 @@ class Posterior(RuleDensity):
                 a table of them by name. After `fit(..., trials=...)`, another table of learners; the simulations
                 should have had trials like theirs.
 
+        Warns where no simulation came near the observation.
+
         Raises:
             ValueError: If this posterior answers one question only, or the observation does not suit it.
         """
+        out, beyond = self.asked(observation)
+        if beyond:
+            warnings.warn(beyond)
+        return out
+
+    def asked(self, observation: Any) -> tuple[Posterior, str]:
+        """What `given` returns, and instead of a warning its text: empty where simulations came near the observation."""
+        beyond = ""
         if self.question is None:
             row = torch.as_tensor(observation, dtype=torch.float32).flatten()
             question, observed = None, Observed.of_one(row)
         else:
             question, observed = self.question.again(observation)
+            beyond = self.record.reach.says(observed.x, self.question.feature_names)
         if not isinstance(self.potential_net, Given):
             raise ValueError(f"a posterior of {self.potential_net.kind} cannot be asked about other observations.")
         out = Posterior(
@@ -234,7 +246,7 @@ class Posterior(RuleDensity):
             self.raw_per_unit,
         )
         out.region, out.hold = self.region, self.hold
-        return out
+        return out, beyond
 
     # For other tools ------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sbirules.inference.reach import Reach
 from sbirules.support.files import Plain
 
 __all__ = ["FitRecord"]
@@ -23,6 +24,7 @@ class FitRecord:
         cautions: What the fit warned of.
         training: Held-out loss by epoch, by network.
         details: Further numbers, by name.
+        reach: Where the summaries of the simulations are, which other observations are held against.
     """
 
     estimator: str = ""
@@ -32,6 +34,7 @@ class FitRecord:
     cautions: tuple[str, ...] = ()
     training: Mapping[str, list[float]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    reach: Reach = field(default_factory=Reach)
 
     def config(self) -> dict[str, Any]:
         """Plain types."""
@@ -43,13 +46,15 @@ class FitRecord:
             "cautions": list(self.cautions),
             "training": dict(self.training),
             "details": dict(self.details),
+            "reach": self.reach.config(),
         }
 
     @classmethod
     def from_config(cls, config: Plain) -> FitRecord:
         """The record that gave this `config()`."""
         curves = {name: [float(v) for v in curve] for name, curve in config["training"].items()}
-        return cls(**{**config, "cautions": tuple(config["cautions"]), "training": curves})
+        reach = Reach.from_config(config.get("reach", {}))
+        return cls(**{**config, "cautions": tuple(config["cautions"]), "training": curves, "reach": reach})
 
     def facts(self) -> dict[str, Any]:
         """What a reader wants to know, by name."""

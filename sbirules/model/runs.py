@@ -144,9 +144,9 @@ class Trajectory:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating type of its fields."""
-        values = (*self.per_trial.values(), *self.per_run.values())
-        return next((v.dtype for v in values if v.is_floating_point()), torch.float32)
+        """Floating type of its fields, the widest."""
+        types = {v.dtype for v in (*self.per_trial.values(), *self.per_run.values()) if v.is_floating_point()}
+        return max(types, key=lambda dtype: torch.finfo(dtype).bits, default=torch.float32)
 
     def status_counts(self) -> dict[str, int]:
         """How many networks ended in which status."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from sbirules.model.fields import Field, Layout, task_fields
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
+from sbirules.support.robust import kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,7 +141,8 @@ def _from_table(table: pd.DataFrame, where: str, layout: Layout) -> Trials:
     groups = {str(name): np.asarray(rows) for name, rows in table.groupby("learner", sort=False).indices.items()}
     longest = max(len(rows) for rows in groups.values())
     shape = (len(groups), longest)
-    fields = {name: torch.full(shape, torch.nan) for name in have}
+    numbers = {name: kept(torch.as_tensor(column)) for name, column in values.items()}
+    fields = {name: torch.full(shape, torch.nan, dtype=column.dtype) for name, column in numbers.items()}
     sequence = torch.full(shape, -1)
     for i, (learner, rows) in enumerate(groups.items()):
         rows = rows[np.argsort(order[rows], kind="stable")]
@@ -155,8 +157,8 @@ def _from_table(table: pd.DataFrame, where: str, layout: Layout) -> Trials:
             problem = f"trial {a:g} comes twice" if a == b else f"trial {a:g} is followed by {b:g}"
             raise ValueError(f"{where}: trials of learner {learner} must be consecutive, but {problem}.")
         sequence[i, : len(rows)] = torch.as_tensor(types[rows])
-        for name, column in values.items():
-            fields[name][i, : len(rows)] = torch.as_tensor(column[rows], dtype=torch.float32)
+        for name, column in numbers.items():
+            fields[name][i, : len(rows)] = column[torch.as_tensor(rows)]
     status = torch.full((len(groups),), int(Status.OK), dtype=torch.int8)
     runs = Trajectory(status, sequence, layout.completed(fields, "trial"), type_names=layout.type_names)
     return Trials(tuple(groups), runs)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sbirules.neural_nets.standardiser import spread
 from sbirules.support.borrowed import torch_as_found
+from sbirules.support.robust import centre_and_spread
 
 __all__ = ["EMBEDDINGS", "SetEmbedding", "embedding"]
 
@@ -84,8 +84,9 @@ class SetEmbedding(nn.Module):
     def standardise_by(self, x: Tensor) -> SetEmbedding:
         """Takes mean and s.d. from sets `(n, L, columns)`."""
         rows = x[x[..., -1] > 0][:, :-1]
-        self.mean.copy_(rows.mean(dim=0))
-        self.sd.copy_(spread(rows))
+        mean, sd = centre_and_spread(rows)
+        self.mean.copy_(mean)
+        self.sd.copy_(torch.where(sd > 0, sd, torch.inf))  # what is constant tells nothing
         return self
 
     def forward(self, x: Tensor) -> Tensor:

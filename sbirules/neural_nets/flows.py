@@ -64,7 +64,12 @@ class FlowSettings:
 
 
 def train_flow(
-    flow: Any, target: Tensor, condition: Tensor, settings: FlowSettings, groups: Tensor | None = None
+    flow: Any,
+    target: Tensor,
+    condition: Tensor,
+    settings: FlowSettings,
+    groups: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> tuple[Any, dict[str, list[float]], Tensor]:
     """The flow trained, its losses by epoch (`"training"`, `"validation"`), and the rows held out.
 
@@ -74,6 +79,7 @@ def train_flow(
         condition: What it is conditioned on, `(n, ...)`.
         settings: Of the training.
         groups: Rows of one number are held out together, `(n,)`; None if all rows are independent.
+        weights: How much each row counts, `(n,)`: a pass takes rows as often as that; None if all count alike.
 
     Raises:
         ValueError: If the loss is no number, or the device is not there.
@@ -83,6 +89,7 @@ def train_flow(
     held = _held_out(len(target), groups, settings.validation_fraction)
     flow, target, condition, held = flow.to(device), target.to(device), condition.to(device), held.to(device)
     rows, others = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
+    counts = None if weights is None else weights.to(device)
     batch = min(settings.batch_size, len(rows))
     steps = len(rows) // batch
     epochs = max(settings.epochs, math.ceil(settings.min_steps / steps))
@@ -93,7 +100,10 @@ def train_flow(
     best, best_loss, best_epoch = None, math.inf, 0
     for epoch in range(epochs):
         flow.train()
-        order = rows[torch.randperm(len(rows), device=device)]
+        if counts is None:
+            order = rows[torch.randperm(len(rows), device=device)]
+        else:
+            order = rows[torch.multinomial(counts[rows], len(rows), replacement=True)]
         total = torch.zeros((), device=device)
         for k in range(steps):
             chosen = order[k * batch : (k + 1) * batch]
@@ -110,7 +120,8 @@ def train_flow(
         flow.eval()
         with torch.no_grad():
             parts = [flow.loss(target[part], condition[part]) for part in torch.split(others, 10_000)]
-        value = float(torch.cat(parts).mean())
+        every = torch.cat(parts)
+        value = float(every.mean() if counts is None else (every * counts[others]).sum() / counts[others].sum())
         curves["training"].append(float(total) / steps)
         curves["validation"].append(value)
         if value < best_loss:

@@ -36,7 +36,7 @@ class SummaryTransform(nn.Module):
     ) -> None:
         super().__init__()
         self.gaps, self.widths = dict(gaps), dict(widths)
-        self.atoms = {column: torch.as_tensor(list(values), dtype=torch.float32) for column, values in atoms.items()}
+        self.atoms = {column: torch.as_tensor(list(values), dtype=torch.float64) for column, values in atoms.items()}
 
     @staticmethod
     def of(x: Tensor, ok: Tensor, columns: Sequence[int]) -> SummaryTransform:
@@ -44,11 +44,13 @@ class SummaryTransform(nn.Module):
         gaps, widths, atoms = {}, {}, {}
         for k in columns:
             values, counts = torch.unique(x[ok][:, k], return_counts=True)
+            if len(values) == 1:  # a constant has no part in a density
+                continue
             alone = float(counts[counts == 1].sum()) / int(ok.sum())
             if alone < DISCRETE:
-                gaps[k] = float(values.diff().min()) if len(values) > 1 else 1.0
+                gaps[k] = float(values.diff().min())
             else:
-                widths[k] = float(x[ok][:, k].std().clamp(min=1e-6)) / 2
+                widths[k] = float(x[ok][:, k].std()) / 2
                 atoms[k] = values[counts > max(3, RARE * int(ok.sum()))].tolist()
         return SummaryTransform(gaps, widths, atoms)
 

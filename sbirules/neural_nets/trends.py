@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sbirules.support.robust import centre_and_spread
+
 __all__ = ["GaussianResidual", "Trend"]
 
 FOLDS = 5
@@ -22,10 +24,12 @@ PENALTIES, FACTORS = tuple(10.0**k for k in range(-6, 2)), (1.0, 10.0, 100.0, 1e
 class Trend(nn.Module):
     """Mean of the summaries given a context (standardised coefficients), quadratic in it, on a standardised scale.
 
+    Constant summaries have no part in it: what is left of them has no density.
+
     Arguments:
-        weights: Of constant, linear, square and product terms, `(F, S)`.
-        mean: Mean of the summaries, `(S,)`.
-        scale: Their s.d., `(S,)`.
+        weights: Of constant, linear, square and product terms, `(F, V)`, for the V summaries that vary.
+        mean: Mean of all summaries, `(S,)`.
+        scale: Their s.d., `(S,)`; infinite for a constant one.
     """
 
     weights: Tensor
@@ -34,26 +38,38 @@ class Trend(nn.Module):
 
     def __init__(self, weights: Tensor, mean: Tensor, scale: Tensor) -> None:
         super().__init__()
-        for name, value in (("weights", weights), ("mean", mean), ("scale", scale)):
-            self.register_buffer(name, value.float())
+        for name, value in (("weights", weights.float()), ("mean", mean), ("scale", scale)):
+            self.register_buffer(name, value)
 
     def forward(self, context: Tensor) -> Tensor:
-        """Expected standardised summaries `(n, S)` for contexts `(n, D)`."""
+        """Expected standardised summaries `(n, V)` for contexts `(n, D)`."""
         return _terms(context) @ self.weights
 
     def standardise(self, x: Tensor) -> Tensor:
-        """Summaries `(..., S)` on the scale of `forward`."""
-        return (x - self.mean) / self.scale
+        """Summaries `(..., S)` on the scale of `forward`, `(..., V)`."""
+        every = ((x - self.mean) / self.scale).float()  # centred first: single precision would lose a large offset
+        return every[..., self.varies] if not bool(self.varies.all()) else every
+
+    @property
+    def varies(self) -> Tensor:
+        """Which summaries are not constant, `(S,)` boolean."""
+        return torch.isfinite(self.scale)
+
+    @property
+    def log_scale(self) -> Tensor:
+        """Sum of the logarithms of the scales, by which densities of what is standardised are larger."""
+        return self.scale[self.varies].log().sum()
 
     @classmethod
     def fit(cls, context: Tensor, x: Tensor) -> tuple[Trend, Tensor]:
-        """The trend of x `(n, S)` over contexts `(n, D)`, and the residuals.
+        """The trend of x `(n, S)` over contexts `(n, D)`, and the residuals `(n, V)`.
 
         Penalties are chosen by cross-validation, and a row's residual comes from a fit without its fold, so that
         residuals are as large as they will be for new rows.
         """
-        mean, scale = x.mean(dim=0), x.std(dim=0).clamp(min=1e-6)
-        y, terms = ((x - mean) / scale).double(), _terms(context).double()
+        mean, sd = centre_and_spread(x)
+        scale = torch.where(sd > 0, sd, torch.inf)
+        y, terms = ((x - mean) / scale)[:, sd > 0].double(), _terms(context).double()
         linear = 1 + context.shape[1]
         fold = torch.randperm(len(x)) % FOLDS
         parts = [(terms[fold == k], y[fold == k]) for k in range(FOLDS)]
@@ -77,11 +93,10 @@ class Trend(nn.Module):
         return cls(final, mean, scale), (y - predicted).float()
 
     @classmethod
-    def empty(cls, context: int, columns: int) -> Trend:
+    def empty(cls, context: int, columns: int, varying: int, dtype: torch.dtype = torch.float32) -> Trend:
         """One of that shape, to load tensors into."""
-        return cls(
-            torch.zeros(_terms(torch.zeros(1, context)).shape[1], columns), torch.zeros(columns), torch.ones(columns)
-        )
+        weights = torch.zeros(_terms(torch.zeros(1, context)).shape[1], varying)
+        return cls(weights, torch.zeros(columns, dtype=dtype), torch.ones(columns, dtype=dtype))
 
 
 class GaussianResidual(nn.Module):

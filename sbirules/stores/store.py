@@ -28,6 +28,7 @@ from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.files import Plain, plain, read_json, write_atomically, write_first, write_json
+from sbirules.support.robust import kept
 
 __all__ = ["SimulationStore"]
 
@@ -105,7 +106,7 @@ class SimulationStore:
 
         Arguments:
             theta: Parameters, `(n, D)`.
-            x: Summaries, `(n, S)`; NaN where a simulation failed.
+            x: Summaries, `(n, S)`; NaN where a simulation failed. In single precision, unless that would lose something.
             names: Names of theta's columns; theta_1, theta_2, ... by default.
             summary_names: Names of x's columns; x_1, x_2, ... by default.
             status: A `Status` per row; by default `FAILED` where x is not finite, else `OK`.
@@ -115,7 +116,8 @@ class SimulationStore:
         Raises:
             ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
         """
-        theta, x = (torch.as_tensor(v, dtype=torch.float32).detach().cpu() for v in (theta, x))
+        theta = torch.as_tensor(theta, dtype=torch.float32).detach().cpu()
+        x = kept((x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.float64)).detach().cpu())
         for name, value in (("theta", theta), ("x", x)):
             if value.ndim != 2 or not value.numel() or len(value) != len(theta):
                 raise ValueError(

@@ -54,7 +54,7 @@ class _Quantiles:
         self.inner, self.support = prior, prior.support
         draws = prior.sample(Size((DRAWS,)))
         low, self.mean, high = torch.quantile(draws, torch.tensor([0.25, 0.5, 0.75]), dim=0)
-        self.stddev = ((high - low) / 1.349).clamp(min=1e-12)
+        self.stddev = ((high - low) / 1.349).clamp(min=torch.finfo(draws.dtype).tiny)
 
     def sample(self, shape: Size) -> Tensor:
         return self.inner.sample(shape)

@@ -19,6 +19,8 @@ from sbirules.support.files import Plain
 
 __all__ = ["Estimator", "Job", "Learned", "ProductPotential", "Rows"]
 
+LogWeight = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -52,6 +54,7 @@ class Job:
         classifier: Of the classifier of failures, or of success.
         seed: Makes it repeatable.
         progress: Whether to show progress bars.
+        log_weight: Log of prior / proposal `(n,)` of rules `(n, D)`, -inf outside the prior; None for draws of the prior.
     """
 
     prior: Distribution
@@ -60,6 +63,7 @@ class Job:
     classifier: EnsembleSettings | None = None
     seed: int = 0
     progress: bool = False
+    log_weight: LogWeight | None = None
 
     def failures(self, rows: Rows) -> EventProbability:
         """p(valid | theta), since only learners that did not fail can be observed."""
@@ -136,15 +140,21 @@ class ProductPotential(Potential):
 
     def given(self, observed: Observed) -> Potential:
         """The same for other learners."""
-        return type(self)(self.likelihood, observed.x, observed.length, self.transform).eval()
+        return type(self)(self.likelihood, observed.x.to(self.x.dtype), observed.length, self.transform).eval()
 
     def config(self) -> dict[str, Any]:
         model: _LearnerModel = self.likelihood
-        return {"likelihood": model.config(), "shape": list(self.x.shape), "transform": self.transform.config()}
+        return {
+            "likelihood": model.config(),
+            "shape": list(self.x.shape),
+            "transform": self.transform.config(),
+            "double": self.x.dtype == torch.float64,
+        }
 
     @staticmethod
     def empty(config: Plain) -> tuple[Tensor, Tensor, SummaryTransform]:
         """Places for what was observed, and the transform, of a `config()`."""
         learners, columns = config["shape"]
         transform = SummaryTransform.from_config(config.get("transform"))
-        return torch.zeros(learners, columns), torch.zeros(learners, dtype=torch.long), transform
+        dtype = torch.float64 if config.get("double") else torch.float32
+        return torch.zeros(learners, columns, dtype=dtype), torch.zeros(learners, dtype=torch.long), transform

@@ -112,7 +112,7 @@ class LearnerLikelihood(nn.Module):
         densities: list[Any] = [flow.log_prob for flow in self.flows] if self.flow_share > NEGLIGIBLE else []
         share = self.flow_share.log() - math.log(max(len(densities), 1))
         parts += [log_prob(rows, condition) + share for log_prob in densities]
-        return torch.logsumexp(torch.stack(parts), dim=0) - self.trend.scale.log().sum()
+        return torch.logsumexp(torch.stack(parts), dim=0) - self.trend.log_scale
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it, beside its tensors."""
@@ -135,7 +135,8 @@ class LearnerLikelihood(nn.Module):
         design = None if config["design"] is None else Standardiser.from_config(config["design"])
         valid = EventProbability.from_config(config["valid"])
         gaussian = GaussianResidual(torch.randn(64, shape["columns"], generator=generator(0, Stream.SHAPES)))
-        trend = Trend.empty(shape["context"], shape["columns"])
+        dtype = torch.float64 if shape.get("double") else torch.float32
+        trend = Trend.empty(shape["context"], shape.get("summaries", shape["columns"]), shape["columns"], dtype)
         out = cls(trend, gaussian, flows, 0.5, valid, Standardiser.from_config(config["standardiser"]), design)
         out.history["flows"] = shape
         return out
@@ -190,7 +191,13 @@ def fit_likelihood(
     share = float(torch.sigmoid(torch.tensor(gains).mean()).clamp(1e-6, 1 - 1e-6))
     model = LearnerLikelihood(trend, GaussianResidual(residuals), flows, share, valid, standardiser, design)
     model.history = {
-        "flows": {"settings": vars(settings), "context": context.shape[1], "columns": x.shape[1]},
+        "flows": {
+            "settings": vars(settings),
+            "context": context.shape[1],
+            "summaries": x.shape[1],
+            "columns": residuals.shape[1],
+            "double": x.dtype == torch.float64,
+        },
         "losses": curves,
         "flow_share": share,
     }

@@ -23,6 +23,7 @@ from sbirules.inference.potentials import NormalisedPotential, Observed
 from sbirules.model.prior import Sparse
 from sbirules.neural_nets.embeddings import EMBEDDINGS, SetEmbedding, embedding
 from sbirules.neural_nets.flows import FlowSettings, train_flow
+from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
@@ -76,15 +77,14 @@ def set_of(observed: Observed, places: int) -> Tensor:
             f"this posterior has learned from sets of up to {places} learners, got {len(observed.x)}; simulate each rule in "
             f"more networks."
         )
-    out = torch.zeros(places, observed.x.shape[1] + 2)
-    out[: len(observed.x)] = rows_of_set(observed)
-    return out
+    rows = rows_of_set(observed)
+    return torch.cat([rows, rows.new_zeros(places - len(rows), rows.shape[1])])
 
 
 def learners_in(places: Tensor) -> Observed:
     """The learners of a set `(places, S + 2)`."""
     there = places[places[:, -1] > 0]
-    return Observed(there[:, :-2].float(), there[:, -2].exp().round().long())
+    return Observed(there[:, :-2], there[:, -2].exp().round().long())
 
 
 class AmortisedPosterior(NormalisedPotential):
@@ -95,14 +95,23 @@ class AmortisedPosterior(NormalisedPotential):
         weights: Of the flows, `(M,)`.
         x_o: What was observed, `(S,)`; or a set of learners, `(L, columns)`.
         shape: What rebuilds it: settings, and the sizes of theta and x.
+        standardiser: Of summaries; None in files of before, whose flows see them as they are.
     """
 
     kind = "npe"
     weights: Tensor
     x_o: Tensor
 
-    def __init__(self, flows: list[nn.Module], weights: Tensor, x_o: Tensor, shape: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        flows: list[nn.Module],
+        weights: Tensor,
+        x_o: Tensor,
+        shape: Mapping[str, Any],
+        standardiser: Standardiser | None = None,
+    ) -> None:
         super().__init__()
+        self.standardiser: Standardiser | None = standardiser
         self.flows, self.shape = nn.ModuleList(flows), dict(shape)
         self.register_buffer("weights", weights)
         self.register_buffer("x_o", x_o)
@@ -117,7 +126,7 @@ class AmortisedPosterior(NormalisedPotential):
         inside = torch.isfinite(u).all(dim=1)
         u = torch.where(inside[:, None], u, 0.0)
         every: list[Any] = list(self.flows)
-        parts = [flow.log_prob(u[:, None], self.x_o[None])[:, 0] for flow in every]
+        parts = [flow.log_prob(u[:, None], self.seen[None])[:, 0] for flow in every]
         value = torch.logsumexp(torch.stack(parts) + self.weights.log()[:, None], dim=0)
         jacobian = self.scale.log_abs_det_jacobian(torch.where(inside[:, None], theta, self.scale.inv(u)), u)
         return torch.where(inside, value + jacobian, -math.inf)
@@ -128,12 +137,17 @@ class AmortisedPosterior(NormalisedPotential):
         every: list[Any] = list(self.flows)
         with torch.no_grad():
             parts = [
-                flow.sample(Size((int(count),)), self.x_o[None])[:, 0]
+                flow.sample(Size((int(count),)), self.seen[None])[:, 0]
                 for flow, count in zip(every, counts, strict=True)
                 if count
             ]
         u = torch.cat(parts)
         return torch.as_tensor(self.scale.inv(u[torch.randperm(n)]))
+
+    @property
+    def seen(self) -> Tensor:
+        """What was observed, as the flows see it."""
+        return self.x_o if self.standardiser is None else _seen(self.x_o, self.standardiser)
 
     @property
     def observed(self) -> Observed:
@@ -148,8 +162,8 @@ class AmortisedPosterior(NormalisedPotential):
             ValueError: If there are more learners than it has learned from.
         """
         places = self.shape["shape"][0]
-        x_o = observed.x[0] if self.x_o.ndim == 1 else set_of(observed, places)
-        out = AmortisedPosterior(list(self.flows), self.weights, x_o, self.shape)
+        x_o = (observed.x[0] if self.x_o.ndim == 1 else set_of(observed, places)).to(self.x_o.dtype)
+        out = AmortisedPosterior(list(self.flows), self.weights, x_o, self.shape, self.standardiser)
         out.scale, out.prior = self.scale, self.prior
         return out.eval()
 
@@ -164,18 +178,26 @@ class AmortisedPosterior(NormalisedPotential):
         with seeded(0, Stream.SHAPES):
             batch = torch.randn(64, config["dim"]), torch.randn(64, *config["shape"]).abs()
             flows = [_builder(m, settings, batch[1])(*batch) for m in settings.models for _ in range(settings.members)]
-        return cls(flows, torch.ones(len(flows)), torch.zeros(config["shape"]), config)
+        standardiser = Standardiser.from_config(config["standardiser"]) if "standardiser" in config else None
+        x_o = torch.zeros(config["shape"], dtype=torch.float32 if standardiser is None else standardiser.mean.dtype)
+        return cls(flows, torch.ones(len(flows)), x_o, config, standardiser)
 
 
 def learn_row(rows: Rows, observed: Observed, job: Job) -> Learned:
     """The amortised posterior given one network's summaries."""
     # rules whose networks failed cannot have made x_o: the valid rows already carry p(valid | theta)
+    ok, log_weight = rows.ok, None
+    if job.log_weight is not None:
+        log_weight = job.log_weight(rows.theta)
+        ok = ok & torch.isfinite(log_weight)  # rules outside the prior
+        log_weight = log_weight[ok]
     net, curves, weights = fit_npe(
-        rows.theta[rows.ok],
-        rows.x[rows.ok],
+        rows.theta[ok],
+        rows.x[ok],
         observed.x[0],
         job.prior,
         settings=job.settings,
+        log_weight=log_weight,
         seed=job.seed,
         progress=job.progress,
     )
@@ -190,18 +212,20 @@ def fit_npe(
     *,
     settings: NPESettings | None = None,
     groups: Tensor | None = None,
+    log_weight: Tensor | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> tuple[AmortisedPosterior, dict[str, list[float]], dict[str, float]]:
     """Trains the flows; also returns their held-out losses by epoch, and the weight of each kind.
 
     Arguments:
-        theta: Draws of the prior, `(n, D)`.
+        theta: Draws of the prior, or of a proposal, `(n, D)`.
         x: Their summaries, finite, `(n, S)`; or sets of learners, `(n, L, columns)` (see `SetEmbedding`).
         x_o: What was observed.
         prior: The prior.
         settings: Of flows and training.
         groups: Rows of one number are held out together, `(n,)`; None if all rows are independent.
+        log_weight: Log of prior / proposal of each row, `(n,)`; None for draws of the prior.
         seed: Makes the training repeatable.
         progress: Whether to show a progress bar.
     """
@@ -213,11 +237,14 @@ def fit_npe(
     transform = unconstrained(prior)
     u = transform(theta)
     _check_connected(prior, transform.inv((u + u.roll(1, dims=0)) / 2))
+    row_weights = None if log_weight is None else torch.softmax(log_weight.double(), dim=0).float()
+    standardiser = _standardiser(x, settings)
+    z = _seen(x, standardiser)
     flows, losses, curves = [], [], {}
     jobs = [(model, member) for model in settings.models for member in range(settings.members)]
     for model, member in tqdm(jobs, desc="fit posterior", unit="flow", disable=not progress):
         with seeded(seed, Stream.MEMBER, member):  # members of one number share a split, so that kinds can be compared
-            flow, curve, _ = train_flow(_builder(model, settings, x)(u, x), u, x, settings, groups)
+            flow, curve, _ = train_flow(_builder(model, settings, z)(u, z), u, z, settings, groups, row_weights)
         flows.append(flow)
         losses.append(min(curve["validation"]))
         curves[f"{model} {member}"] = curve["validation"]
@@ -226,10 +253,34 @@ def fit_npe(
     # the weight of evidence on held-out rows, between kinds; members of a kind count alike
     of_kind = torch.softmax(-held * loss.mean(dim=1), dim=0)
     weights = (of_kind[:, None] / settings.members).expand(-1, settings.members).reshape(-1)
-    shape = {"settings": vars(settings), "dim": theta.shape[1], "shape": list(x.shape[1:])}
-    model_ = AmortisedPosterior(flows, weights, x_o.float(), shape).requires_grad_(False).eval()
+    shape = {
+        "settings": vars(settings),
+        "dim": theta.shape[1],
+        "shape": list(x.shape[1:]),
+        "standardiser": standardiser.config(),
+    }
+    x_o = x_o.to(standardiser.mean.dtype)
+    model_ = AmortisedPosterior(flows, weights, x_o, shape, standardiser).requires_grad_(False).eval()
     model_.bind(prior)
     return model_, curves, dict(zip(settings.models, of_kind.tolist(), strict=True))
+
+
+def _standardiser(x: Tensor, settings: NPESettings) -> Standardiser:
+    """Of summaries `(n, S)`, or of those of sets `(n, L, columns)`."""
+    if x.ndim == 3:
+        return Standardiser.of(x[x[..., -1] > 0][:, :-2])
+    if settings.embedding is None:
+        return Standardiser.of(x)
+    one = Standardiser.of(x.reshape(-1, 1))  # a curve keeps its shape
+    return Standardiser(one.mean.repeat(x.shape[1]), one.sd.repeat(x.shape[1]), (False,) * x.shape[1])
+
+
+def _seen(x: Tensor, standardiser: Standardiser) -> Tensor:
+    """Summaries `(..., S)`, or sets of learners `(..., L, S + 2)`, as flows see them."""
+    if x.shape[-1] == standardiser.dim:
+        return torch.as_tensor(standardiser(x))
+    there = x[..., -1:] > 0
+    return torch.cat([torch.where(there, standardiser(x[..., :-2]), 0.0), x[..., -2:].float()], dim=-1)
 
 
 def _check_connected(prior: Distribution, middle: Tensor) -> None:

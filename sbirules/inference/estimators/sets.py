@@ -22,6 +22,7 @@ def _learn(rows: Rows, observed: Observed, job: Job) -> Learned:
     if not rows.grouped:
         return learn_row(rows, observed, job)
     rules, rule_of, counts = torch.unique(rows.theta, dim=0, return_inverse=True, return_counts=True)
+    log_weight = None if job.log_weight is None else job.log_weight(rules)
     most, learners = int(counts.min()), len(observed.x)
     if most < learners:
         raise ValueError(
@@ -42,6 +43,8 @@ def _learn(rows: Rows, observed: Observed, job: Job) -> Learned:
         there = torch.arange(most) < size[:, None]
         # learners are never failed networks: a set with one of those stands for nothing that can be observed
         good = (rows.ok[member] | ~there).all(dim=1)
+        if log_weight is not None:
+            good &= torch.isfinite(log_weight)  # rules outside the prior
         kept_sets.append(torch.where(there[..., None], members[member], 0.0)[good])
         kept_rules.append(good.nonzero()[:, 0])
     group = torch.cat(kept_rules)
@@ -52,6 +55,7 @@ def _learn(rows: Rows, observed: Observed, job: Job) -> Learned:
         job.prior,
         settings=job.settings,
         groups=group,
+        log_weight=None if log_weight is None else log_weight[group],
         seed=job.seed,
         progress=job.progress,
     )

@@ -270,7 +270,7 @@ class Question(ABC):
     def features(self, potential: Potential) -> Tensor | None:
         """What was observed, as a row of `FreshData.features`, `(S,)`; None where nothing was."""
         observed = potential.observed
-        return None if observed is None else observed.x.float().mean(dim=0)
+        return None if observed is None else observed.x.mean(dim=0)
 
     @property
     def size(self) -> int:

@@ -16,6 +16,7 @@ from sbirules.inference.potentials import Observed
 from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, Predictive, Question
 from sbirules.inference.questions.learning import TrialsCheck, curve_verdict, try_learners
 from sbirules.inference.questions.sessions import learners_of, rows_like_learners, summaries_of
+from sbirules.inference.reach import looked_at
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
 from sbirules.model.runs import Trajectory
@@ -151,16 +152,24 @@ class LearnersQuestion(Question):
             raise ValueError("this store keeps no trials, as one made from arrays; give x_o or constraints instead.")
         runs = Trajectory.cat([s.trajectory for s in stores])
         theta = torch.cat([s.theta for s in stores])
-        observed = Observed(summaries_of(self.table, self.summaries), self.table.num_trials)
         rows = Rows(*rows_like_learners(theta, runs, self.table, self.summaries, job.seed), grouped=True)
+        x_o = summaries_of(self.table, self.summaries).to(rows.x.dtype)
+        observed = Observed(x_o, self.table.num_trials)
+        ok, reach, cautions = looked_at(rows.x, rows.ok, x_o, self.names, self.table.learners)
         at, atoms = 0, []
         for s in self.summaries:
             width = len(s.columns(self.layout.type_names))
             atoms += list(range(at, at + width)) if s.atoms else []
             at += width
-        learned = ESTIMATORS[estimator].learn(replace(rows, atoms=tuple(atoms)), observed, job)
+        learned = ESTIMATORS[estimator].learn(replace(rows, ok=ok, atoms=tuple(atoms)), observed, job)
         record = FitRecord(
-            estimator, len(rows.theta), int(rows.ok.sum()), training=learned.curves, details=learned.details
+            estimator,
+            len(rows.theta),
+            int(ok.sum()),
+            cautions=cautions,
+            training=learned.curves,
+            details=learned.details,
+            reach=reach,
         )
         return Fitted(self, learned.potential, record)
 
@@ -237,7 +246,7 @@ class LearnersQuestion(Question):
             num_workers=fresh.num_workers,
             progress=fresh.progress,
         )
-        features = torch.stack([self.again(table)[1].x.float().mean(dim=0) for table in tables])
+        features = torch.stack([self.again(table)[1].x.mean(dim=0) for table in tables])
         return FreshData(truth, tables, features)
 
     @property

@@ -113,11 +113,12 @@ def curve_p_value(c: TrialsCheck) -> float:
     curves = curves[torch.isfinite(curves).all(dim=1)]
     if len(curves) < 3 or not len(observed):
         return math.nan
-    mean, sd = curves.mean(dim=0), curves.std(dim=0).clamp(min=1e-9)
+    size = curves.abs().mean().clamp(min=1e-300)  # bins in which all are the same differ by rounding
+    mean, sd = curves.mean(dim=0), torch.maximum(curves.std(dim=0), 1e-9 * size)
     own = float(((observed - mean) / sd).abs().max())
     n = len(curves)
     # each rule's curve against the mean and s.d. of the others
     left = (n * mean - curves) / (n - 1)
-    spread = ((n - 1) * sd**2 - (curves - mean) ** 2 * n / (n - 1)).clamp(min=1e-18) / (n - 2)
+    spread = ((n - 1) * sd**2 - (curves - mean) ** 2 * n / (n - 1)).clamp(min=float(1e-9 * size) ** 2) / (n - 2)
     each = ((curves - left) / spread.sqrt()).abs().max(dim=1).values
     return (1 + int((each >= own).sum())) / (1 + n)

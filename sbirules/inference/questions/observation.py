@@ -15,6 +15,7 @@ from sbirules import figures
 from sbirules.inference.estimators import ESTIMATORS, Job, Rows
 from sbirules.inference.potentials import Observed, Potential
 from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, Predictive, Question, failures_of
+from sbirules.inference.reach import looked_at
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
 from sbirules.model.simulator import Simulator
@@ -99,7 +100,7 @@ def observed_row(x_o: Any, names: Sequence[str]) -> tuple[Tensor, list[int]]:
 
 def _numbers(values: Any, given: Any) -> Tensor:
     try:
-        return torch.as_tensor(values, dtype=torch.float32).clone()
+        return torch.as_tensor(values, dtype=torch.float64).clone()  # simulations say how precise they are
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"x_o must hold numbers, got {given!r}.") from error
 
@@ -124,7 +125,7 @@ class ObservationQuestion(Question):
 
     @classmethod
     def from_config(cls, config: Plain) -> ObservationQuestion:
-        return cls(config["summaries"], torch.tensor([float(v) for v in config["x_o"]]))
+        return cls(config["summaries"], torch.tensor([float(v) for v in config["x_o"]], dtype=torch.float64))
 
     @classmethod
     def ask(cls, value: Any, layout: Layout, summary_names: Sequence[str], **options: Any) -> ObservationQuestion:
@@ -152,15 +153,25 @@ class ObservationQuestion(Question):
                 f"only {int(ok.sum())} of {len(x)} simulated networks have all of the observed summaries (defined: "
                 f"{counts}); at least {FEWEST} are needed."
             )
+        x_o = self.x_o.to(x.dtype)
+        ok, reach, cautions = looked_at(x, ok, x_o[None], self.names)
         atoms = [
             k
             for k in range(x.shape[1] if estimator != "npe" else 0)  # which knows no density of x
             if int(torch.unique(x[ok][:, k], return_counts=True)[1].max()) > ATOMS * int(ok.sum())
         ]
         rows = Rows(theta, x, torch.zeros(len(x), dtype=torch.long), ok, tuple(atoms))
-        learned = ESTIMATORS[estimator].learn(rows, Observed.of_one(self.x_o), job)
-        record = FitRecord(estimator, len(x), int(ok.sum()), training=learned.curves, details=learned.details)
-        return Fitted(self, learned.potential, record)
+        learned = ESTIMATORS[estimator].learn(rows, Observed.of_one(x_o), job)
+        record = FitRecord(
+            estimator,
+            len(x),
+            int(ok.sum()),
+            cautions=cautions,
+            training=learned.curves,
+            details=learned.details,
+            reach=reach,
+        )
+        return Fitted(ObservationQuestion(self.names, x_o), learned.potential, record)
 
     def again(self, observation: Any) -> tuple[Question, Observed]:
         row, columns = observed_row(observation, self.names)
@@ -178,7 +189,7 @@ class ObservationQuestion(Question):
         store = fresh.simulate(theta, networks, simulator, "posterior")
         columns = [store.summary_names.index(name) for name in self.names]
         return ObservationCheck(
-            len(theta), networks, self.names, self.x_o, store.x[:, columns], theta, failures_of(store)
+            len(theta), networks, self.names, self.x_o.to(store.x.dtype), store.x[:, columns], theta, failures_of(store)
         )
 
     def verdicts(self, found: ObservationCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
@@ -205,7 +216,7 @@ class ObservationQuestion(Question):
         return FreshData(store.theta[ok], list(x[ok]), x[ok])
 
     def features(self, potential: Potential) -> Tensor:
-        return self.x_o.float()
+        return self.x_o
 
     @property
     def feature_names(self) -> tuple[str, ...]:

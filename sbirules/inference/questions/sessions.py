@@ -43,7 +43,7 @@ def rows_like_learners(
 
 def summaries_of(table: Trials, chosen: Sequence[Summary]) -> Tensor:
     """Summaries of the learners, `(L, S)`, all of them defined."""
-    x_o = summarise(table.trajectory, chosen).float()
+    x_o = summarise(table.trajectory, chosen)
     if torch.isnan(x_o).any():
         row, column = (int(i) for i in torch.isnan(x_o).nonzero()[0])
         raise ValueError(
