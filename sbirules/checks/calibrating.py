@@ -33,11 +33,13 @@ class Calibration:
         recovery: Truth and draws.
         features: What the posterior was given for each rule (for learners: their mean summaries), `(rules, S)`.
         observed: The same of the real observation, `(S,)`, or None.
+        wanted: How many rules were asked for, where fewer came through.
     """
 
     recovery: Recovery
     features: Tensor
     observed: Tensor | None
+    wanted: int | None = None
 
 
 def calibrate(
@@ -113,7 +115,7 @@ def calibrate(
     recovery = Recovery(posterior.names, kept["truth"], kept["draws"], asked.size, prior_sd, posterior)
     given_x = x_o is not None or posterior.question is not None or question is not None
     observed = asked.features(posterior.potential_net) if given_x else None
-    return Calibration(recovery, kept["features"], observed)
+    return Calibration(recovery, kept["features"], observed, rules if len(kept["truth"]) < rules else None)
 
 
 def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50, seed: int = 1) -> float:

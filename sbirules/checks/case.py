@@ -21,7 +21,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import Verdict
 from sbirules.stores.store import SimulationStore
 
-__all__ = ["CHECKS", "Case"]
+__all__ = ["CHECKS", "Case", "refuse"]
 
 HELD_OUT_RULES = 64  # posterior rules that are tried in each variant, at most
 
@@ -53,14 +53,26 @@ class Case:
     tested: Calibration | None = None
 
 
+def refuse(case: Case, parts: Sequence[str]) -> None:
+    """Raises ValueError for what was asked wrongly, before anything is simulated."""
+    if "predictions" in parts:
+        if case.question is None:
+            raise ValueError(
+                "it is not known what this posterior was conditioned on: give constraints={...}, trials=... or x_o=..., or "
+                "leave 'predictions' out of parts."
+            )
+        case.question.refuse(case.simulator, case.fresh.networks)
+    if "held_out" in parts and case.held_out and case.question is not None:
+        for name, variant in case.held_out.items():
+            other = variant[0] if isinstance(variant, tuple) and variant else variant
+            if not isinstance(other, Simulator) or other.names != case.simulator.names:
+                raise ValueError(f"held_out[{name!r}] must be a simulator of the same rules, got {other!r}.")
+        case.question.refuse_variants(case.held_out)
+
+
 def _predictions(case: Case) -> list[Verdict]:
     if case.question is None:
-        raise ValueError(
-            "it is not known what this posterior was conditioned on: give constraints={...}, trials=... or x_o=..., or "
-            "leave 'predictions' out of parts."
-        )
-    if case.question.lacking():
-        raise ValueError(case.question.lacking())
+        return []
     case.found = case.question.resimulate(case.posterior, case.simulator, case.fresh)
     return case.question.verdicts(case.found, case.posterior, case.simulator)
 
@@ -90,10 +102,6 @@ def _misspecification(case: Case) -> list[Verdict]:
 def _held_out(case: Case) -> list[Verdict]:
     if not case.held_out or case.question is None:
         return []
-    for name, variant in case.held_out.items():
-        other = variant[0] if isinstance(variant, tuple) else variant
-        if not isinstance(other, Simulator) or other.names != case.simulator.names:
-            raise ValueError(f"held_out[{name!r}] must be a simulator of the same rules, got {other!r}.")
     fewer = replace(case.fresh, rules=min(case.fresh.rules, HELD_OUT_RULES))
     return case.question.held_out(case.posterior, case.simulator, case.held_out, fewer)
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sbirules.checks.case import CHECKS, Case
+from sbirules.checks.case import CHECKS, Case, refuse
 from sbirules.checks.collected import Checks
 from sbirules.inference.fitting import question_of
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import QUESTIONS, Fresh, Question
 from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
+from sbirules.model.verdicts import attempted
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 
-__all__ = ["PARTS", "check"]
+__all__ = ["check"]
 
-PARTS = tuple(CHECKS)
 RULES = 128
 
 
@@ -35,7 +36,7 @@ def check(
     networks_per_rule: int | None = None,
     calibration: int = 200,
     held_out: Mapping[str, Any] | None = None,
-    parts: Sequence[str] | str = PARTS,
+    parts: Sequence[str] | str | None = None,
     folder: str | Path | None = None,
     seed: int = 0,
     num_workers: int | None = None,
@@ -43,7 +44,8 @@ def check(
 ) -> Checks:
     """Checks a posterior: its sampler, simulations, training, calibration, predictions, and whether data fit the prior.
 
-    Everything is simulated in fresh networks, never in those that trained an estimator.
+    Everything is simulated in fresh networks, never in those that trained an estimator. A check that cannot be made is a
+    caution that says why; the others go on.
 
     Arguments:
         posterior: Of `fit`, or `Posterior.wrap` around one of sbi's. Draws are made if there are none.
@@ -60,7 +62,7 @@ def check(
             and x_o); 0 leaves these out. At least 50.
         held_out: Variants that inference never saw, by name: a simulator with another task or other networks; for
             trials a pair of a simulator and the trials observed in it. Rules keep their raw coefficients.
-        parts: Which parts to run, of `PARTS`; those that do not apply to a posterior are left out.
+        parts: Which parts to run, of `CHECKS`; None for all. Those that do not apply to a posterior are left out.
         folder: Where to keep the simulations, so that a rerun resumes; None for temporary ones.
         seed: Of rules and networks.
         num_workers: Worker processes; None for one per core.
@@ -74,9 +76,10 @@ def check(
         >>> print(checked)  # one line per check
         >>> checked.level, checked["calibration"].figure()
     """
-    wanted = (parts,) if isinstance(parts, str) else tuple(parts)
+    every = tuple(CHECKS)  # with what was added since
+    wanted = every if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
     for part in wanted:
-        arguments.known("parts", part, PARTS)
+        arguments.known("parts", part, every)
     arguments.whole("calibration", calibration, 0)
     if 0 < calibration < 50:
         raise ValueError(f"calibration must be 0 or at least 50 rules, got {calibration}.")
@@ -89,7 +92,13 @@ def check(
     rules = arguments.whole("rules", rules, 2)
     fresh = Fresh(rules, networks_per_rule, place, seed, num_workers, progress)
     case = Case(posterior, simulator, asked, stores, fresh, calibration, held_out or {})
-    verdicts = [verdict for part, look in CHECKS.items() if part in wanted for verdict in look(case)]
+    refuse(case, wanted)
+    verdicts = [
+        verdict
+        for part, look in CHECKS.items()
+        if part in wanted
+        for verdict in attempted(part.replace("_", " "), partial(look, case))
+    ]
     return Checks(tuple(verdicts), case.found, None if case.tested is None else case.tested.recovery, asked)
 
 

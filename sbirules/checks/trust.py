@@ -144,13 +144,14 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     found = tested.recovery
     rules, d = len(found.truth), len(found.names)
     more = "Simulate more, add rounds (refine), or take other summaries; then check again."
+    short_of = "" if tested.wanted is None else f" (of {tested.wanted} wanted: of the others networks failed)"
     sbc = found.sbc_p
     worst = min(sbc, key=lambda name: sbc[name])
     out = [
         Verdict(
             "calibration",
             by_p_value(sbc[worst], d),
-            f"Simulation-based calibration on {rules} rules of the prior: the ranks of the truth are "
+            f"Simulation-based calibration on {rules} rules of the prior{short_of}: the ranks of the truth are "
             f"{'uniform' if by_p_value(sbc[worst], d) == 'pass' else 'not uniform'} (smallest p-value of {d}: "
             f"{sbc[worst]:.2g}, {worst}).",
             "" if by_p_value(sbc[worst], d) == "pass" else more,

@@ -237,6 +237,14 @@ class Question(ABC):
 
     # Fresh networks -------------------------------------------------------------------------------
 
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        """Raises ValueError if rules cannot be held against it in so many networks each; before anything is simulated."""
+        if self.lacking():
+            raise ValueError(self.lacking())
+
+    def refuse_variants(self, variants: Mapping[str, Any]) -> None:  # noqa: B027 - a question may take any
+        """Raises ValueError if `held_out` cannot use these; before anything is simulated."""
+
     @abstractmethod
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> Any:
         """Posterior rules in fresh networks, held against what was asked: a `Resimulation`."""

@@ -125,6 +125,9 @@ class ConstraintsQuestion(Question):
 
     # Fresh networks -------------------------------------------------------------------------------
 
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        self.constraints.check(simulator.summary_names)
+
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ConstraintCheck:
         return try_constraints(posterior, simulator, self.constraints, fresh)
 

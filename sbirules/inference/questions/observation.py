@@ -171,11 +171,16 @@ class ObservationQuestion(Question):
 
     # Fresh networks -------------------------------------------------------------------------------
 
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        for name in self.names:
+            arguments.known("x_o", name, simulator.summary_names)
+
+    def refuse_variants(self, variants: Mapping[str, Any]) -> None:
+        raise ValueError("held_out belongs to constraints and trials, not to x_o; leave it out.")
+
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ObservationCheck:
         theta = posterior.spread_out(arguments.whole("rules", fresh.rules, 2))
         networks = fresh.networks or 1
-        for name in self.names:
-            arguments.known("x_o", name, simulator.summary_names)
         store = fresh.simulate(theta, networks, simulator, "posterior")
         columns = [store.summary_names.index(name) for name in self.names]
         return ObservationCheck(
