@@ -10,6 +10,7 @@ import torch
 
 from sbirules import figures
 from sbirules.checks.calibrating import Calibration, local_p_value
+from sbirules.checks.collected import CONTRACTION, LITTLE
 from sbirules.checks.misfit import misspecification
 from sbirules.checks.recovery import Recovery
 from sbirules.inference.posterior import Posterior
@@ -61,7 +62,7 @@ def information_verdict(posterior: Posterior) -> list[Verdict]:
     moved = (draws.mean(dim=0) - prior.mean(dim=0)).abs() / before
     best, far = int(narrowed.argmax()), int(moved.argmax())
     # of an estimate from few draws, both differ from zero by chance
-    nothing = float(narrowed[best]) < 0.15 and float(moved[far]) < 0.25
+    nothing = float(narrowed[best]) < LITTLE and float(moved[far]) < 0.25
     finding = (
         f"Against the prior, {posterior.names[best]} is narrowed most (contraction {float(narrowed[best]):.2f}; 0 is none, 1 is "
         f"all), {posterior.names[far]} moved most (by {float(moved[far]):.2f} of the prior's s.d.)."
@@ -69,7 +70,7 @@ def information_verdict(posterior: Posterior) -> list[Verdict]:
     advice = (
         "The posterior is hardly more than the prior: more learners, other summaries or stricter constraints tell more."
     )
-    numbers = {f"contraction_{n}": v for n, v in zip(posterior.names, narrowed.tolist(), strict=True)}
+    numbers = {f"{CONTRACTION}{n}": v for n, v in zip(posterior.names, narrowed.tolist(), strict=True)}
     level = "caution" if nothing else "pass"
     return [Verdict("information", level, finding, advice if nothing else "", numbers)]
 

@@ -311,6 +311,10 @@ class Question(ABC):
         """What a reader wants to know of it, by name."""
         return self.config()
 
+    def headline(self, found: Any) -> str:
+        """What was asked for and what a `Resimulation` reached, for the first line of a report; empty for none."""
+        return ""
+
     def findings(self, found: Any) -> list[str]:
         """Sentences on a `Resimulation` that stand beside the verdicts."""
         return []
