@@ -13,7 +13,9 @@ from sbirules.checks.calibrating import Calibration, local_p_value
 from sbirules.checks.collected import CONTRACTION, LITTLE
 from sbirules.checks.misfit import misspecification
 from sbirules.checks.recovery import Recovery
+from sbirules.inference.leaks import ENOUGH
 from sbirules.inference.posterior import Posterior
+from sbirules.inference.potentials import WrappedPotential
 from sbirules.inference.questions import Question, Resimulation
 from sbirules.model.prior import prior_draws
 from sbirules.model.runs import Status
@@ -32,10 +34,13 @@ __all__ = [
 R_HAT = (1.05, 1.1)  # above the first caution, above the second fail
 ESS = (400, 100)  # likewise below
 FAILED = (0.5, 0.95)  # share of failed simulations
+LEAKING = 0.7  # share of a wrapped posterior's draws inside the prior below which that is a caution
 
 
 def sampler_verdict(posterior: Posterior) -> list[Verdict]:
-    """Do the sampler's runs agree, and are there enough draws?"""
+    """Do the sampler's runs agree, and are there enough draws? Of a wrapped posterior: does it leak out of the prior?"""
+    if isinstance(posterior.potential_net, WrappedPotential) and not (posterior.hold or posterior.region):
+        return _leak_verdict(posterior.potential_net.inside)
     chains = posterior.chains
     if math.isnan(chains.r_hat) and math.isnan(chains.ess):  # independent draws need no check
         return []
@@ -51,6 +56,22 @@ def sampler_verdict(posterior: Posterior) -> list[Verdict]:
         f"draws (the worst coefficient of each)."
     )
     return [Verdict("sampler", level, finding, advice, numbers)]
+
+
+def _leak_verdict(inside: float | None) -> list[Verdict]:
+    """How many of a wrapped posterior's draws lie outside the prior and are thrown away?"""
+    if inside is None:
+        return []
+    level = "fail" if inside < ENOUGH else "caution" if inside < LEAKING else "pass"
+    finding = f"{1 - inside:.1%} of the wrapped posterior's own draws lie outside the prior and are thrown away."
+    if inside < ENOUGH:
+        finding += " Tries are capped, and observations for which they do not suffice left out of calibration."
+    advice = (
+        ""
+        if level == "pass"
+        else "Train it on more simulations, or let it sample within the prior (sample_with='mcmc')."
+    )
+    return [Verdict("leakage", level, finding, advice, {"outside": 1 - inside})]
 
 
 def information_verdict(posterior: Posterior) -> list[Verdict]:
@@ -145,7 +166,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     found = tested.recovery
     rules, d = len(found.truth), len(found.names)
     more = "Simulate more, add rounds (refine), or take other summaries; then check again."
-    short_of = "" if tested.wanted is None else f" (of {tested.wanted} wanted: of the others networks failed)"
+    short_of = "" if tested.wanted is None else f" (of {tested.wanted} wanted: the others failed, or led to no draws)"
     sbc = found.sbc_p
     worst = min(sbc, key=lambda name: sbc[name])
     out = [

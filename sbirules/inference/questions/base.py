@@ -276,6 +276,10 @@ class Question(ABC):
             f"a posterior of {self.kind} answers one question; calibration needs data that can be drawn anew."
         )
 
+    def kept_data(self, store: SimulationStore, rules: int) -> FreshData:
+        """The same from a store of fresh simulations of the prior."""
+        raise ValueError(f"calibration of a posterior of {self.kind} needs the simulator, not a store of simulations.")
+
     def features(self, potential: Potential) -> Tensor | None:
         """What was observed, as a row of `FreshData.features`, `(S,)`; None where nothing was."""
         observed = potential.observed
