@@ -211,6 +211,9 @@ def _print_findings(result: dict[str, Any]) -> None:
         print(f"  {check['verdict']:<8} {name}: {check['finding']}")
         if check["advice"]:
             print(f"{'':<11}{check['advice']}")
+    headline = result.get("checks", {}).get("headline", "")
+    if headline:
+        print(f"  {headline}")
     if "constraint" in result:
         c = result["constraint"]
         for name in ("posterior_success", "prior_success", "zero_rule_success", "posterior_reliable"):

@@ -12,18 +12,21 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from sbirules.checks.given_simulations import Simulations, simulator_of
 from sbirules.checks.recovery import Recovery
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import Fresh, ObservationQuestion, Question
 from sbirules.model.prior import prior_draws
-from sbirules.model.simulator import Simulator
 from sbirules.neural_nets.standardiser import Standardiser
+from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import digest, write_atomically
 from sbirules.support.streams import Stream, seeded, small
 
 __all__ = ["Calibration", "calibrate", "local_p_value"]
+
+FEWEST = 50  # rules that calibration can be judged by
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,18 @@ class Calibration:
         recovery: Truth and draws.
         features: What the posterior was given for each rule (for learners: their mean summaries), `(rules, S)`.
         observed: The same of the real observation, `(S,)`, or None.
+        wanted: How many rules were asked for, where fewer came through.
     """
 
     recovery: Recovery
     features: Tensor
     observed: Tensor | None
+    wanted: int | None = None
 
 
 def calibrate(
     posterior: Posterior,
-    simulator: Simulator,
+    simulator: Simulations,
     *,
     question: Question | None = None,
     rules: int = 200,
@@ -61,7 +66,8 @@ def calibrate(
 
     Arguments:
         posterior: Of `trials` or `x_o`, or a wrapped posterior of sbi that can be given any x.
-        simulator: The simulator of the fit.
+        simulator: The simulator of the fit, a function from theta `(n, D)` to x `(n, S)`, or a store of fresh simulations
+            of rules of the prior.
         question: What was asked; by default that of the posterior.
         rules: How many.
         num_samples: Posterior draws for each.
@@ -75,10 +81,13 @@ def calibrate(
     Raises:
         ValueError: If the posterior answers one question only, as one of constraints does.
     """
-    asked = question or posterior.question
+    asked, runner = question or posterior.question, simulator_of(simulator, posterior, ())
+    source = simulator if isinstance(simulator, SimulationStore) else runner
+    if source is None:
+        raise ValueError("there is nothing to simulate with.")
     if asked is None:
-        given = dict.fromkeys(simulator.summary_names, 0.0) if x_o is None else x_o
-        asked = ObservationQuestion.ask(given, simulator.layout, simulator.summary_names)
+        given = dict.fromkeys(source.summary_names, 0.0) if x_o is None else x_o
+        asked = ObservationQuestion.ask(given, source.layout, source.summary_names)
     if not asked.repeatable:
         raise ValueError(
             f"a posterior of {asked.kind} answers one question; calibration needs data that can be drawn anew."
@@ -93,18 +102,26 @@ def calibrate(
         probe = posterior.spread_out(64)
         with torch.no_grad():
             density = [round(float(v), 4) for v in posterior.potential(probe)]
-        key = digest([asked.config(), density, probe.tolist(), rules, num_samples, seed, simulator.config()])
+        made_by = source.manifest["hash"] if isinstance(source, SimulationStore) else source.config()
+        key = digest([asked.config(), density, probe.tolist(), rules, num_samples, seed, made_by])
         place = Path(folder) / f"calibration-{key[:12]}.safetensors"
         kept = safetensors.torch.load_file(str(place)) if place.is_file() else None
     if kept is None:
         fresh = Fresh(
             folder=None if folder is None else Path(folder), seed=seed, num_workers=num_workers, progress=progress
         )
-        data = asked.fresh_data(simulator, posterior.prior, rules, fresh, trial_types)
+        if isinstance(source, SimulationStore):
+            data = asked.kept_data(source, rules)
+        else:
+            data = asked.fresh_data(source, posterior.prior, rules, fresh, trial_types)
         draws = posterior.sample_batched((num_samples,), data.observations, seed=seed, progress=progress).transpose(
             0, 1
         )
         told = torch.isfinite(draws).flatten(1).all(dim=1)  # an observation that could not be used has no draws
+        if int(told.sum()) < FEWEST:
+            raise ValueError(
+                f"only {int(told.sum())} of {len(told)} observations led to draws, {FEWEST} are needed; see the warnings."
+            )
         kept = {"truth": data.truth[told], "draws": draws[told], "features": data.features[told]}
         if place is not None:
             tensors = {name: value.contiguous().clone() for name, value in kept.items()}
@@ -114,7 +131,7 @@ def calibrate(
     recovery = Recovery(posterior.names, kept["truth"], kept["draws"], asked.size, prior_sd, posterior)
     given_x = x_o is not None or posterior.question is not None or question is not None
     observed = asked.features(posterior.potential_net) if given_x else None
-    return Calibration(recovery, kept["features"], observed)
+    return Calibration(recovery, kept["features"], observed, rules if len(kept["truth"]) < rules else None)
 
 
 def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50, seed: int = 1) -> float:

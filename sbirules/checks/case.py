@@ -21,7 +21,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import Verdict
 from sbirules.stores.store import SimulationStore
 
-__all__ = ["CHECKS", "Case"]
+__all__ = ["CHECKS", "Case", "refuse"]
 
 HELD_OUT_RULES = 64  # posterior rules that are tried in each variant, at most
 
@@ -32,7 +32,7 @@ class Case:
 
     Arguments:
         posterior: The posterior.
-        simulator: The simulator of the fit.
+        simulator: The simulator of the fit; None where there is only a store of fresh simulations.
         question: What rules are held against; None where that is not known.
         stores: The simulations of the fit, the first of them drawn from the prior.
         fresh: How rules are tried on fresh networks.
@@ -40,10 +40,12 @@ class Case:
         held_out: Variants that inference never saw, by name.
         found: What re-simulation found, once it has.
         tested: What calibration found, once it has.
+        kept: Fresh simulations of rules of the prior, in place of a simulator.
+        left_out: Why a part does not apply, by part.
     """
 
     posterior: Posterior
-    simulator: Simulator
+    simulator: Simulator | None
     question: Question | None
     stores: Sequence[SimulationStore]
     fresh: Fresh
@@ -51,16 +53,36 @@ class Case:
     held_out: Mapping[str, Any] = field(default_factory=dict)
     found: Resimulation | None = None
     tested: Calibration | None = None
+    kept: SimulationStore | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def refuse(case: Case, parts: Sequence[str]) -> None:
+    """Raises ValueError for what was asked wrongly, before anything is simulated."""
+    if "predictions" in parts:
+        if case.question is None:
+            raise ValueError(
+                "it is not known what this posterior was conditioned on: give constraints={...}, trials=... or x_o=..., or "
+                "leave 'predictions' out of parts."
+            )
+        if case.simulator is not None:
+            case.question.refuse(case.simulator, case.fresh.networks)
+    if "held_out" in parts and case.held_out and case.question is not None:
+        if case.simulator is None:
+            raise ValueError("held_out needs the simulator of the fit, not a store of simulations.")
+        for name, variant in case.held_out.items():
+            other = variant[0] if isinstance(variant, tuple) and variant else variant
+            if not isinstance(other, Simulator) or other.names != case.posterior.names:
+                raise ValueError(f"held_out[{name!r}] must be a simulator of the same rules, got {other!r}.")
+        case.question.refuse_variants(case.held_out)
 
 
 def _predictions(case: Case) -> list[Verdict]:
     if case.question is None:
-        raise ValueError(
-            "it is not known what this posterior was conditioned on: give constraints={...}, trials=... or x_o=..., or "
-            "leave 'predictions' out of parts."
-        )
-    if case.question.lacking():
-        raise ValueError(case.question.lacking())
+        return []
+    if case.simulator is None:
+        case.left_out["predictions"] = "posterior rules can only be tried with a simulator, not with a store."
+        return []
     case.found = case.question.resimulate(case.posterior, case.simulator, case.fresh)
     return case.question.verdicts(case.found, case.posterior, case.simulator)
 
@@ -69,10 +91,13 @@ def _calibration(case: Case) -> list[Verdict]:
     whole = not (case.posterior.hold or case.posterior.region)  # parts of a posterior have no calibration of their own
     if case.question is None or not case.question.repeatable or not case.calibration or not whole:
         return []
+    source = case.kept if case.simulator is None else case.simulator
+    if source is None:
+        return []
     f = case.fresh
     case.tested = calibrate(
         case.posterior,
-        case.simulator,
+        source,
         question=case.question,
         rules=case.calibration,
         folder=None if f.folder is None else f.folder / "calibration",
@@ -88,12 +113,8 @@ def _misspecification(case: Case) -> list[Verdict]:
 
 
 def _held_out(case: Case) -> list[Verdict]:
-    if not case.held_out or case.question is None:
+    if not case.held_out or case.question is None or case.simulator is None:
         return []
-    for name, variant in case.held_out.items():
-        other = variant[0] if isinstance(variant, tuple) else variant
-        if not isinstance(other, Simulator) or other.names != case.simulator.names:
-            raise ValueError(f"held_out[{name!r}] must be a simulator of the same rules, got {other!r}.")
     fewer = replace(case.fresh, rules=min(case.fresh.rules, HELD_OUT_RULES))
     return case.question.held_out(case.posterior, case.simulator, case.held_out, fewer)
 

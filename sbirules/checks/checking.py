@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sbirules.checks.case import CHECKS, Case
+from sbirules.checks.case import CHECKS, Case, refuse
 from sbirules.checks.collected import Checks
+from sbirules.checks.given_simulations import Simulations, refuse_store, simulator_of
 from sbirules.inference.fitting import question_of
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import QUESTIONS, Fresh, Question
 from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
+from sbirules.model.verdicts import attempted
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 
-__all__ = ["PARTS", "check"]
+__all__ = ["check"]
 
-PARTS = tuple(CHECKS)
 RULES = 128
 
 
 def check(
     posterior: Posterior,
-    simulator: Simulator,
+    simulator: Simulations,
     *,
     store: SimulationStore | Sequence[SimulationStore] | None = None,
     constraints: Mapping[str, Any] | Constraints | None = None,
@@ -35,7 +37,7 @@ def check(
     networks_per_rule: int | None = None,
     calibration: int = 200,
     held_out: Mapping[str, Any] | None = None,
-    parts: Sequence[str] | str = PARTS,
+    parts: Sequence[str] | str | None = None,
     folder: str | Path | None = None,
     seed: int = 0,
     num_workers: int | None = None,
@@ -43,11 +45,13 @@ def check(
 ) -> Checks:
     """Checks a posterior: its sampler, simulations, training, calibration, predictions, and whether data fit the prior.
 
-    Everything is simulated in fresh networks, never in those that trained an estimator.
+    Everything is simulated in fresh networks, never in those that trained an estimator. A check that cannot be made is a
+    caution that says why; the others go on.
 
     Arguments:
         posterior: Of `fit`, or `Posterior.wrap` around one of sbi's. Draws are made if there are none.
-        simulator: The simulator of the fit.
+        simulator: The simulator of the fit; or any function from theta `(n, D)` to x `(n, S)`; or, for the checks that
+            simulate no posterior rules, a store of fresh simulations of rules of the prior, which no fit has seen.
         store: The simulations of the fit, one store or several (the first of them drawn from the prior), for their
             failures and as the prior predictive.
         constraints: What was asked of the rules; by default what `fit` was asked.
@@ -60,7 +64,7 @@ def check(
             and x_o); 0 leaves these out. At least 50.
         held_out: Variants that inference never saw, by name: a simulator with another task or other networks; for
             trials a pair of a simulator and the trials observed in it. Rules keep their raw coefficients.
-        parts: Which parts to run, of `PARTS`; those that do not apply to a posterior are left out.
+        parts: Which parts to run, of `CHECKS`; None for all. Those that do not apply to a posterior are left out.
         folder: Where to keep the simulations, so that a rerun resumes; None for temporary ones.
         seed: Of rules and networks.
         num_workers: Worker processes; None for one per core.
@@ -74,33 +78,46 @@ def check(
         >>> print(checked)  # one line per check
         >>> checked.level, checked["calibration"].figure()
     """
-    wanted = (parts,) if isinstance(parts, str) else tuple(parts)
+    every = tuple(CHECKS)  # with what was added since
+    wanted = every if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
     for part in wanted:
-        arguments.known("parts", part, PARTS)
+        arguments.known("parts", part, every)
     arguments.whole("calibration", calibration, 0)
     if 0 < calibration < 50:
         raise ValueError(f"calibration must be 0 or at least 50 rules, got {calibration}.")
-    if posterior.names != simulator.names:
-        mine, theirs = arguments.listed(posterior.names), arguments.listed(simulator.names)
-        raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
     stores = [] if store is None else [store] if isinstance(store, SimulationStore) else list(store)
-    asked = _asked(posterior, simulator, {"constraints": constraints, "trials": trials, "x_o": x_o}, question)
+    runner = simulator_of(simulator, posterior, stores)
+    kept = simulator if isinstance(simulator, SimulationStore) else None
+    if kept is not None:
+        refuse_store(kept, posterior.prior, stores)
+    source = kept if runner is None else runner
+    asked = _asked(posterior, source, {"constraints": constraints, "trials": trials, "x_o": x_o}, question)
     place = None if folder is None else Path(folder)
     rules = arguments.whole("rules", rules, 2)
     fresh = Fresh(rules, networks_per_rule, place, seed, num_workers, progress)
-    case = Case(posterior, simulator, asked, stores, fresh, calibration, held_out or {})
-    verdicts = [verdict for part, look in CHECKS.items() if part in wanted for verdict in look(case)]
-    return Checks(tuple(verdicts), case.found, None if case.tested is None else case.tested.recovery, asked)
+    case = Case(posterior, runner, asked, stores, fresh, calibration, held_out or {}, kept=kept)
+    refuse(case, wanted)
+    verdicts = [
+        verdict
+        for part, look in CHECKS.items()
+        if part in wanted
+        for verdict in attempted(part.replace("_", " "), partial(look, case))
+    ]
+    return Checks(
+        tuple(verdicts), case.found, None if case.tested is None else case.tested.recovery, asked, case.left_out
+    )
 
 
 def _asked(
-    posterior: Posterior, simulator: Simulator, given: dict[str, Any], question: Question | None
+    posterior: Posterior, source: Simulator | SimulationStore | None, given: dict[str, Any], question: Question | None
 ) -> Question | None:
     """What the posterior's rules are held against; None if that is not known."""
-    found = question_of(given, question, {}, simulator.layout, simulator.summary_names, "check")
+    if source is None:
+        return posterior.question
+    found = question_of(given, question, {}, source.layout, source.summary_names, "check")
     if found is not None or posterior.question is not None:
         return found if found is not None else posterior.question
     observed = posterior.potential_net.observed  # of a wrapped posterior
-    if observed is None or observed.x.numel() != len(simulator.summary_names):
+    if observed is None or observed.x.numel() != len(source.summary_names):
         return None
-    return QUESTIONS["x_o"].ask(observed.x.flatten(), simulator.layout, simulator.summary_names)
+    return QUESTIONS["x_o"].ask(observed.x.flatten(), source.layout, source.summary_names)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sbirules.checks.recovery import Recovery
@@ -14,7 +14,10 @@ from sbirules.support import arguments
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Checks"]
+__all__ = ["CONTRACTION", "LITTLE", "Checks"]
+
+CONTRACTION = "contraction_"  # of a coefficient, among the numbers of the verdict on information
+LITTLE = 0.15  # contraction below which next to nothing was learned: that of a few hundred draws is off by as much
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,17 +29,50 @@ class Checks:
         resimulation: Posterior rules in fresh networks, or None.
         calibration: True rules and their posteriors, or None.
         question: What rules were held against, or None.
+        left_out: Why a part that was wanted does not apply, by part.
     """
 
     verdicts: tuple[Verdict, ...]
     resimulation: Resimulation | None = None
     calibration: Recovery | None = None
     question: Question | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def level(self) -> str:
         """The worst of all verdicts."""
         return LEVELS[max((LEVELS.index(v.level) for v in self.verdicts), default=0)]
+
+    @property
+    def headline(self) -> str:
+        """How many checks pass, what was asked for and reached, and how much was learned."""
+        if not self.verdicts:
+            return ""
+        bad = [v.name for v in self.verdicts if v.level == self.level]
+        word = {
+            "pass": f"All {len(self)} checks pass.",
+            "caution": f"{len(bad)} of {len(self)} checks need attention ({', '.join(bad)}).",
+            "fail": f"{len(bad)} of {len(self)} checks failed: do not rely on this posterior before that is mended "
+            f"({', '.join(bad)}).",
+        }[self.level]
+        reached = (
+            "" if self.question is None or self.resimulation is None else self.question.headline(self.resimulation)
+        )
+        left = f"Left out: {arguments.listed(self.left_out)}." if self.left_out else ""
+        return " ".join(part for part in (word, reached, self._learned(), left) if part)
+
+    def _learned(self) -> str:
+        """How much the posterior says beyond the prior, in a sentence."""
+        found = next((v.numbers for v in self.verdicts if v.name == "information"), {})
+        narrowed = {n.removeprefix(CONTRACTION): v for n, v in found.items() if n.startswith(CONTRACTION)}
+        if not narrowed:
+            return ""
+        best = max(narrowed, key=lambda name: narrowed[name])
+        little = sum(value < LITTLE for value in narrowed.values())
+        return (
+            f"Learned: {best} most (contraction {narrowed[best]:.2f} of 1); {little} of {len(narrowed)} coefficients next to "
+            f"nothing (below {LITTLE:g})."
+        )
 
     @property
     def success(self) -> ConstraintCheck:
@@ -72,7 +108,7 @@ class Checks:
             v.name: {"verdict": v.level, "finding": v.finding, "advice": v.advice, "numbers": dict(v.numbers)}
             for v in self.verdicts
         }
-        return {"verdict": self.level, "checks": each}
+        return {"verdict": self.level, "headline": self.headline, "checks": each, "left_out": dict(self.left_out)}
 
     def figures(self) -> dict[str, tuple[Callable[[], Any], str]]:
         """By check: what draws its figure and returns axes, and a caption."""
@@ -82,4 +118,7 @@ class Checks:
         return f"Checks({self.level!r}, {len(self.verdicts)} checks)"
 
     def __str__(self) -> str:
-        return "\n".join(str(v) for v in self.verdicts)
+        return "\n".join((self.headline, *(str(v) for v in self.verdicts), *self._left()))
+
+    def _left(self) -> list[str]:
+        return [f"LEFT OUT {part.replace('_', ' ')}: {why}" for part, why in self.left_out.items()]

@@ -10,9 +10,12 @@ import torch
 
 from sbirules import figures
 from sbirules.checks.calibrating import Calibration, local_p_value
+from sbirules.checks.collected import CONTRACTION, LITTLE
 from sbirules.checks.misfit import misspecification
 from sbirules.checks.recovery import Recovery
+from sbirules.inference.leaks import ENOUGH
 from sbirules.inference.posterior import Posterior
+from sbirules.inference.potentials import WrappedPotential
 from sbirules.inference.questions import Question, Resimulation
 from sbirules.model.prior import prior_draws
 from sbirules.model.runs import Status
@@ -32,10 +35,13 @@ __all__ = [
 R_HAT = (1.05, 1.1)  # above the first caution, above the second fail
 ESS = (400, 100)  # likewise below
 FAILED = (0.5, 0.95)  # share of failed simulations
+LEAKING = 0.7  # share of a wrapped posterior's draws inside the prior below which that is a caution
 
 
 def sampler_verdict(posterior: Posterior) -> list[Verdict]:
-    """Do the sampler's runs agree, and are there enough draws?"""
+    """Do the sampler's runs agree, and are there enough draws? Of a wrapped posterior: does it leak out of the prior?"""
+    if isinstance(posterior.potential_net, WrappedPotential) and not (posterior.hold or posterior.region):
+        return _leak_verdict(posterior.potential_net.inside)
     chains = posterior.chains
     if math.isnan(chains.r_hat) and math.isnan(chains.ess):  # independent draws need no check
         return []
@@ -53,6 +59,22 @@ def sampler_verdict(posterior: Posterior) -> list[Verdict]:
     return [Verdict("sampler", level, finding, advice, numbers)]
 
 
+def _leak_verdict(inside: float | None) -> list[Verdict]:
+    """How many of a wrapped posterior's draws lie outside the prior and are thrown away?"""
+    if inside is None:
+        return []
+    level = "fail" if inside < ENOUGH else "caution" if inside < LEAKING else "pass"
+    finding = f"{1 - inside:.1%} of the wrapped posterior's own draws lie outside the prior and are thrown away."
+    if inside < ENOUGH:
+        finding += " Tries are capped, and observations for which they do not suffice left out of calibration."
+    advice = (
+        ""
+        if level == "pass"
+        else "Train it on more simulations, or let it sample within the prior (sample_with='mcmc')."
+    )
+    return [Verdict("leakage", level, finding, advice, {"outside": 1 - inside})]
+
+
 def information_verdict(posterior: Posterior) -> list[Verdict]:
     """Does the posterior say more than the prior?"""
     prior = prior_draws(posterior.prior, 10_000).double()
@@ -62,7 +84,7 @@ def information_verdict(posterior: Posterior) -> list[Verdict]:
     moved = (draws.mean(dim=0) - prior.mean(dim=0)).abs() / before
     best, far = int(narrowed.argmax()), int(moved.argmax())
     # of an estimate from few draws, both differ from zero by chance
-    nothing = float(narrowed[best]) < 0.15 and float(moved[far]) < 0.25
+    nothing = float(narrowed[best]) < LITTLE and float(moved[far]) < 0.25
     finding = (
         f"Against the prior, {posterior.names[best]} is narrowed most (contraction {float(narrowed[best]):.2f}; 0 is none, 1 is "
         f"all), {posterior.names[far]} moved most (by {float(moved[far]):.2f} of the prior's s.d.)."
@@ -70,7 +92,7 @@ def information_verdict(posterior: Posterior) -> list[Verdict]:
     advice = (
         "The posterior is hardly more than the prior: more learners, other summaries or stricter constraints tell more."
     )
-    numbers = {f"contraction_{n}": v for n, v in zip(posterior.names, narrowed.tolist(), strict=True)}
+    numbers = {f"{CONTRACTION}{n}": v for n, v in zip(posterior.names, narrowed.tolist(), strict=True)}
     level = "caution" if nothing else "pass"
     return [Verdict("information", level, finding, advice if nothing else "", numbers)]
 
@@ -145,13 +167,14 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     found = tested.recovery
     rules, d = len(found.truth), len(found.names)
     more = "Simulate more, add rounds (refine), or take other summaries; then check again."
+    short_of = "" if tested.wanted is None else f" (of {tested.wanted} wanted: the others failed, or led to no draws)"
     sbc = found.sbc_p
     worst = min(sbc, key=lambda name: sbc[name])
     out = [
         Verdict(
             "calibration",
             by_p_value(sbc[worst], d),
-            f"Simulation-based calibration on {rules} rules of the prior: the ranks of the truth are "
+            f"Simulation-based calibration on {rules} rules of the prior{short_of}: the ranks of the truth are "
             f"{'uniform' if by_p_value(sbc[worst], d) == 'pass' else 'not uniform'} (smallest p-value of {d}: "
             f"{sbc[worst]:.2g}, {worst}).",
             "" if by_p_value(sbc[worst], d) == "pass" else more,

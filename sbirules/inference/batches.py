@@ -78,9 +78,12 @@ def sample_batched(
             if posterior.hold or posterior.region:
                 draws[k] = one.sample((n,), seed=child(seed, Stream.OBSERVATION, k))
                 continue
-            with seeded(seed, Stream.OBSERVATION, k):
-                potential = one.potential_net
-                draws[k] = potential.sample(n) if isinstance(potential, NormalisedPotential) else torch.nan
+            potential = one.potential_net
+            try:
+                with seeded(seed, Stream.OBSERVATION, k):
+                    draws[k] = potential.sample(n) if isinstance(potential, NormalisedPotential) else torch.nan
+            except ValueError as error:  # draws that cannot be had
+                warnings.warn(f"observation {k}: {error} Its draws are NaN.")
     elif good:
         potentials = [one.potential_net for one in good.values()]
         draws[list(good)] = sample_potentials(posterior, potentials, n, seed=seed, progress=progress).theta

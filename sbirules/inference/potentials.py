@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
+from sbirules.inference.leaks import ENOUGH, can_leak, capped, inside_share
 from sbirules.support.files import Plain
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "training_curves",
 ]
 
+GLANCE, MEASURED = 500, 10_000  # draws by which a leak is seen, and measured
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]  # of rules (B, n, D) for the observations numbered (B,): (B, n)
 
 
@@ -162,10 +166,32 @@ class WrappedPotential(NormalisedPotential):
     def observed(self) -> Observed | None:
         return None if self.x is None else Observed.of_one(torch.as_tensor(self.x).float().flatten())
 
+    @cached_property
+    def inside(self) -> float | None:
+        """Share of its draws that lie inside the prior; None where it does not draw outside."""
+        return inside_share(self.inner, self.prior, self.x, MEASURED) if can_leak(self.inner) else None
+
     def log_prob(self, theta: Tensor) -> Tensor:
-        return torch.as_tensor(self.inner.log_prob(theta, x=self.x))
+        if self.inside is None:
+            return torch.as_tensor(self.inner.log_prob(theta, x=self.x))
+        # sbi would measure the leak anew at every call
+        value = torch.as_tensor(self.inner.log_prob(theta, x=self.x, norm_posterior=False))
+        return value - math.log(max(self.inside, 1 / MEASURED))
 
     def sample(self, n: int) -> Tensor:
+        """Independent draws `(n, D)` inside the prior.
+
+        Raises:
+            ValueError: If next to none of its draws lie there.
+        """
+        if can_leak(self.inner) and inside_share(self.inner, self.prior, self.x, GLANCE) < ENOUGH:
+            kept, tried = capped(self.inner, self.prior, self.x, n)
+            if len(kept) < n:
+                raise ValueError(
+                    f"the wrapped posterior leaks: {len(kept)} of {tried} draws lie inside the prior, {n} were wanted; train it "
+                    f"on more simulations, or wrap one that samples within the prior (sample_with='mcmc')."
+                )
+            return kept.float()
         draws = torch.as_tensor(self.inner.sample(Size((n,)), x=self.x, show_progress_bars=False))
         if draws.shape[-1] != self.columns:
             raise ValueError(f"the posterior has {draws.shape[-1]} columns, but {self.columns} names were given.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sbirules.support import arguments
 
-__all__ = ["LEVELS", "Verdict", "by_p_value"]
+__all__ = ["LEVELS", "Verdict", "attempted", "by_p_value"]
 
 LEVELS = ("pass", "caution", "fail")
 UNLIKELY, IMPOSSIBLE = 0.05, 0.001  # p-values below which a check cautions and fails
@@ -51,3 +51,19 @@ def by_p_value(p: float, tests: int = 1) -> str:
     if not p >= IMPOSSIBLE / tests:
         return "fail"
     return "caution" if p < UNLIKELY / tests else "pass"
+
+
+def attempted(name: str, look: Callable[[], list[Verdict]]) -> list[Verdict]:
+    """What a check says; a caution with the reason where it cannot be made, so that the others go on.
+
+    A full disk and the like are no matter of one check, and are raised.
+    """
+    try:
+        return look()
+    except OSError:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        reason = str(error).strip().split("\n")[0].rstrip(".") or "without a message"
+        finding = f"This could not be checked: {kind}{reason}."
+        return [Verdict(name, "caution", finding, "It is not known whether it would pass; the other checks stand.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison
 from sbirules.support.files import write_atomically
 
-__all__ = ["ReportFigure", "make_figures", "slug", "write_figures"]
+__all__ = ["ReportFigure", "drawable", "make_figures", "slug", "write_figures"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,21 @@ def _two(posterior: Posterior) -> list[int]:
 def figure_of(drawn: Any) -> Any:
     """The matplotlib figure of what a figure function returned."""
     return drawn.figure if hasattr(drawn, "figure") else drawn.flat[0].figure
+
+
+def drawable(made: list[ReportFigure]) -> list[ReportFigure]:
+    """Those that can be drawn; the others are left out with a warning that says why, so that a report is written."""
+    out = []
+    for item in made:
+        try:
+            _ = item.light
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            warnings.warn(f"the figure {item.name} is left out: it cannot be drawn ({type(error).__name__}: {error}).")
+        else:
+            out.append(item)
+    return out
 
 
 def write_figures(made: list[ReportFigure], folder: Path) -> None:

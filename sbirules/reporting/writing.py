@@ -96,7 +96,7 @@ def report(
         + [("tables", "Numbers"), ("settings", "How it was made")],
         level=checked.level if checked is not None else "",
         level_words=WORDS,
-        overall=_overall(checked),
+        overall=checked.headline if checked is not None else "",
         verdicts=_verdicts(checked, names),
         findings=_findings(posterior, checked, sensitivity, bridge),
         family=typeset(simulator.rule_text(posterior.draws.mean(dim=0))),
@@ -119,20 +119,6 @@ def _question(posterior: Posterior, simulator: Simulator) -> str:
     if posterior.question is None:
         return f"{subject} could have led to what was observed{setting}?"
     return posterior.question.words(subject, setting)
-
-
-def _overall(checked: Checks | None) -> str:
-    if checked is None or not len(checked):
-        return ""
-    bad = [v.name for v in checked if v.level == checked.level]
-    if checked.level == "pass":
-        return f"All {len(checked)} checks pass."
-    word = (
-        "need attention"
-        if checked.level == "caution"
-        else "failed: do not rely on this posterior before that is mended"
-    )
-    return f"{len(bad)} of {len(checked)} checks {word} ({', '.join(bad)})."
 
 
 def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:

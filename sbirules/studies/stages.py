@@ -18,7 +18,7 @@ from sbirules.inference.arviz_data import inference_data
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.rounds.refining import refine
-from sbirules.reporting.figures import make_figures, write_figures
+from sbirules.reporting.figures import drawable, make_figures, write_figures
 from sbirules.reporting.numbers import summary
 from sbirules.reporting.writing import report
 from sbirules.stores.filling import simulate
@@ -226,7 +226,7 @@ def report_stage(
     """Writes posterior.nc, summary.json, figures/ and report.html."""
     data = inference_data(posterior, checked=checked.resimulation)
     write_atomically(folder / "posterior.nc", lambda path: data.to_netcdf(str(path), engine="h5netcdf"))
-    made = make_figures(posterior, study.simulator, checked, found)
+    made = drawable(make_figures(posterior, study.simulator, checked, found))
     write_figures(made, folder / "figures")
     title = f"Posterior over plasticity rules: {study.name}"
     report(

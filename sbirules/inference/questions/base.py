@@ -236,6 +236,14 @@ class Question(ABC):
 
     # Fresh networks -------------------------------------------------------------------------------
 
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        """Raises ValueError if rules cannot be held against it in so many networks each; before anything is simulated."""
+        if self.lacking():
+            raise ValueError(self.lacking())
+
+    def refuse_variants(self, variants: Mapping[str, Any]) -> None:  # noqa: B027 - a question may take any
+        """Raises ValueError if `held_out` cannot use these; before anything is simulated."""
+
     @abstractmethod
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> Any:
         """Posterior rules in fresh networks, held against what was asked: a `Resimulation`."""
@@ -266,6 +274,10 @@ class Question(ABC):
         raise ValueError(
             f"a posterior of {self.kind} answers one question; calibration needs data that can be drawn anew."
         )
+
+    def kept_data(self, store: SimulationStore, rules: int) -> FreshData:
+        """The same from a store of fresh simulations of the prior."""
+        raise ValueError(f"calibration of a posterior of {self.kind} needs the simulator, not a store of simulations.")
 
     def features(self, potential: Potential) -> Tensor | None:
         """What was observed, as a row of `FreshData.features`, `(S,)`; None where nothing was."""
@@ -301,6 +313,10 @@ class Question(ABC):
     def facts(self) -> dict[str, Any]:
         """What a reader wants to know of it, by name."""
         return self.config()
+
+    def headline(self, found: Any) -> str:
+        """What was asked for and what a `Resimulation` reached, for the first line of a report; empty for none."""
+        return ""
 
     def findings(self, found: Any) -> list[str]:
         """Sentences on a `Resimulation` that stand beside the verdicts."""

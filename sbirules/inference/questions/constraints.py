@@ -14,9 +14,11 @@ from sbirules.inference.questions.base import Asked, FigureOf, Fitted, Fresh, Pr
 from sbirules.inference.questions.success import (
     IN_VARIANTS,
     NETWORKS,
+    RELIABLE,
     ZERO_NETWORKS,
     ConstraintCheck,
     held_out_success,
+    reliable_words,
     success_verdicts,
     try_constraints,
 )
@@ -125,11 +127,14 @@ class ConstraintsQuestion(Question):
 
     # Fresh networks -------------------------------------------------------------------------------
 
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        self.constraints.check(simulator.summary_names)
+
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ConstraintCheck:
-        return try_constraints(posterior, simulator, self.constraints, fresh)
+        return try_constraints(posterior, simulator, self.constraints, fresh, self.reliability or RELIABLE)
 
     def verdicts(self, found: ConstraintCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
-        return success_verdicts(found, posterior.record.cautions)
+        return success_verdicts(found, posterior.record.cautions, self.often, self.target)
 
     def held_out(
         self, posterior: Asked, simulator: Simulator, variants: Mapping[str, Any], fresh: Fresh
@@ -140,23 +145,34 @@ class ConstraintsQuestion(Question):
     def outcome(self) -> Constraints:
         return self.constraints
 
+    @property
+    def target(self) -> float:
+        """Share of single networks that does what was asked: with all of n networks, as likely as not."""
+        return 0.5 ** (1 / (self.all_of_networks or 1)) if self.reliability is None else self.reliability
+
     # Words ----------------------------------------------------------------------------------------
 
-    def words(self, subject: str, setting: str) -> str:
+    @property
+    def often(self) -> str:
+        """In how many networks they are to hold."""
         if self.reliability is not None:
-            often = f"in at least {self.reliability:.0%} of random networks"
-        else:
-            n = self.all_of_networks or 1
-            often = "in a random network" if n == 1 else f"in all of {n} random networks"
-        return f"{subject} satisfy {self.constraints.words()}{setting} {often}?"
+            return f"in at least {self.reliability:.0%} of random networks"
+        n = self.all_of_networks or 1
+        return "in a random network" if n == 1 else f"in all of {n} random networks"
+
+    def words(self, subject: str, setting: str) -> str:
+        return f"{subject} satisfy {self.constraints.words()}{setting} {self.often}?"
 
     def facts(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.config().items() if value is not None}
         return kept | {"constraints": self.constraints.words()}
 
-    def findings(self, found: ConstraintCheck) -> list[str]:
-        r = found.posterior_reliable
-        return [f"{r.value:.0%} ± {r.se:.1%} of posterior rules satisfy the constraints in at least 90 % of networks."]
+    def headline(self, found: ConstraintCheck) -> str:
+        s = found.posterior_success
+        return (
+            f"Asked for were rules that satisfy the constraints {self.often}, which takes {self.target:.0%} of single "
+            f"networks; reached are {s.value:.0%} ± {s.se:.1%}. {reliable_words(found)}"
+        )
 
     def figures(self, found: ConstraintCheck, simulator: Simulator) -> list[FigureOf]:
         best = simulator.layout.performance
@@ -177,6 +193,7 @@ class ConstraintsQuestion(Question):
         out: dict[str, Any] = {
             "all_of_networks": self.all_of_networks,
             "reliability": self.reliability,
+            "asked_success": self.target,
             "rules": found.rules,
             "networks_per_rule": found.networks_per_rule,
         }

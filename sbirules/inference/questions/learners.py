@@ -31,6 +31,8 @@ from sbirules.support.streams import Stream, child
 
 __all__ = ["LearnersQuestion"]
 
+FEWEST = 50  # rules that calibration can be judged by
+
 
 class LearnersQuestion(Question):
     """The trials of learners that share one rule.
@@ -199,6 +201,21 @@ class LearnersQuestion(Question):
 
     # Fresh networks -------------------------------------------------------------------------------
 
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        super().refuse(simulator, networks)
+        if networks not in (None, self.learners):
+            raise ValueError(
+                f"networks_per_rule must be the number of learners ({self.learners}), or left out; got {networks}."
+            )
+
+    def refuse_variants(self, variants: Mapping[str, Any]) -> None:
+        for name, pair in variants.items():
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise ValueError(
+                    f"held_out[{name!r}] needs the trials observed there: pass (simulator, trials), or leave it out."
+                )
+            Trials.read(pair[1], pair[0].layout)
+
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> TrialsCheck:
         if self.table is None:
             raise ValueError(self.lacking())
@@ -214,10 +231,6 @@ class LearnersQuestion(Question):
         raw = simulator.to_raw(posterior.spread_out(fresh.rules).double())
         out = []
         for k, (name, pair) in enumerate(variants.items()):
-            if not isinstance(pair, tuple):
-                raise ValueError(
-                    f"held_out[{name!r}] needs the trials observed there: pass (simulator, trials), or leave it out."
-                )
             other, data = pair
             place = None if fresh.folder is None else fresh.folder / f"held-out-{k}"
             there = replace(fresh, networks=None, folder=place, seed=child(fresh.seed, Stream.HELD_OUT, k))
@@ -243,6 +256,7 @@ class LearnersQuestion(Question):
             folder=fresh.folder,
             seed=child(fresh.seed, Stream.CALIBRATION),
             trial_types=self.trial_types if trial_types is None else trial_types,
+            fewest=FEWEST,
             num_workers=fresh.num_workers,
             progress=fresh.progress,
         )

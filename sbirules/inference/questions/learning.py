@@ -57,10 +57,6 @@ def shown_field(table: Trials, simulator: Simulator) -> str:
 def try_learners(theta: Tensor, simulator: Simulator, table: Trials, fresh: Fresh) -> TrialsCheck:
     """Rules `(n, D)` in as many fresh networks as there are learners, with the learners' sequences of trials."""
     learners = len(table)
-    if fresh.networks not in (None, learners):
-        raise ValueError(
-            f"networks_per_rule must be the number of learners ({learners}), or left out; got {fresh.networks}."
-        )
     of = shown_field(table, simulator)
     curve = learning_curve(BINS, of=of)
     boolean = simulator.layout[of].dtype == "bool"

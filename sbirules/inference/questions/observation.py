@@ -181,11 +181,16 @@ class ObservationQuestion(Question):
 
     # Fresh networks -------------------------------------------------------------------------------
 
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        for name in self.names:
+            arguments.known("x_o", name, simulator.summary_names)
+
+    def refuse_variants(self, variants: Mapping[str, Any]) -> None:
+        raise ValueError("held_out belongs to constraints and trials, not to x_o; leave it out.")
+
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ObservationCheck:
         theta = posterior.spread_out(arguments.whole("rules", fresh.rules, 2))
         networks = fresh.networks or 1
-        for name in self.names:
-            arguments.known("x_o", name, simulator.summary_names)
         store = fresh.simulate(theta, networks, simulator, "posterior")
         columns = [store.summary_names.index(name) for name in self.names]
         return ObservationCheck(
@@ -209,10 +214,15 @@ class ObservationQuestion(Question):
             num_workers=fresh.num_workers,
             progress=fresh.progress,
         )
+        return self.kept_data(store, rules)
+
+    def kept_data(self, store: SimulationStore, rules: int) -> FreshData:
+        for name in self.names:
+            arguments.known("x_o", name, store.summary_names)
         x = store.x[:, [store.summary_names.index(name) for name in self.names]]
         ok = torch.isfinite(x).all(dim=1).nonzero()[:rules, 0]
         if len(ok) < 50:
-            raise ValueError(f"only {len(ok)} of {2 * rules} networks of prior rules did not fail; narrow the prior.")
+            raise ValueError(f"only {len(ok)} of {len(x)} networks of prior rules did not fail; narrow the prior.")
         return FreshData(store.theta[ok], list(x[ok]), x[ok])
 
     def features(self, potential: Potential) -> Tensor:

@@ -97,11 +97,13 @@ def learners_of(
     folder: Path | None,
     seed: int,
     trial_types: Any = None,
+    fewest: int | None = None,
     **keep: Any,
 ) -> tuple[Tensor, list[Trials]]:
     """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and the learners of each.
 
-    Sequences of trial types `(learners, trials)` are those of the learners; None for the task's own.
+    Sequences of trial types `(learners, trials)` are those of the learners; None for the task's own. Where so many rules
+    cannot be had, `fewest` will do; None for all of them.
     """
     truth: list[Tensor] = []
     tables: list[Trials] = []
@@ -124,7 +126,9 @@ def learners_of(
                 truth.append(theta[k])
                 tables.append(Trials(tuple(str(i + 1) for i in range(learners)), runs.rows(rows)))
         if len(tables) == rules:
-            return torch.stack(truth), tables
+            break
+    if len(tables) >= (rules if fewest is None else min(fewest, rules)):
+        return torch.stack(truth), tables
     raise ValueError(
         f"only {len(tables)} of {ATTEMPTS * rules} rules drawn from the prior ran through in all of {learners} "
         f"networks; narrow the prior."

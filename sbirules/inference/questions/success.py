@@ -29,6 +29,7 @@ __all__ = [
     "ZERO_NETWORKS",
     "ConstraintCheck",
     "held_out_success",
+    "reliable_words",
     "success_verdicts",
     "try_constraints",
     "zero_rule",
@@ -51,7 +52,7 @@ class ConstraintCheck:
         posterior_success: Mean share of networks of a posterior rule that satisfy the constraints.
         prior_success: The same for prior rules.
         zero_rule_success: The same without plasticity.
-        posterior_reliable: Share of posterior rules that satisfy them in at least 90 % of networks.
+        posterior_reliable: Share of posterior rules that satisfy them in at least the share `reliable` of networks.
         predicted_success: What the classifier predicted for the posterior rules.
         theta: The posterior rules, `(rules, D)`.
         share: Share of networks of each that satisfied the constraints, `(rules,)`.
@@ -59,6 +60,7 @@ class ConstraintCheck:
             where there is no such measure.
         failures: Failed networks among the posterior rules', by status.
         predicted: What the classifier predicted for each of them, `(rules,)`, or None.
+        reliable: From which share of networks a rule counts as reliable: what was asked, or 0.9.
     """
 
     rules: int
@@ -73,6 +75,7 @@ class ConstraintCheck:
     curves: Mapping[str, CurveBand] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     predicted: Tensor | None = None
+    reliable: float = RELIABLE
 
 
 def zero_rule(simulator: Simulator, prior: Distribution) -> Tensor:
@@ -88,7 +91,9 @@ def zero_rule(simulator: Simulator, prior: Distribution) -> Tensor:
     return theta
 
 
-def try_constraints(posterior: Asked, simulator: Simulator, constraints: Constraints, fresh: Fresh) -> ConstraintCheck:
+def try_constraints(
+    posterior: Asked, simulator: Simulator, constraints: Constraints, fresh: Fresh, reliable: float = RELIABLE
+) -> ConstraintCheck:
     """Posterior rules, prior rules and no plasticity in fresh networks."""
     theta = posterior.spread_out(arguments.whole("rules", fresh.rules, 2))
     networks = arguments.whole("networks_per_rule", fresh.networks or NETWORKS, 1)
@@ -114,7 +119,7 @@ def try_constraints(posterior: Asked, simulator: Simulator, constraints: Constra
             curves[name] = CurveBand.of(names, summarise(store.trajectory, [shown]), mass=0.5)
         if name == "posterior":
             failures = failures_of(store)
-    reliable = float((shares["posterior"] >= RELIABLE - 1e-6).float().mean())
+    often = float((shares["posterior"] >= reliable - 1e-6).float().mean())
     predicted = posterior.predicted_success(theta)
     return ConstraintCheck(
         rules=rules,
@@ -122,40 +127,65 @@ def try_constraints(posterior: Asked, simulator: Simulator, constraints: Constra
         posterior_success=mean_rate(shares["posterior"]),
         prior_success=mean_rate(shares["prior"]),
         zero_rule_success=binomial_rate(float(shares["zero rule"].mean()), ZERO_NETWORKS),
-        posterior_reliable=binomial_rate(reliable, rules),
+        posterior_reliable=binomial_rate(often, rules),
         predicted_success=math.nan if predicted is None else float(predicted.mean()),
         predicted=predicted,
         theta=theta,
         share=shares["posterior"],
         curves=curves,
         failures=failures,
+        reliable=reliable,
     )
 
 
-def success_verdicts(c: ConstraintCheck, cautions: tuple[str, ...]) -> list[Verdict]:
-    """What the rates say, with what the fit itself warned of."""
+def success_verdicts(c: ConstraintCheck, cautions: tuple[str, ...], asked: str, target: float) -> list[Verdict]:
+    """What the rates say, held against what was asked, with what the fit itself warned of.
+
+    Arguments:
+        c: The rates.
+        cautions: Of the fit.
+        asked: What was asked, in words that follow "satisfy the constraints".
+        target: Mean share of networks that rules which do so reach.
+    """
     s, p, z = c.posterior_success, c.prior_success, c.zero_rule_success
     clear = s.value > p.value + 2 * math.hypot(s.se, p.se)
     loose = p.value > 0.9 and s.value > 0.9
-    level = "fail" if not (clear or loose) else "caution" if cautions or loose or s.value < 0.5 else "pass"
+    short = s.value + 2 * s.se < target
+    idle = z.value > s.value + 2 * math.hypot(s.se, z.se)
+    level = "fail" if not (clear or loose) else "caution" if cautions or loose or short or idle else "pass"
     small = "" if c.networks_per_rule >= 32 else "; fewer than the 32 networks that a study should use"
     finding = (
-        f"On fresh networks, posterior rules satisfy the constraints in {s.value:.0%} ± {s.se:.1%} of networks, prior rules "
-        f"in {p.value:.0%} ± {p.se:.1%}, no plasticity at all in {z.value:.1%} ± {z.se:.1%} ({c.rules} rules, "
-        f"{c.networks_per_rule} networks each{small})."
+        f"On fresh networks, posterior rules satisfy the constraints in {s.value:.0%} ± {s.se:.1%} of networks (asked for: "
+        f"{asked}, which takes {target:.0%} of single ones), prior rules in {p.value:.0%} ± {p.se:.1%}, no plasticity at all in "
+        f"{z.value:.1%} ± {z.se:.1%} ({c.rules} rules, "
+        f"{c.networks_per_rule} networks each{small}). {reliable_words(c)}"
     )
     advice = " ".join(cautions)
-    if loose:
+    if idle:
+        cautions = (
+            *cautions,
+            "Networks without plasticity satisfy the constraints more often than posterior rules do.",
+        )
+        advice = " ".join(cautions)
+    if loose and not short:
         advice = "Prior rules satisfy the constraints nearly always, so that these tell little: ask for more."
     elif not clear:
         advice = "Posterior rules do not succeed clearly more often than prior rules: do not rely on this fit; simulate more."
-    elif level == "caution" and not cautions:
-        advice = "Less than half of the networks succeed: ask for more networks (all_of_networks), or add rounds."
+    elif short:
+        advice = " ".join(
+            (
+                *cautions,
+                "That is less than was asked for: add rounds (refine), simulate more or ask for more (all_of_networks, "
+                "reliability); perhaps no rule of this family and prior does it.",
+            )
+        )
     numbers = {
+        "asked": target,
         "posterior_success": s.value,
         "prior_success": p.value,
         "zero_rule_success": z.value,
         "posterior_reliable": c.posterior_reliable.value,
+        "posterior_always": float((c.share > 1 - 1e-6).float().mean()),
     }
 
     def draw() -> Any:
@@ -170,6 +200,16 @@ def success_verdicts(c: ConstraintCheck, cautions: tuple[str, ...]) -> list[Verd
     )
     out = [Verdict("success", level, finding, advice, numbers, draw, caption)]
     return out if c.predicted is None else [*out, _reliability(c)]
+
+
+def reliable_words(c: ConstraintCheck) -> str:
+    """A sentence on which share of the rules is reliable."""
+    r, always = c.posterior_reliable, float((c.share > 1 - 1e-6).float().mean())
+    each = f"all {c.networks_per_rule}" if c.networks_per_rule > 1 else "their one"
+    return (
+        f"{r.value:.0%} ± {r.se:.1%} of posterior rules are reliable (at least {c.reliable:.0%} of networks), "
+        f"{always:.0%} succeeded in {each}."
+    )
 
 
 def _reliability(c: ConstraintCheck) -> Verdict:
