@@ -20,17 +20,17 @@ from sbirules.cli import EXIT, main
 from sbirules.support.ending import Terminated, terminable
 from sbirules.support.locks import locked
 
-SHARDS = 60
+SHARDS = 200  # of the run that is ended
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from cheap import PRIOR, Cheap
 from sbirules import simulate
-simulate(Cheap(seconds=0.05), PRIOR, 60 * 8, store=sys.argv[2], shard_size=8, num_workers=2, progress=False)
+simulate(Cheap(seconds=0.05), PRIOR, 200 * 8, store=sys.argv[2], shard_size=8, num_workers=2, progress=False)
 """
 
 
-def quiet(folder, shards=SHARDS, part=None, **options):
+def quiet(folder, shards=200, part=None, **options):
     keep = {"shard_size": 8, "num_workers": 1, "progress": False, "shards": part, **options}
     return simulate(keep.pop("simulator", Cheap()), PRIOR, shards * 8, store=folder, **keep)
 
@@ -101,14 +101,14 @@ def killed(folder, how, times):
 )
 def test_a_run_that_is_ended_leaves_nobody_and_nothing_behind(tmp_path, how, times):
     orphans, left, slowest = killed(tmp_path / "killed", how, times)
-    shards = len(digests(tmp_path / "killed"))
+    made, shards = len(digests(tmp_path / "killed")), SHARDS if times > 1 else 20
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing may be damaged
-        quiet(tmp_path / "killed")
-    quiet(tmp_path / "whole")
+        quiet(tmp_path / "killed", shards)
+    quiet(tmp_path / "whole", shards)
     same = digests(tmp_path / "killed") == digests(tmp_path / "whole")
     print(
-        f"\n{times} x {how.name}: {shards} of {SHARDS} shards made on the way, {orphans} orphans (the last worker gone "
+        f"\n{times} x {how.name}: {made} of {shards} shards made on the way, {orphans} orphans (the last worker gone "
         f"{slowest:.1f} s after the caller was told), {left} unfinished files then, {len(unfinished(tmp_path))} after the "
         f"next run; same bytes as a quiet run: {same}"
     )
@@ -151,7 +151,7 @@ def test_two_runs_on_one_folder_exclude_each_other(tmp_path):
     try:
         while len(digests(folder)) < 2 and first.poll() is None:
             time.sleep(0.01)
-        for part in (None, (40, 60)):
+        for part in (None, (100, 200)):
             with pytest.raises(ValueError, match="is in use by another run; wait until it has ended"):
                 quiet(folder, part=part)
     finally:
