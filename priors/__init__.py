@@ -3,6 +3,9 @@ files of posteriors read."""
 
 from __future__ import annotations
 
+if __name__ != "sbirules.priors":  # found as a folder of the repository: a second copy of every class
+    raise ImportError("priors/ is installed as sbirules.priors: import from there.")
+
 from collections.abc import Callable
 
 from torch.distributions import Distribution, Normal

@@ -10,6 +10,7 @@ sbi, zuko, ArviZ and pyro are imported when they are used.
 import sys as _sys
 from importlib.metadata import version as _version
 
+import sbirules.support.installed as _installed  # noqa: F401 - first, before anything comes from elsewhere
 from sbirules import figures
 from sbirules.checks import references as reference
 from sbirules.checks.calibrating import Calibration, calibrate

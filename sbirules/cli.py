@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["EXIT", "main"]
 
 LISTS = ("families", "tasks", "simulators", "priors", "summaries")
-EXIT = {"done": 0, "failed checks": 1, "wrong input": 2, "interrupted": 130}
+EXIT = {"done": 0, "failed checks": 1, "wrong input": 2, "interrupted": 130, "terminated": 143}
 CODES = (
-    "exit codes: 0 done; 1 done, but with --strict a check failed; 2 wrong input; 130 interrupted (run again to go on)"
+    "exit codes: 0 done; 1 done, but with --strict a check failed; 2 wrong input; 130 interrupted, 143 terminated (run "
+    "again to go on)"
 )
 
 # what a report of a fault needs besides Python and the machine
@@ -106,25 +107,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code, one of `EXIT`."""
+    from sbirules.support.ending import Terminated, terminable
+
     args = _parser().parse_args(argv)
-    try:
-        if args.command == "list":
-            return _list(args)
-        if args.command == "merge":
-            return _merge(args)
-        return _run(args)
-    except (ValueError, OSError) as error:
-        print(f"sbirules: {error}", file=sys.stderr)
-        return EXIT["wrong input"]
-    except KeyboardInterrupt:
-        print("\nsbirules: stopped; run the same command again to go on from here.", file=sys.stderr)
-        return EXIT["interrupted"]
+    with terminable():
+        try:
+            if args.command == "list":
+                return _list(args)
+            if args.command == "merge":
+                return _merge(args)
+            return _run(args)
+        except (ValueError, OSError) as error:
+            print(f"sbirules: {error}", file=sys.stderr)
+            return EXIT["wrong input"]
+        except KeyboardInterrupt as stop:
+            print("\nsbirules: stopped; run the same command again to go on from here.", file=sys.stderr)
+            return EXIT["terminated" if isinstance(stop, Terminated) else "interrupted"]
 
 
 def _run(args: argparse.Namespace) -> int:
     import torch
 
-    from sbirules.studies.stages import STAGES, run_study, study_of
+    from sbirules.studies.stages import STAGES, run_study, study_of, trusted
     from sbirules.studies.study import Study
     from sbirules.support.files import plain
 
@@ -138,7 +142,8 @@ def _run(args: argparse.Namespace) -> int:
         study = study_of(args.folder, trust=args.trust)
         args.out = args.folder
     else:
-        sys.path.insert(0, str(args.study.resolve().parent))  # where a user's "module:Class" lies
+        if args.trust:
+            trusted(args.study.parent)
         study = Study.read(args.study, trust=args.trust)
         if args.dry_run:
             return _dry_run(study, args.workers)
@@ -239,4 +244,6 @@ def _list(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path and sys.path[0] in ("", str(Path.cwd())):
+        del sys.path[0]  # `python -m` looks in the current folder first, where study files may lie; see --trust
     sys.exit(main())

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+if __name__ != "sbirules.simulators":  # found as a folder of the repository: a second copy of every class
+    raise ImportError("simulators/ is installed as sbirules.simulators: import from there.")
+
 from collections.abc import Callable
 
 from sbirules.model.simulator import Simulator

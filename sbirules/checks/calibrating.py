@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -19,9 +18,9 @@ from sbirules.inference.questions import Fresh, ObservationQuestion, Question
 from sbirules.model.prior import prior_draws
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.stores.store import SimulationStore
-from sbirules.support import arguments
+from sbirules.support import arguments, tensors
 from sbirules.support.borrowed import torch_as_found
-from sbirules.support.files import digest, write_atomically
+from sbirules.support.files import digest, make_folder
 from sbirules.support.streams import Stream, seeded, small
 
 __all__ = ["Calibration", "calibrate", "local_p_value"]
@@ -105,7 +104,7 @@ def calibrate(
         made_by = source.manifest["hash"] if isinstance(source, SimulationStore) else source.config()
         key = digest([asked.config(), density, probe.tolist(), rules, num_samples, seed, made_by])
         place = Path(folder) / f"calibration-{key[:12]}.safetensors"
-        kept = safetensors.torch.load_file(str(place)) if place.is_file() else None
+        kept = _kept(place)
     if kept is None:
         fresh = Fresh(
             folder=None if folder is None else Path(folder), seed=seed, num_workers=num_workers, progress=progress
@@ -124,14 +123,25 @@ def calibrate(
             )
         kept = {"truth": data.truth[told], "draws": draws[told], "features": data.features[told]}
         if place is not None:
-            tensors = {name: value.contiguous().clone() for name, value in kept.items()}
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(place, lambda path: safetensors.torch.save_file(tensors, str(path)))
+            make_folder(place.parent)
+            tensors.write(place, kept)
     prior_sd = prior_draws(posterior.prior, 10_000).float().std(dim=0)
     recovery = Recovery(posterior.names, kept["truth"], kept["draws"], asked.size, prior_sd, posterior)
     given_x = x_o is not None or posterior.question is not None or question is not None
     observed = asked.features(posterior.potential_net) if given_x else None
     return Calibration(recovery, kept["features"], observed, rules if len(kept["truth"]) < rules else None)
+
+
+def _kept(place: Path) -> dict[str, Tensor] | None:
+    """What an earlier call kept, unless it is damaged."""
+    if not place.is_file():
+        return None
+    try:
+        _, found = tensors.read(place)
+    except tensors.DamagedFile as error:
+        warnings.warn(f"{place.parent}: {error}; the calibration is done anew.")
+        return None
+    return found if {"truth", "draws", "features"} <= set(found) else None
 
 
 def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50, seed: int = 1) -> float:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -18,11 +17,14 @@ from sbirules.inference.record import FitRecord
 from sbirules.priors import from_written, written_down
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
-from sbirules.support.files import Plain, digest, read_json, write_atomically, write_json
+from sbirules.support import tensors as tensor_files
+from sbirules.support.files import Plain, digest, make_folder, read_json, reading, write_json
 
 __all__ = ["Kept", "load", "save"]
 
-SCHEMA = 3
+SCHEMA = 4  # 3 had no checksums
+CONTENT, TENSORS = "posterior.json", "posterior.safetensors"
+REMEDY = "Fit and save again: the simulations are not touched."
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,12 @@ def save(kept: Kept, folder: Path) -> None:
     """Writes `posterior.json` and `posterior.safetensors`: no pickle, so a file cannot run code."""
     net, question, chains = kept.potential, kept.question, kept.chains
     shape = net.config()  # says why a wrapped posterior or a function cannot be saved
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    make_folder(folder)
+    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
     if chains is not None:
-        tensors["draws"] = chains.draws.contiguous()
+        tensors["draws"] = chains.draws
     if kept.raw_per_unit is not None:
-        tensors["raw_per_unit"] = kept.raw_per_unit.contiguous()
-    # a tensor that shares memory with another would be refused
-    tensors = {k: v.clone() for k, v in tensors.items()}
+        tensors["raw_per_unit"] = kept.raw_per_unit
     content = {
         "schema": SCHEMA,
         "names": kept.names,
@@ -69,9 +69,8 @@ def save(kept: Kept, folder: Path) -> None:
         "versions": {"torch": torch.__version__},
     }
     # the tensors name their JSON file, so that a crash between the two cannot pair them wrongly
-    of = {"content": digest(content)}
-    write_atomically(folder / "posterior.safetensors", lambda p: safetensors.torch.save_file(tensors, str(p), of))
-    write_json(folder / "posterior.json", content)
+    tensor_files.write(folder / TENSORS, tensors, content=digest(content))
+    write_json(folder / CONTENT, content)
 
 
 def load(folder: Path, prior: Distribution | None = None) -> Kept:
@@ -84,16 +83,36 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
     Raises:
         ValueError: If the files are missing, foreign or do not fit together.
     """
-    for name in ("posterior.json", "posterior.safetensors"):
+    for name in (CONTENT, TENSORS):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} holds no posterior: {name} is missing.")
-    content = read_json(folder / "posterior.json")
+    content = read_json(folder / CONTENT)
     if content.get("schema") == 2:
         raise ValueError(
             f"{folder} was saved by sbirules 0.1; fit again, which is quick: the simulations of 0.1 are read as they are."
         )
     if content.get("schema") != SCHEMA:
-        raise ValueError(f"{folder / 'posterior.json'} was not written by this version of sbirules.")
+        raise ValueError(f"{folder / CONTENT} was not written by this version of sbirules. {REMEDY}")
+    try:
+        facts, tensors = tensor_files.read(folder / TENSORS)
+    except tensor_files.DamagedFile as error:
+        raise ValueError(f"{folder} is damaged: {error}. {REMEDY}") from error
+    if facts.get("content") != digest(content):
+        raise ValueError(
+            f"{folder / TENSORS} does not hold this posterior: it was saved with another {CONTENT}. {REMEDY}"
+        )
+    kind, potential = _kinds(content, folder)
+    if prior is None:
+        prior = _prior_of(content["prior"], folder)
+    with reading(folder / CONTENT, REMEDY):
+        kept = _taken_apart(content, tensors, kind, potential, prior)
+    if kept.question is not None and kept.question.forgotten():
+        warnings.warn(f"{folder}: {kept.question.forgotten()}")
+    return kept
+
+
+def _kinds(content: Plain, folder: Path) -> tuple[type[Question] | None, type[Potential]]:
+    """Classes of the question and of the potential, which code of one's own may have added."""
     asked, learned = content["question"], content["potential"]
     kind = None if asked is None else QUESTIONS.get(asked["kind"])
     if kind is None and asked is not None:
@@ -102,18 +121,24 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
             f"that adds it to sbirules.inference.questions.QUESTIONS first."
         )
     potentials = {**POTENTIALS, **(kind.potentials if kind is not None else {})}
-    if prior is None:
-        prior = _prior_of(content["prior"], folder)
-    try:
-        with safetensors.safe_open(str(folder / "posterior.safetensors"), framework="pt") as handle:
-            if (handle.metadata() or {}).get("content") != digest(content):
-                raise ValueError("it was saved with another posterior.json.")
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - no container
-        net = potentials[learned["kind"]].from_config(learned["config"])
-        net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-        question = None if kind is None else kind.from_config(asked["config"])
-    except Exception as error:
-        raise ValueError(f"{folder / 'posterior.safetensors'} does not hold this posterior: {error}") from error
+    if learned["kind"] not in potentials:
+        raise ValueError(
+            f"{folder} holds a potential of the kind {learned['kind']!r}, which is not registered here: import the module "
+            f"that adds it to sbirules.inference.estimators.POTENTIALS first."
+        )
+    return kind, potentials[learned["kind"]]
+
+
+def _taken_apart(
+    content: Plain,
+    tensors: dict[str, Tensor],
+    kind: type[Question] | None,
+    potential: type[Potential],
+    prior: Distribution,
+) -> Kept:
+    net = potential.from_config(content["potential"]["config"])
+    net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+    question = None if kind is None else kind.from_config(content["question"]["config"])
     names = tuple(content["names"])
     chains = None
     if content["chains"] is not None:

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from sbirules.model.constraints import Constraints
+from sbirules.model.probes import family_probe
 from sbirules.model.rules import RuleFamily
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import resolve, summarise
-from sbirules.support.files import read_json, write_atomically, write_json
+from sbirules.support import tensors as tensor_files
+from sbirules.support.files import digest, make_folder, read_json, reading, write_json
 from sbirules.support.rates import Rate
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PointEstimate", "success_of"]
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no checksums
+CONTENT, TENSORS = "point.json", "point.safetensors"
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,14 +97,19 @@ class PointEstimate:
 
     def save(self, folder: str | Path) -> None:
         """Writes `point.json` and `point.safetensors`."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"trace.{name}": value.contiguous() for name, value in self.trace.items()}
-        tensors |= {"theta": self.theta.contiguous(), "diverged": self.diverged, "raw_per_unit": self.raw_per_unit}
-        write_atomically(folder / "point.safetensors", lambda path: safetensors.torch.save_file(tensors, str(path)))
+        folder = make_folder(Path(folder))
+        tensors = {f"trace.{name}": value for name, value in self.trace.items()}
+        tensors |= {"theta": self.theta, "diverged": self.diverged, "raw_per_unit": self.raw_per_unit}
         success = None if self.success is None else [[r.value, r.se] for r in self.success]
-        content = {"schema": SCHEMA, "names": self.names, "success": success, "settings": self.settings}
-        write_json(folder / "point.json", content)
+        content = {
+            "schema": SCHEMA,
+            "names": self.names,
+            "family": family_probe(self.family),
+            "success": success,
+            "settings": self.settings,
+        }
+        tensor_files.write(folder / TENSORS, tensors, content=digest(content))
+        write_json(folder / CONTENT, content)
 
     @classmethod
     def load(cls, folder: str | Path, family: RuleFamily) -> PointEstimate:
@@ -116,26 +123,37 @@ class PointEstimate:
             ValueError: If the folder holds no point estimate of that family.
         """
         folder = Path(folder)
-        if not (folder / "point.json").is_file():
-            raise ValueError(f"{folder} holds no point estimate: point.json is missing.")
-        content = read_json(folder / "point.json")
+        for name in (CONTENT, TENSORS):
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder} holds no point estimate: {name} is missing.")
+        content = read_json(folder / CONTENT)
         if content.get("schema") != SCHEMA:
-            raise ValueError(f"{folder}/point.json has schema {content.get('schema')}, this version reads {SCHEMA}.")
+            raise ValueError(
+                f"{folder / CONTENT} has schema {str(content.get('schema'))[:20]}, this version reads {SCHEMA}."
+            )
+        facts, tensors = tensor_files.read(folder / TENSORS)
+        if facts.get("content") != digest(content):
+            raise ValueError(f"{folder / CONTENT} is not as it was written: {TENSORS} was saved with another one.")
         if tuple(content["names"]) != family.names:
             raise ValueError(
                 f"{folder} holds a rule with {', '.join(content['names'])}, the family has {', '.join(family.names)}."
             )
-        tensors = safetensors.torch.load_file(str(folder / "point.safetensors"))
-        success = content["success"]
-        return cls(
-            family=family,
-            theta=tensors["theta"],
-            diverged=tensors["diverged"],
-            success=None if success is None else [Rate(*pair) for pair in success],
-            trace={name[6:]: value for name, value in tensors.items() if name.startswith("trace.")},
-            raw_per_unit=tensors["raw_per_unit"],
-            settings=content["settings"],
-        )
+        if content["family"] != family_probe(family):
+            raise ValueError(
+                f"{folder} holds a rule of another family: its coefficients have the same names, but change synapses "
+                f"in another way than those of {type(family).__name__}."
+            )
+        with reading(folder / CONTENT):
+            success = content["success"]
+            return cls(
+                family=family,
+                theta=tensors["theta"],
+                diverged=tensors["diverged"],
+                success=None if success is None else [Rate(*pair) for pair in success],
+                trace={name[6:]: value for name, value in tensors.items() if name.startswith("trace.")},
+                raw_per_unit=tensors["raw_per_unit"],
+                settings=content["settings"],
+            )
 
 
 def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int) -> list[Rate]:

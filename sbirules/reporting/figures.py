@@ -18,7 +18,7 @@ from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import Sparse
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison
-from sbirules.support.files import write_atomically
+from sbirules.support.files import make_folder, write_bytes
 
 __all__ = ["ReportFigure", "drawable", "make_figures", "slug", "write_figures"]
 
@@ -181,6 +181,6 @@ def drawable(made: list[ReportFigure]) -> list[ReportFigure]:
 
 def write_figures(made: list[ReportFigure], folder: Path) -> None:
     """Every figure as a PNG in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for item in made:
-        write_atomically(folder / f"{item.name}.png", lambda path, item=item: path.write_bytes(item.light))  # type: ignore[misc]
+        write_bytes(folder / f"{item.name}.png", item.light)

@@ -27,7 +27,7 @@ from sbirules.reporting.figures import ReportFigure, make_figures, slug
 from sbirules.reporting.tables import report_tables, units_of
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.files import write_atomically
+from sbirules.support.files import make_folder, write_bytes
 
 __all__ = ["report"]
 
@@ -106,8 +106,8 @@ def report(
         made=_made(posterior, simulator, store),
         study=study,
     )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    make_folder(Path(path).parent)
+    write_bytes(Path(path), page.encode())
 
 
 # What the page says ------------------------------------------------------------------------------

@@ -5,17 +5,20 @@ Workers only compute; the calling process writes, so workers need no folder in c
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import joblib
 import torch
+from joblib.externals.loky.process_executor import BrokenProcessPool
 from torch import Tensor
 from torch.distributions import Distribution
 from tqdm.auto import tqdm
@@ -33,6 +36,9 @@ from sbirules.stores.store import SimulationStore
 from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.ending import end_with, terminable
+from sbirules.support.files import remove_unfinished
+from sbirules.support.locks import locked
 from sbirules.support.streams import Stream, lastingly, seeded
 
 __all__ = ["simulate"]
@@ -144,31 +150,42 @@ def simulate(
     damaged = target.damaged(wanted)
     for why in damaged.values():
         warnings.warn(f"{target.path}: {why}; it is simulated anew.")
-    todo = [k for k in wanted if k in damaged or not target.has(k)]
-    if todo:
-        refuse_other_streams(target.path, target.manifest)
+    if damaged or not all(target.has(k) for k in wanted):
         proposal = prior if isinstance(prior, Distribution) else None
         job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
-        job.shared = draws_from_global_streams(
-            simulator, table[0] if table is not None else job.drawn(0)[0], sequences[0]
-        )
-        part = "" if shards is None else f"-{wanted.start}-{wanted.stop}"
-        bar = tqdm(
-            total=len(wanted) * shard_size,
-            initial=(len(wanted) - len(todo)) * shard_size,
-            desc=label,
-            unit="sim",
-            disable=not progress,
-        )
+        refuse_other_streams(target.path, target.manifest)
+        rule = table[0] if table is not None else job.drawn(0)[0]
+        job.shared = draws_from_global_streams(simulator, rule, sequences[0])
         try:
-            with bar:
-                _run(job, todo, table, target, num_workers, part, bar)
+            with locked(target.path, None if shards is None else wanted), terminable():
+                part = "" if shards is None else f"-{wanted.start}-{wanted.stop}"
+                _tidy(target.path, None if shards is None else wanted, part)
+                todo = [k for k in wanted if k in damaged or not target.has(k)]
+                bar = tqdm(
+                    total=len(wanted) * shard_size,
+                    initial=(len(wanted) - len(todo)) * shard_size,
+                    desc=label,
+                    unit="sim",
+                    disable=not progress,
+                )
+                with bar:
+                    _run(job, todo, table, target, num_workers, part, bar)
         except BaseException:
             if store is None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
     done = SimulationStore(folder, count)
     return done if store is not None else removed_with(done)
+
+
+def _tidy(folder: Path, shards: range | None, part: str) -> None:
+    """Removes what runs that were killed left half-written: of these shards and this part's progress, or of all."""
+
+    def mine(name: str) -> bool:
+        number = name.removeprefix("shard-").removesuffix(".safetensors")
+        return shards is None or name == f"progress{part}.json" or (number.isdigit() and int(number) in shards)
+
+    remove_unfinished(folder, mine)
 
 
 def _range(shards: Sequence[int] | None, total: int) -> range:
@@ -273,7 +290,7 @@ def _kept(layout: Layout, values: Mapping[str, Tensor], elsewhere: Sequence[str]
     return {n: torch.as_tensor(values[n]) for n in (*wanted, *undeclared)}
 
 
-def _results(job: _Job, tasks: Iterator[_Task], count: int, num_workers: int | None) -> Iterator[_Result]:
+def _results(job: _Job, tasks: Iterator[_Task], count: int, num_workers: int | None) -> Generator[_Result, None, None]:
     backend, of_context = joblib.parallel.get_active_backend()
     if isinstance(backend, joblib.parallel.LokyBackend):
         on_gpu = isinstance(job.simulator, OnDevice) and job.simulator.device.type != "cpu"
@@ -285,10 +302,30 @@ def _results(job: _Job, tasks: Iterator[_Task], count: int, num_workers: int | N
             finally:
                 torch.set_num_threads(threads)
             return
+        options: dict[str, Any] = {"initializer": end_with, "initargs": (os.getpid(),)}
     else:
         workers = num_workers or of_context or -1  # the user's own, for instance of a Dask cluster
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    yield from parallel(joblib.delayed(job)(*task) for task in tasks)
+        options = {}
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs", **options)
+    try:
+        with _closed(parallel(joblib.delayed(job)(*task) for task in tasks)) as results:
+            yield from results
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a worker process was ended from outside, most likely because memory ran out. What was complete is kept; run "
+            "again, with fewer workers or a smaller shard_size."
+        ) from error
+
+
+@contextmanager
+def _closed(results: Generator[_Result, None, None]) -> Iterator[Iterator[_Result]]:
+    """Ends workers at once where the block is left early, which joblib would warn of."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results.close()
 
 
 def _run(
@@ -297,15 +334,16 @@ def _run(
     counts: Counter[str] = Counter()
     clock = time.perf_counter()
     tasks = ((k, store.owner(k), None if table is None else _rows(table, k, job.size)) for k in todo)
-    for shard, content, statuses in _results(job, tasks, len(todo), workers):
-        store.write(shard, content)
-        counts.update(statuses)
-        now = time.perf_counter()
-        store.add_seconds(now - clock, part)
-        clock = now
-        bar.update(job.size)
-        failed = {k.lower(): n for k, n in counts.items() if n and k != Status.OK.name}
-        bar.set_postfix(failed, refresh=False)
+    with closing(_results(job, tasks, len(todo), workers)) as results:  # workers end at once if anything happens here
+        for shard, content, statuses in results:
+            store.write(shard, content)
+            counts.update(statuses)
+            now = time.perf_counter()
+            store.add_seconds(now - clock, part)
+            clock = now
+            bar.update(job.size)
+            failed = {k.lower(): n for k, n in counts.items() if n and k != Status.OK.name}
+            bar.set_postfix(failed, refresh=False)
 
 
 def _rows(table: Tensor, shard: int, size: int) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from sbirules.stores.manifest import refuse_other, refuse_other_streams
+from sbirules.stores.manifest import NAME, refuse_other, refuse_other_facts, refuse_other_streams
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.files import digest, write_json
+from sbirules.support.files import digest, make_folder, write_json
 
 __all__ = ["merge"]
 
@@ -35,6 +35,11 @@ def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | 
     for other in stores[1:]:
         refuse_other(other.path, other.manifest, first.manifest["config"], first.manifest["seed"])
         refuse_other_streams(other.path, other.manifest, first.manifest.get("streams", 1))
+        refuse_other_facts(other.path, other.manifest, first.manifest)
+        if other.owner(0) != first.owner(0):
+            raise ValueError(
+                f"{other.path} and {first.path} were begun by different versions of sbirules; make one anew."
+            )
     where: dict[int, SimulationStore] = {}
     for store in stores:
         names = (path.stem.removeprefix("shard-") for path in store.path.glob("shard-*.safetensors"))
@@ -57,11 +62,11 @@ def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | 
             f"shards {_ranges(missing) or '0'} are missing; make them with simulate(..., shards=(first, stop))."
         )
     target = Path(into)
-    target.mkdir(parents=True, exist_ok=True)
-    if (target / "manifest.json").is_file():
+    make_folder(target)
+    if (target / NAME).is_file():
         refuse_other(target, SimulationStore(target).manifest, first.manifest["config"], first.manifest["seed"])
     else:
-        write_json(target / "manifest.json", first.manifest)
+        write_json(target / NAME, first.manifest)
     joined = SimulationStore(target)
     for shard, store in sorted(where.items()):
         if not joined.has(shard) or joined.damaged([shard]):

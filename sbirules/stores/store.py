@@ -20,14 +20,30 @@ from torch import Tensor
 
 from sbirules.model.fields import Field, Layout, task_fields
 from sbirules.model.runs import Status, Trajectory
-from sbirules.stores import shards
+from sbirules.stores import progress, shards
 from sbirules.stores.dataset import ShardDataset
-from sbirules.stores.manifest import BEFORE, SCHEMA, config_hash, new_manifest, refuse_other, warn_of_other_versions
+from sbirules.stores.manifest import (
+    BEFORE,
+    NAME,
+    SCHEMA,
+    config_hash,
+    new_manifest,
+    read_manifest,
+    refuse_other,
+    refuse_other_facts,
+    warn_of_other_versions,
+)
 from sbirules.stores.shards import DamagedShard
 from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.files import Plain, plain, read_json, write_atomically, write_first, write_json
+from sbirules.support.files import (
+    Plain,
+    make_folder,
+    plain,
+    write_bytes,
+    write_first,
+)
 from sbirules.support.robust import kept
 
 __all__ = ["SimulationStore"]
@@ -45,16 +61,7 @@ class SimulationStore:
 
     def __init__(self, path: str | Path, num_simulations: int | None = None) -> None:
         self.path = Path(path)
-        if not (self.path / "manifest.json").is_file():
-            raise ValueError(f"{self.path} is not a simulation store: it has no manifest.json.")
-        self.manifest: Plain = read_json(self.path / "manifest.json")
-        if not isinstance(self.manifest, dict) or "config" not in self.manifest:
-            raise ValueError(f"{self.path / 'manifest.json'} is not a manifest of simulations.")
-        if self.manifest.get("schema") not in (SCHEMA, BEFORE):
-            raise ValueError(
-                f"{self.path} was written by another version of sbirules (store format "
-                f"{self.manifest.get('schema')!r}, this is {SCHEMA}); use another folder."
-            )
+        self.manifest: Plain = read_manifest(self.path)
         # a table of rules is filled up to whole shards; what was added is not shown
         rows = self.manifest.get("rows")
         if num_simulations is not None:
@@ -78,15 +85,16 @@ class SimulationStore:
         """
         path = Path(path)
         config = plain(dict(config))
-        if (path / "manifest.json").is_file():
+        if (path / NAME).is_file():
             store = cls(path)
             refuse_other(path, store.manifest, config, seed)
+            refuse_other_facts(path, store.manifest, facts)
             warn_of_other_versions(path, store.manifest, engine)
             return store
         if path.is_dir() and any(path.glob("shard-*")):
             raise ValueError(f"{path} holds shards but no manifest.json; choose an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
-        if not write_first(path / "manifest.json", new_manifest(config, seed, engine, facts)):
+        make_folder(path)
+        if not write_first(path / NAME, new_manifest(config, seed, engine, facts)):
             return cls.create(path, config, seed, engine=engine, **facts)  # another job was faster
         return cls(path)
 
@@ -191,7 +199,9 @@ class SimulationStore:
 
     def owner(self, shard: int) -> str:
         """What a shard must say that it belongs to."""
-        return f"{self.manifest['hash']} seed {self.manifest['seed']} shard {shard}"
+        facts = self.manifest.get("facts") if self.manifest["schema"] == SCHEMA else None
+        named = "" if facts is None else f" facts {facts[:16]}"  # stores of earlier versions do not name them
+        return f"{self.manifest['hash']}{named} seed {self.manifest['seed']} shard {shard}"
 
     def write(self, shard: int, content: bytes) -> None:
         """Writes one shard, encoded for its `owner`: complete or not at all.
@@ -204,7 +214,20 @@ class SimulationStore:
                 f"{self.path} was begun by sbirules 0.1: its simulations can be used, but none can be added; simulate into "
                 f"another folder, and pass both stores to fit."
             )
-        write_atomically(self.shard_path(shard), lambda temporary: temporary.write_bytes(content))
+        write_bytes(self.shard_path(shard), content)
+
+    def _read(self, shard: int, fields: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Fields of one shard as it lies on disk, held against what the manifest says."""
+        path = self.shard_path(shard)
+        tensors = shards.read(path, self.owner(shard), fields)
+        widths = {"theta": (len(self.names),), "x": (len(self.summary_names),), "status": ()}
+        for name, value in tensors.items():
+            rows = (self.shard_size, *widths.get(name, value.shape[1:]))
+            if tuple(value.shape) != rows:
+                raise DamagedShard(
+                    f"{name} in {path.name} has shape {tuple(value.shape)}, but by {NAME} it must be {rows}"
+                )
+        return tensors
 
     def damaged(self, wanted: Iterable[int]) -> dict[int, str]:
         """Which of these shards, where written, are not what was written, and why."""
@@ -212,7 +235,7 @@ class SimulationStore:
         for shard in wanted:
             if self.has(shard):
                 try:
-                    shards.read(self.shard_path(shard), self.owner(shard))
+                    self._read(shard)
                 except DamagedShard as error:
                     out[shard] = str(error)
         return out
@@ -227,14 +250,14 @@ class SimulationStore:
         if shard < 0 or rows <= 0:
             raise ValueError(f"shard must lie in 0...{self.num_shards - 1} here, got {shard}.")
         try:
-            tensors = shards.read(self.shard_path(shard), self.owner(shard), fields)
+            tensors = self._read(shard, fields)
         except DamagedShard as error:
             raise DamagedShard(
                 f"{self.path} is damaged: {error}. Call simulate (from_arrays, merge) again with the arguments "
                 f"it was made with; what is damaged is then made anew."
             ) from error
         except KeyError as error:
-            have = arguments.listed(tuple(sorted(shards.read(self.shard_path(shard), self.owner(shard)))))
+            have = arguments.listed(tuple(sorted(self._read(shard))))
             raise ValueError(
                 f"{self.path} does not keep {error.args[0]!r}, only {have}; fields of every trial come with "
                 f"simulate(..., keep_trials=True)."
@@ -338,10 +361,8 @@ class SimulationStore:
     @property
     def seconds(self) -> float:
         """Wall time spent simulating, over all resumptions and ranges of shards."""
-        return sum(float(read_json(path)["seconds"]) for path in self.path.glob("progress*.json"))
+        return progress.seconds(self.path)
 
     def add_seconds(self, seconds: float, part: str = "") -> None:
         """Adds to the wall time spent; jobs that run side by side name their `part`."""
-        path = self.path / f"progress{part}.json"
-        before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
-        write_json(path, {"seconds": round(before + seconds, 3)})
+        progress.add_seconds(self.path, seconds, part)

@@ -25,9 +25,20 @@ from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.studies.sections import table
 from sbirules.studies.study import Study
-from sbirules.support.files import digest, read_json, write_atomically, write_json
+from sbirules.support import arguments
+from sbirules.support.files import (
+    digest,
+    make_folder,
+    read_json,
+    reading,
+    remove_unfinished,
+    write_atomically,
+    write_bytes,
+    write_json,
+)
+from sbirules.support.locks import locked
 
-__all__ = ["STAGES", "plain_toml", "run_study", "simulate_stage", "study_of"]
+__all__ = ["STAGES", "plain_toml", "run_study", "simulate_stage", "study_of", "trusted"]
 
 STAGES = ("fit", "check", "report")  # those that run on a folder of results
 ORIGIN = "origin.json"  # the study's name, and where its file was
@@ -53,11 +64,20 @@ def run_study(
         progress: Whether to show progress bars.
         say: Called with a line of text as each stage starts.
     """
-    folder = Path(folder)
+    folder = make_folder(Path(folder))
+    with locked(folder):
+        for place in (folder, *(folder / name for name in ("posterior", "figures"))):
+            remove_unfinished(place)
+        return _run(study, folder, until, num_workers, progress, say)
+
+
+def _run(
+    study: Study, folder: Path, until: str, num_workers: int | None, progress: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     say("simulate: rules from the prior, one fresh network each")
     store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
-    write_atomically(folder / "study.toml", lambda path: path.write_text(text, encoding="utf-8"))
+    write_bytes(folder / "study.toml", text.encode())
     write_json(folder / ORIGIN, {"name": study.name, "folder": str(study.folder)})
     say("fit: the posterior over rules")
     posterior, key = fit_stage(study, store, folder, num_workers, progress)
@@ -73,6 +93,13 @@ def run_study(
     return report_stage(study, store, posterior, checked, found, folder, text)
 
 
+def trusted(folder: Path) -> None:
+    """Lets names of the form "module:Class" import what lies in the study's folder."""
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.insert(0, place)
+
+
 def study_of(folder: Path, *, trust: bool = False) -> Study:
     """The study whose results a folder holds.
 
@@ -85,9 +112,15 @@ def study_of(folder: Path, *, trust: bool = False) -> Study:
         )
     origin = {"name": folder.name, "folder": str(folder)}
     if (folder / ORIGIN).is_file():
-        origin |= read_json(folder / ORIGIN)
+        with reading(folder / ORIGIN, "Remove it, or run the study again."):
+            written = read_json(folder / ORIGIN)
+            for name in origin:
+                arguments.instance(name, written[name], str)
+                origin[name] = written[name]
+            if "\0" in origin["folder"]:
+                raise ValueError("folder is no path")
     if trust:
-        sys.path.insert(0, origin["folder"])  # where a user's "module:Class" lies
+        trusted(Path(origin["folder"]))
     study = Study.read(folder / "study.toml", trust=trust)
     return replace(study, name=origin["name"], folder=Path(origin["folder"]))
 
@@ -133,8 +166,9 @@ def fit_stage(
         "seed": store.manifest["seed"],
     }
     key = digest(asked)
-    if (place / ASKED).is_file() and read_json(place / ASKED) == {"key": key}:
-        return Posterior.load(place, study.prior), key
+    before = _fitted_before(place, key, study)
+    if before is not None:
+        return before, key
     options: dict[str, Any] = {
         "question": study.question,
         "classifier": s.classifier,
@@ -162,6 +196,17 @@ def fit_stage(
     posterior.save(place)
     write_json(place / ASKED, {"key": key})
     return posterior, key
+
+
+def _fitted_before(place: Path, key: str, study: Study) -> Posterior | None:
+    """The posterior that a folder holds, if it is that of this key and not damaged."""
+    if not (place / ASKED).is_file():
+        return None
+    try:
+        return Posterior.load(place, study.prior) if read_json(place / ASKED) == {"key": key} else None
+    except ValueError as error:
+        warnings.warn(f"{error} It is fitted anew.")
+        return None
 
 
 def check_stage(

@@ -1,18 +1,45 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+"""Writing files so that a crash leaves the old one or the new one, never half of either; and reading them back."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
-__all__ = ["Plain", "digest", "plain", "read_json", "write_atomically", "write_first", "write_json"]
+__all__ = [
+    "Plain",
+    "digest",
+    "make_folder",
+    "plain",
+    "read_json",
+    "reading",
+    "remove_unfinished",
+    "told_when_writing",
+    "write_atomically",
+    "write_bytes",
+    "write_first",
+    "write_json",
+]
 
 Plain = Mapping[str, Any]  # what a file holds by name, of any type until it is looked at
+
+FULL = "the disk is full; free some space, or choose a folder elsewhere"
+REASONS = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: "the quota is used up; free some space, or choose a folder elsewhere",
+    errno.EROFS: "it lies on a read-only file system; choose a folder that can be written",
+    errno.EACCES: "writing there is not allowed; choose a folder that can be written",
+    errno.EPERM: "writing there is not allowed; choose a folder that can be written",
+    errno.ENOTDIR: "a file is in the way where a folder should be; choose another folder",
+    errno.EEXIST: "a file is in the way where a folder should be; choose another folder",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
 
 
 @runtime_checkable
@@ -22,39 +49,86 @@ class _Listed(Protocol):
     def tolist(self) -> object: ...
 
 
+@contextmanager
+def told_when_writing(path: Path) -> Iterator[None]:
+    """Says in one sentence why something cannot be written; still an OSError with its number."""
+    try:
+        yield
+    except OSError as error:
+        number = errno.ENOSPC if "No space left" in str(error) else error.errno  # HDF5's errors have no number
+        reason = REASONS.get(number or 0) or error.strerror or str(error).partition("\n")[0]
+        told = OSError(f"{path} cannot be written: {reason}. What was complete is kept.")
+        told.errno = number
+        raise told from error
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made with its parents where it is not there yet."""
+    with told_when_writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a temporary file beside `path`, then renames it into place."""
+    """Lets `write` fill a temporary file beside `path`, then renames it into place.
+
+    Raises:
+        OSError: If it cannot be written; says why, and leaves nothing behind.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # other jobs may write the same file
     try:
-        write(temporary)
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        if os.name == "posix":  # the new name must survive a power cut as well
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        with told_when_writing(path):
+            write(temporary)
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            if os.name == "posix":  # the new name must survive a power cut as well
+                folder = os.open(path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file: all of it or nothing."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_first(path: Path, value: object) -> bool:
     """Writes JSON unless the file is there, also where others try at the same moment; returns whether it did."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    write_json(temporary, value)
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without links
-        if path.exists():
+        with told_when_writing(path):
+            temporary.write_text(_text(value), encoding="utf-8")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
             return False
-        os.replace(temporary, path)
+        except OSError:  # a file system without links
+            if path.exists():
+                return False
+            with told_when_writing(path):
+                os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
     return True
+
+
+def _discard(temporary: Path) -> None:
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError:  # on a read-only file system there is nothing to remove
+        return
+
+
+def remove_unfinished(folder: Path, beside: Callable[[str], bool] = lambda name: True) -> None:
+    """Removes what writers that were killed left half-written beside files of these names; nobody may be writing them."""
+    for temporary in folder.glob(".*.tmp"):
+        if beside(temporary.name.removeprefix(".").removesuffix(".tmp").rpartition(".")[0]):
+            _discard(temporary)
 
 
 def plain(value: object) -> Any:
@@ -77,19 +151,48 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
 
 
+def _text(value: object) -> str:
+    return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: object) -> None:
     """JSON, indented, keys in the given order."""
-    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_bytes(path, _text(value).encode())
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no number of JSON")
+
+
+def read_json(path: Path) -> Plain:
+    """What a JSON file holds by name.
 
     Raises:
-        ValueError: If it is not JSON.
+        ValueError: If it is not JSON, or not an object with names.
     """
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); was it edited by hand?") from error
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); was it cut short, or edited by hand?") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object with names, got a {type(content).__name__}.")
+    return content
+
+
+@contextmanager
+def reading(path: Path, remedy: str = "") -> Iterator[None]:
+    """Whatever goes wrong while the content of a file is taken apart becomes one sentence that names the file.
+
+    Arguments:
+        path: The file.
+        remedy: What to do about it, a sentence.
+
+    Raises:
+        ValueError: If anything goes wrong.
+    """
+    try:
+        yield
+    except Exception as error:  # where a wrong content is noticed first depends on what is wrong
+        why = f"{error.args[0]!r} is missing" if type(error) is KeyError and error.args else str(error)
+        why = " ".join(why.split())[:300].rstrip(". ") or type(error).__name__
+        raise ValueError(f"{path} is not as it was written: {why}. {remedy}".rstrip()) from error

@@ -234,6 +234,10 @@ class Question(ABC):
         """What must be given again before rules can be held against it, in a sentence; empty if nothing."""
         return ""
 
+    def forgotten(self) -> str:
+        """What of it a file could not bring back, in a sentence; empty if nothing."""
+        return ""
+
     # Fresh networks -------------------------------------------------------------------------------
 
     def refuse(self, simulator: Simulator, networks: int | None) -> None:

@@ -199,6 +199,15 @@ class LearnersQuestion(Question):
             return ""
         return "check needs the table that fit was given, trials=...: a posterior keeps its summaries only."
 
+    def forgotten(self) -> str:
+        own = [str(config.get("name")) for config in self._written if config.get("own")]
+        if self.summaries is not None or not own:
+            return ""
+        return (
+            f"code of one's own does not come back from files, here of the summaries {arguments.listed(own)}: the posterior "
+            f"can be drawn from, but given() cannot be asked about other learners; fit again for that."
+        )
+
     # Fresh networks -------------------------------------------------------------------------------
 
     def refuse(self, simulator: Simulator, networks: int | None) -> None:

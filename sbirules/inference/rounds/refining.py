@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -18,8 +18,8 @@ from sbirules.inference.questions import QUESTIONS
 from sbirules.model.simulator import Simulator
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
-from sbirules.support import arguments
-from sbirules.support.files import write_atomically
+from sbirules.support import arguments, tensors
+from sbirules.support.files import make_folder
 from sbirules.support.streams import Stream, child, generator
 
 __all__ = ["refine"]
@@ -87,9 +87,7 @@ def refine(
             theta = posterior.sample_tempered(num_simulations, k / rounds, seed=key, progress=progress)
             theta = _thin_out_half(theta, simulator, prior, key)
             if place is not None:
-                place.mkdir(parents=True, exist_ok=True)
-                rules = {"theta": theta.contiguous()}
-                write_atomically(place / RULES, lambda path, t=rules: safetensors.torch.save_file(t, str(path)))  # type: ignore[misc]
+                tensors.write(make_folder(place) / RULES, {"theta": theta})
         every.append(
             simulate(
                 simulator,
@@ -110,7 +108,11 @@ def _drawn_before(place: Path, n: int) -> Tensor | None:
     """Rules that an interrupted round has drawn already."""
     if not (place / RULES).is_file():
         return None
-    theta = safetensors.torch.load_file(str(place / RULES))["theta"]
+    try:
+        theta = tensors.read(place / RULES)[1].get("theta", torch.zeros(0))
+    except tensors.DamagedFile as error:
+        warnings.warn(f"{place}: {error}; the rules are drawn anew.")
+        return None
     return theta if len(theta) == n else None
 
 
