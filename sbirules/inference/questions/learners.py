@@ -15,6 +15,7 @@ from sbirules.inference.estimators import ESTIMATORS, Job, Rows
 from sbirules.inference.potentials import Observed
 from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, Predictive, Question
 from sbirules.inference.questions.learning import TrialsCheck, curve_verdict, try_learners
+from sbirules.inference.questions.reach import beyond_reach
 from sbirules.inference.questions.sessions import learners_of, rows_like_learners, summaries_of
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
@@ -152,6 +153,7 @@ class LearnersQuestion(Question):
             raise ValueError("this store keeps no trials, as one made from arrays; give x_o or constraints instead.")
         runs = Trajectory.cat([s.trajectory for s in stores])
         theta = torch.cat([s.theta for s in stores])
+        cautions = beyond_reach(self.table, runs, self.summaries)
         observed = Observed(summaries_of(self.table, self.summaries), self.table.num_trials)
         rows = Rows(*rows_like_learners(theta, runs, self.table, self.summaries, job.seed), grouped=True)
         at, atoms = 0, []
@@ -161,7 +163,12 @@ class LearnersQuestion(Question):
             at += width
         learned = ESTIMATORS[estimator].learn(replace(rows, atoms=tuple(atoms)), observed, job)
         record = FitRecord(
-            estimator, len(rows.theta), int(rows.ok.sum()), training=learned.curves, details=learned.details
+            estimator,
+            len(rows.theta),
+            int(rows.ok.sum()),
+            cautions=cautions,
+            training=learned.curves,
+            details=learned.details,
         )
         return Fitted(self, learned.potential, record)
 
