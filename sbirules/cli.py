@@ -53,6 +53,13 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _place(text: str) -> Path:
+    """A path from the command line; an empty one, as from an unset variable, would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"a path is needed, got {text!r}")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sbirules",
@@ -77,17 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     ]
     trust = 'let names of the form "module:Class" import your own code'
     for parsed in (run, simulate):
-        parsed.add_argument("study", metavar="STUDY.toml", type=Path, help="the study file")
+        parsed.add_argument("study", metavar="STUDY.toml", type=_place, help="the study file")
         parsed.add_argument(
             "--dry-run", action="store_true", help="print the resolved study and the expected time, and stop"
         )
     for parsed in stages:
-        parsed.add_argument("folder", metavar="DIR", type=Path, help="a folder made by sbirules run or demo")
+        parsed.add_argument("folder", metavar="DIR", type=_place, help="a folder made by sbirules run or demo")
     for parsed in (run, simulate, *stages):
         parsed.add_argument("--trust", action="store_true", help=trust)
     named = "runs/<name of the study file>"
     for parsed, default in ((demo, "runs/demo"), (run, named), (simulate, named)):
-        parsed.add_argument("--out", metavar="DIR", type=Path, help=f"where results go (default: {default})")
+        parsed.add_argument("--out", metavar="DIR", type=_place, help=f"where results go (default: {default})")
     for parsed in (demo, run, simulate, *stages):
         parsed.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
         parsed.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -96,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         parsed.add_argument("--strict", action="store_true", help="exit with 1 if a check fails")
 
     merge = command("merge", "Join stores made by simulate --shards in folders of their own.")
-    merge.add_argument("parts", metavar="DIR", type=Path, nargs="+", help="results of simulate --shards")
-    merge.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the joined results go")
+    merge.add_argument("parts", metavar="DIR", type=_place, nargs="+", help="results of simulate --shards")
+    merge.add_argument("--out", metavar="DIR", type=_place, required=True, help="where the joined results go")
 
     show = command("list", "List what studies can name.")
     show.add_argument("what", choices=LISTS, help="which catalogue")

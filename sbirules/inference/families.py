@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.estimators.ratio import LearnerRatio, fit_ratio
+from sbirules.inference.questions.reach import beyond_reach
 from sbirules.inference.questions.sessions import rows_like_learners, summaries_of
 from sbirules.inference.reach import looked_at
 from sbirules.model.prior import log_scale_of, names_of
@@ -128,6 +129,7 @@ class FamilyRatio:
             else tuple(resolve(s) for s in summaries)
         )
         self.summaries: tuple[Summary, ...] = chosen
+        beyond_reach(table, Trajectory.cat([s.trajectory for group in groups.values() for s in group]), chosen)
         self.columns = {name: group[0].names for name, group in groups.items()}
         self.union = tuple(dict.fromkeys(c for columns in self.columns.values() for c in columns))
         parts = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,34 @@ from torch import Tensor
 from sbirules.model.fields import Field, Layout, task_fields
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
-from sbirules.support.robust import kept
+from sbirules.support.columns import Columns
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import ArrayLike
 
-__all__ = ["Trials"]
+__all__ = ["Lines", "Trials"]
+
+ROUNDING = 0.01  # by so much may a column differ from what follows from another
+MISSED = "the model misses no trials: end that session before one, or leave the learner out"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where trials stand in the table that they were read from.
+
+    Arguments:
+        where: What the table is called in messages.
+        unit: `"line"` or `"row"`.
+        numbers: Line of each trial, `(learners, trials)`; -1 past the end of a session.
+    """
+
+    where: str
+    unit: str
+    numbers: Tensor
+
+    def of(self, learner: int, trial: int) -> str:
+        """Where a trial stands, in words."""
+        return f"{self.unit} {int(self.numbers[learner, trial])} of {self.where}"
 
 
 @dataclass(frozen=True)
@@ -31,10 +52,23 @@ class Trials:
     Arguments:
         learners: Their labels, as in the table.
         trajectory: Their trials as a `Trajectory`, one row per learner, with the fields that the table has.
+        lines: Where they stand in the table; None for trials that were not read.
+
+    Raises:
+        ValueError: If the names and the rows differ in number.
     """
 
     learners: tuple[str, ...]
     trajectory: Trajectory
+    lines: Lines | None = None
+
+    def __post_init__(self) -> None:
+        arguments.instance("trajectory", self.trajectory, Trajectory)
+        object.__setattr__(self, "learners", arguments.strings("learners", self.learners))
+        if len(self.learners) != len(self.trajectory):
+            raise ValueError(
+                f"learners must be one name for each row of the trajectory, got {len(self.learners)} for {len(self.trajectory)}."
+            )
 
     def __len__(self) -> int:
         return len(self.learners)
@@ -51,8 +85,9 @@ class Trials:
 
     def subset(self, index: Sequence[int]) -> Trials:
         """Some of the learners, by position."""
-        rows = torch.as_tensor(list(index))
-        return Trials(tuple(self.learners[i] for i in rows.tolist()), self.trajectory.rows(rows))
+        rows = [arguments.position("index", i, len(self)) for i in index]
+        lines = None if self.lines is None else replace(self.lines, numbers=self.lines.numbers[rows])
+        return Trials(tuple(self.learners[i] for i in rows), self.trajectory.rows(torch.as_tensor(rows)), lines)
 
     def digest(self) -> str:
         """SHA-256 of the content: tells one table from another."""
@@ -68,100 +103,91 @@ class Trials:
 
         Columns `learner`, `trial`, `trial_type` (a number, or a name of the task's types; not needed where there is one
         type) and at least one that the simulator declares: of a task `error`, `reward` or `correct`, and `output` if
-        present. What follows from the columns that are there, as correct does from error, is filled in.
+        present. What follows from the columns that are there, as correct does from error, is filled in; where it is
+        there as well, it must agree. Learners are named by text: in a file `01` is not `1`.
 
         Arguments:
-            source: Path of a CSV file, or a DataFrame.
+            source: Path of a CSV file (UTF-8, commas, decimal points), or a DataFrame.
             type_names: What runs consist of, `simulator.layout` or `store.layout`; or the names of a task's trial types.
             criterion: With names: error below which a trial is correct.
 
         Raises:
-            ValueError: If a column is missing, a trial type unknown, a value not finite, a learner empty,
-                a trial given twice or missing.
+            ValueError: If a column is missing or comes twice, a row has too few or too many cells, a trial type is unknown,
+                a value not finite, impossible or at odds with another, a trial given twice or missing; with the line.
         """
-        import pandas as pd
-
         if isinstance(source, Trials):
             return source
-        if isinstance(source, pd.DataFrame):
-            table, where = source, "the table"
+        if isinstance(type_names, Layout):
+            layout = type_names
         else:
-            if not isinstance(source, (str, Path)):
-                raise ValueError(f"trials must be a path, a DataFrame or Trials, got {type(source).__name__}.")
-            path = Path(source)
-            if not path.is_file():
-                raise ValueError(f"trials: there is no file {path}.")
-            where = path.name
-            try:
-                table = pd.read_csv(path)
-            except (ValueError, UnicodeDecodeError) as error:
-                raise ValueError(f"trials: {where} cannot be read as CSV: {error}.") from error
-        layout = type_names if isinstance(type_names, Layout) else Layout(task_fields(criterion), tuple(type_names))
-        return _from_table(table, where, layout)
+            layout = Layout(task_fields(criterion), arguments.strings("type_names", type_names))
+        return _from_columns(Columns.read("trials", source), layout)
 
 
-def _from_table(table: pd.DataFrame, where: str, layout: Layout) -> Trials:
-    twice = table.columns[table.columns.duplicated()]
-    if len(twice):
-        raise ValueError(f"{where} has the column {twice[0]!r} more than once.")
+def _from_columns(table: Columns, layout: Layout) -> Trials:
+    where, unit = table.where, table.unit
     known = layout.named("trial")
     if not known:
         raise ValueError("this simulator reports nothing of single trials, so that a table of trials cannot be read.")
     needed = ("learner", "trial", *(("trial_type",) if len(layout.type_names) > 1 else ()))
-    lacking = [c for c in needed if c not in table.columns]
+    lacking = [c for c in needed if c not in table]
     tells = _telling(layout)
     if lacking:
         raise ValueError(
-            f"{where} lacks the column {lacking[0]!r}; it has {arguments.listed(table.columns)}, "
+            f"{where} lacks the column {lacking[0]!r}; it has {arguments.listed(table.names):.200}, "
             f"and needs {arguments.listed(needed)} and at least one of {arguments.listed(tells)}."
         )
-    have = [c for c in known if c in table.columns]
+    have = [c for c in known if c in table]
     if not set(have) & set(tells):
         raise ValueError(f"{where} needs at least one of the columns {arguments.listed(tells)}.")
     if len(table) == 0:
         raise ValueError(f"{where} has no rows: at least one learner with one trial is needed.")
-    if table["learner"].isna().any():
-        raise ValueError(f"{where}: learner is empty in row {_first(table['learner'].isna())}.")
-    for learner, part in table.groupby("learner", sort=False):
-        if part[["trial", *have]].isna().all(axis=None):
-            raise ValueError(f"{where}: learner {learner} is empty; give it at least one trial or leave it out.")
-    values = {c: _numbers(table[c], where) for c in have}
-    order = _numbers(table["trial"], where)
-    if "trial_type" in table.columns:
-        types = _types(table["trial_type"], where, layout.type_names or ("0",))
-    else:
-        types = np.zeros(len(table), dtype=np.int64)
+    learner = table.labels("learner")
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(learner):
+        rows_of.setdefault(name, []).append(row)
+    values = {c: table.flags(c) if layout[c].dtype == "bool" else table.numbers(c, MISSED) for c in have}
+    order = table.whole("trial")
+    types = _types(table, layout.type_names or ("0",))
     for name in have:
-        _check_values(layout[name], values, where)
-    labels = table["learner"].unique()
-    if len({str(label) for label in labels}) < len(labels):
-        raise ValueError(
-            f"{where}: learners must have different names as text, got {arguments.listed(map(repr, labels))}."
-        )
-    groups = {str(name): np.asarray(rows) for name, rows in table.groupby("learner", sort=False).indices.items()}
-    longest = max(len(rows) for rows in groups.values())
-    shape = (len(groups), longest)
-    numbers = {name: kept(torch.as_tensor(column)) for name, column in values.items()}
-    fields = {name: torch.full(shape, torch.nan, dtype=column.dtype) for name, column in numbers.items()}
-    sequence = torch.full(shape, -1)
-    for i, (learner, rows) in enumerate(groups.items()):
+        _check_values(layout[name], values, table)
+    shape = (len(rows_of), max(len(rows) for rows in rows_of.values()))
+    fields = {name: torch.full(shape, torch.nan, dtype=_dtype(column)) for name, column in values.items()}
+    sequence, lines = torch.full(shape, -1), torch.full(shape, -1)
+    for i, (name, unsorted) in enumerate(rows_of.items()):
+        rows = np.asarray(unsorted)
         rows = rows[np.argsort(order[rows], kind="stable")]
-        if order[rows][0] not in (0, 1):
-            raise ValueError(
-                f"{where}: trials of learner {learner} must be numbered from 0 or 1, "
-                f"got {order[rows][0]:g} as the first."
-            )
-        gaps = np.diff(order[rows]) != 1
-        if gaps.any():
-            a, b = order[rows][:-1][gaps][0], order[rows][1:][gaps][0]
-            problem = f"trial {a:g} comes twice" if a == b else f"trial {a:g} is followed by {b:g}"
-            raise ValueError(f"{where}: trials of learner {learner} must be consecutive, but {problem}.")
+        _check_order(name, order[rows], [table.lines[row] for row in rows], where, unit)
         sequence[i, : len(rows)] = torch.as_tensor(types[rows])
-        for name, column in numbers.items():
-            fields[name][i, : len(rows)] = column[torch.as_tensor(rows)]
-    status = torch.full((len(groups),), int(Status.OK), dtype=torch.int8)
+        lines[i, : len(rows)] = torch.as_tensor(np.asarray(table.lines)[rows])
+        for field, column in values.items():
+            fields[field][i, : len(rows)] = torch.as_tensor(column[rows])
+    status = torch.full((len(rows_of),), int(Status.OK), dtype=torch.int8)
     runs = Trajectory(status, sequence, layout.completed(fields, "trial"), type_names=layout.type_names)
-    return Trials(tuple(groups), runs)
+    return Trials(tuple(rows_of), runs, Lines(where, unit, lines))
+
+
+def _dtype(column: np.ndarray) -> torch.dtype:
+    """Single precision, as runs have it, unless that would merge values that differ."""
+    lost = np.abs(column - column.astype(np.float32)).max()
+    return torch.float64 if lost > 1e-4 * np.ptp(column) > 0 else torch.float32
+
+
+def _check_order(name: str, order: np.ndarray, lines: Sequence[int], where: str, unit: str) -> None:
+    """Raises ValueError unless the trials of a learner are numbered one by one, from 0 or 1."""
+    if order[0] not in (0, 1):
+        raise ValueError(
+            f"{where}: trials of learner {name} must be numbered from 0 or 1, got {order[0]} as the first, in {unit} "
+            f"{lines[0]}."
+        )
+    gaps = np.flatnonzero(np.diff(order) != 1)
+    if len(gaps):
+        at = int(gaps[0])
+        a, b = order[at], order[at + 1]
+        problem = f"trial {a} comes twice" if a == b else f"trial {a} is followed by {b}"
+        raise ValueError(
+            f"{where}: trials of learner {name} must be consecutive, but {problem}, in {unit}s {lines[at]} and {lines[at + 1]}."
+        )
 
 
 def _telling(layout: Layout) -> tuple[str, ...]:
@@ -173,54 +199,50 @@ def _telling(layout: Layout) -> tuple[str, ...]:
     return (best.name, *(f.name for f in fields if f.follows and f.follows[1] == best.name))
 
 
-def _check_values(field: Field, values: Mapping[str, np.ndarray], where: str) -> None:
-    """Raises ValueError unless a column's values are possible."""
+def _check_values(field: Field, values: Mapping[str, np.ndarray], table: Columns) -> None:
+    """Raises ValueError unless a column's values are possible, and agree with those that they follow from."""
     column = values[field.name]
-    if field.dtype == "bool" and not np.isin(column, (0.0, 1.0)).all():
-        wrong = ~np.isin(column, (0.0, 1.0))
-        raise ValueError(f"{where}: {field.name} must be 0 or 1, got {column[wrong][0]:g} in row {_first(wrong)}.")
-    if field.follows[:1] == ("minus",) and field.follows[1] in values:
-        return  # the other column counts
+    source = values.get(field.follows[1]) if field.follows else None
+    if source is not None:
+        _check_agreement(field, column, source, table)
+        return
     low, high = column < field.low, column > field.high
     if field.follows[:1] == ("minus",) and high.any():
-        raise ValueError(
-            f"{where}: without a column {field.follows[1]}, {field.name} must be minus the {field.follows[1]} and so at "
-            f"most {field.high:g}, got {column[high][0]:g} in row {_first(high)}; "
-            f"for right and wrong answers use the column correct."
+        table.refuse(
+            field.name,
+            int(high.argmax()),
+            f"must be minus the {field.follows[1]} and so at most {field.high:g}, without a column {field.follows[1]}",
+            "for right and wrong answers use the column correct",
         )
     for wrong, rule in ((low, f"at least {field.low:g}"), (high, f"at most {field.high:g}")):
         if wrong.any():
-            raise ValueError(f"{where}: {field.name} must be {rule}, got {column[wrong][0]:g} in row {_first(wrong)}.")
+            table.refuse(field.name, int(wrong.argmax()), f"must be {rule}")
 
 
-def _first(wrong: ArrayLike) -> int:
-    """Row of the first offender, counted as a spreadsheet does: the header is row 1."""
-    return int(np.flatnonzero(np.asarray(wrong))[0]) + 2
-
-
-def _numbers(column: pd.Series, where: str) -> np.ndarray:
-    import pandas as pd
-
-    values = np.array(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
-    wrong = ~np.isfinite(values)
+def _check_agreement(field: Field, column: np.ndarray, source: np.ndarray, table: Columns) -> None:
+    """Raises ValueError where a column contradicts the one it follows from, by more than rounding."""
+    of = field.follows[1]
+    slack = ROUNDING * np.maximum(1.0, np.abs(source))
+    if field.follows[0] == "minus":
+        rule, wrong = f"must be minus the {of}", np.abs(column + source) > slack
+    else:
+        rule = f"must be 1 where the {of} is below {field.follows[2]:g}, and else 0"
+        wrong = (column != (source < field.follows[2])) & (np.abs(source - field.follows[2]) > slack)
     if wrong.any():
-        given = column.tolist()[np.flatnonzero(wrong)[0]]
-        raise ValueError(f"{where}: {column.name} must be a finite number, got {given!r} in row {_first(wrong)}.")
-    return values
+        row = int(wrong.argmax())
+        more = f"the {of} there is {source[row]:g}; if the column means something else, leave it out"
+        table.refuse(field.name, row, rule, more)
 
 
-def _types(column: pd.Series, where: str, type_names: tuple[str, ...]) -> np.ndarray:
-    names = {name: i for i, name in enumerate(type_names)}
-    numbers = {str(i): i for i in range(len(type_names))}
-    # numbers that pandas read as floats are still numbers
-    text = [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip() for v in column.tolist()]
-    given = [names.get(v, numbers.get(v, -1)) for v in text]
-    out = np.array(given)
-    if (out < 0).any():
-        row = np.flatnonzero(out < 0)[0]
-        known = arguments.listed(f"{i} ({name})" for i, name in enumerate(type_names))
-        raise ValueError(
-            f"{where}: trial_type {column.tolist()[row]!r} in row {_first(out < 0)} is unknown to the task; "
-            f"it knows {known}."
-        )
+def _types(table: Columns, type_names: tuple[str, ...]) -> np.ndarray:
+    if "trial_type" not in table:
+        return np.zeros(len(table), dtype=np.int64)
+    known = {str(i): i for i in range(len(type_names))} | {f"{i}.0": i for i in range(len(type_names))}
+    known |= {name: i for i, name in enumerate(type_names)}
+    out = np.zeros(len(table), dtype=np.int64)
+    for row, label in enumerate(table.labels("trial_type")):
+        if label not in known:
+            names = arguments.listed(f"{i} ({name})" for i, name in enumerate(type_names))
+            table.refuse("trial_type", row, f"must be one that the task knows, {names}")
+        out[row] = known[label]
     return out

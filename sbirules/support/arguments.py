@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
@@ -20,8 +22,11 @@ __all__ = [
     "instance",
     "known",
     "listed",
+    "path",
+    "position",
     "shape",
     "share",
+    "strings",
     "theta_matrix",
     "whole",
 ]
@@ -84,6 +89,34 @@ def whole(argument: str, value: object, bound: int) -> int:
     if isinstance(value, bool) or not isinstance(value, SupportsIndex) or value.__index__() < bound:
         raise ValueError(f"{argument} must be a whole number of at least {bound}, got {value!r}.")
     return int(value)
+
+
+def position(argument: str, value: object, count: int) -> int:
+    """`value` as the position of one of `count` things; negative ones count from the end."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or not -count <= value.__index__() < count:
+        raise ValueError(f"{argument} must hold positions below {count}, got {value!r:.80}.")
+    return value.__index__() % count
+
+
+def strings(argument: str, value: object) -> tuple[str, ...]:
+    """`value` as a tuple of names."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ValueError(f"{argument} must be a list of names, got {value!r:.80}.")
+    names = tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{argument} must be a list of names, all of them text, got {names!r:.80}.")
+    return names
+
+
+def path(argument: str, value: object) -> Path:
+    """`value` as the path of a file or folder; an empty one would be the current folder."""
+    if not isinstance(value, (str, Path)):
+        raise ValueError(f"{argument} must be a path, got {value!r:.80}.")
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError(f"{argument} must be a path that is not empty, got {str(value)!r}.")
+    if max(map(len, map(os.fsencode, Path(value).parts)), default=0) > 255:
+        raise ValueError(f"{argument} must be a path of names of at most 255 bytes, got {str(value)!r:.80}.")
+    return Path(value)
 
 
 def shape(argument: str, value: Sequence[int]) -> Size:

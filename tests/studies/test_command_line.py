@@ -193,3 +193,10 @@ def test_ctrl_c_leaves_a_state_to_go_on_from(tmp_path):
         main(["simulate", str(tmp_path / "long.toml"), "--out", str(store.parent), "--shards", shards, "--quiet"]) == 0
     )
     assert {name: (store / name).stat().st_mtime_ns for name in kept} == kept
+
+
+@pytest.mark.parametrize("command", [["run", "study.toml", "--out", ""], ["demo", "--out", " "], ["report", ""]])
+def test_an_empty_path_is_not_the_current_folder(command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert "a path is needed" in capsys.readouterr().err

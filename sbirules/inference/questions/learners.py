@@ -15,6 +15,7 @@ from sbirules.inference.estimators import ESTIMATORS, Job, Rows
 from sbirules.inference.potentials import Observed
 from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, Predictive, Question
 from sbirules.inference.questions.learning import TrialsCheck, curve_verdict, try_learners
+from sbirules.inference.questions.reach import beyond_reach
 from sbirules.inference.questions.sessions import learners_of, rows_like_learners, summaries_of
 from sbirules.inference.reach import looked_at
 from sbirules.inference.record import FitRecord
@@ -158,6 +159,7 @@ class LearnersQuestion(Question):
         x_o = summaries_of(self.table, self.summaries).to(rows.x.dtype)
         observed = Observed(x_o, self.table.num_trials)
         ok, reach, cautions = looked_at(rows.x, rows.ok, x_o, self.names, self.table.learners)
+        cautions += beyond_reach(self.table, runs, self.summaries)
         at, atoms = 0, []
         for s in self.summaries:
             width = len(s.columns(self.layout.type_names))
