@@ -20,7 +20,7 @@ SIMULATOR = LinearGaussian(FAMILY, projections=5)
 BOX, BELL = uniform(FAMILY, -1, 1), normal(FAMILY, 0.1, 0.6)
 QUICK = {
     "likelihood": LikelihoodSettings(members=2, hidden_features=20, epochs=15),
-    "npe": NPESettings(members=2, hidden_features=30),
+    "npe": NPESettings(members=3, hidden_features=30),
 }
 
 

@@ -79,7 +79,7 @@ def test_the_control_without_gradient_climbs_too():
         simulator, gradient="evolution", episodes=60, networks=32, restarts=2, iterations=10, start_sd=0.0, step_sd=0.2
     )
     point = optimiser.fit(seed=1, evaluate=0)
-    assert point.point.min() < -0.3  # either term learns with a negative coefficient
+    assert point.point.min() < -0.15  # either term learns with a negative coefficient
     value = point.trace["value"][:, point.best]
     assert value[-3:].mean() > value[0] + 0.03
     assert torch.equal(optimiser.fit(seed=1, evaluate=0).theta, point.theta)
