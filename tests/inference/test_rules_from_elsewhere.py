@@ -50,7 +50,7 @@ def test_a_table_of_other_rules_is_refused_and_one_of_the_prior_is_not():
     torch.manual_seed(1)
     theta = BELL.sample((2000,)).clamp(-0.99, 0.99)
     store = sr.simulate(SIMULATOR, theta, num_workers=1, progress=False)
-    with pytest.raises(ValueError, match="do not look like draws of the prior .*Kolmogorov-Smirnov distance 0.[12]"):
+    with pytest.raises(ValueError, match=r"do not look like draws of the prior .*Kolmogorov-Smirnov distance 0\.[12]"):
         sr.fit(store, BOX, x_o=X_O, estimator="npe", settings=QUICK_NPE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

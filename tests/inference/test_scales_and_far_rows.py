@@ -61,7 +61,6 @@ def test_scales_of_classifiers_ratios_and_learned_outcomes(size):
 
 
 def test_conditioning_knows_the_scale_of_its_coefficients():
-    theta, x = line(1000, 2)
     size = 1e-13
     posterior = sr.Posterior(
         uniform(Noisy().family, -size, size), ("a", "b"), lambda t: -0.5 * ((t / size - 0.3) ** 2).sum(dim=1)

@@ -60,9 +60,11 @@ def test_where_the_observation_itself_is_far_out_no_row_is_left_out():
     x = torch.cat([torch.randn(500, 1), torch.full((50, 1), -999.0)])
     ok = torch.ones(550, dtype=torch.bool)
     left, text = near(x, ok, torch.tensor([[0.1]]), ["s"])
-    assert int(left.sum()) == 500 and "50 of 550" in text
+    assert int(left.sum()) == 500
+    assert "50 of 550" in text
     left, text = near(x, ok, torch.tensor([[-999.0]]), ["s"])
-    assert bool(left.all()) and not text
+    assert bool(left.all())
+    assert not text
 
 
 def test_learners_are_named_with_their_summary(learners):
