@@ -49,12 +49,16 @@ def log_weight_of(store: SimulationStore, prior: Distribution) -> Callable[[Tens
         )
     weight = torch.softmax(log_weight(store.theta).double(), dim=0)
     worth = 1 / float((weight**2).sum())
+    told = (
+        f"the rules of {store.path} were drawn from another distribution than the prior; weighted by prior / proposal, all "
+        f"{len(store)} are worth {worth:.0f}"
+    )
     if worth < FEWEST:
         raise ValueError(
-            f"the rules of {store.path} were drawn from another distribution than the prior; weighted by prior / proposal, "
-            f"all {len(store)} are worth {worth:.0f}, at least {FEWEST} are needed: simulate rules from the prior, or leave "
-            f"estimator out, which takes rules from anywhere."
+            f"{told}, at least {FEWEST} are needed: simulate rules from the prior, or leave estimator out, which takes rules "
+            f"from anywhere."
         )
+    warnings.warn(f"{told}.")
     return log_weight
 
 

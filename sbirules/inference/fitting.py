@@ -78,11 +78,14 @@ def fit(
             posterior given sets of learners, for a store with several networks of each rule:
             `simulate(simulator, prior.sample((2000,)).repeat_interleave(24, dim=0))`. With x_o: `"likelihood"`
             (default), or `"npe"` for neural posterior estimation, whose density is normalised and which draws
-            without a sampler, but needs more simulations.
+            without a sampler, but needs more simulations. `"npe"` takes rules as often as they come: draws of the
+            prior, or of another of `sbirules.priors`, which are weighted; other rules are refused.
         settings: Of the estimator: `EnsembleSettings`, `LikelihoodSettings` or `NPESettings`.
         sampler: Settings of the sampler.
         seed: Makes the fit repeatable.
         progress: Whether to show progress bars.
+
+    Warns of simulations that lie far from all others, which count as failed, and of observations that none came near.
 
     Raises:
         ValueError: If not exactly one question is asked, or it does not fit the store.

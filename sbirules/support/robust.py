@@ -5,17 +5,19 @@ Columns that have no such rows have the mean and the s.d. of all of them.
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 __all__ = ["centre_and_spread", "far_out", "kept", "width_of"]
 
-FAR = 10.0  # half-widths of the central 80 % of values from the middle, about 13 s.d. of a Gaussian
+FAR = 20.0  # half-widths of the central 80 % of values from the middle, about 26 s.d. of a Gaussian
 FEWEST = 50  # rows below which none is called far
-FEW_VALUES, FAR_OF_FEW = (
-    10,
-    20.0,
-)  # a column of so few values: one that lies so many times their range beyond the others
+FEW_VALUES = (
+    10  # a column of fewer has no central 80 %: there it is FAR times as far from the commonest as the next nearest
+)
 RESOLUTION = 1e-4  # of the central width; what is stored more coarsely than that is not what was given
 
 
@@ -43,17 +45,17 @@ def far_out(values: Tensor) -> Tensor:
 
 
 def _far(column: Tensor) -> Tensor:
-    values = torch.unique(column[torch.isfinite(column)])
+    values, counts = torch.unique(column[torch.isfinite(column)], return_counts=True)
     if len(values) < 3:  # of two, neither is the odd one
         return torch.zeros(column.shape, dtype=torch.bool)
     if len(values) < FEW_VALUES:
-        found = torch.zeros(column.shape, dtype=torch.bool)
-        for end, others in ((values[0], values[1:]), (values[-1], values[:-1])):
-            if (others - end).abs().min() > FAR_OF_FEW * (others[-1] - others[0]):
-                found |= column == end
+        middle = float(values[counts.argmax()])
+        distance = (values.double() - middle).abs().sort().values[1:].tolist()
+        reach = next((a for a, b in pairwise(distance) if b > FAR * a), math.inf)
     else:
         low, middle, high = _central(column)
-        found = (column.double() - middle).abs() > FAR * max(high - middle, middle - low)
+        reach = FAR * max(high - middle, middle - low)
+    found = (column.double() - middle).abs() > reach
     return found if 2 * int(found.sum()) < len(column) else torch.zeros_like(found)
 
 
