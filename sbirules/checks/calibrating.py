@@ -21,10 +21,12 @@ from sbirules.neural_nets.standardiser import spread
 from sbirules.support import arguments
 from sbirules.support.files import digest, write_atomically
 from sbirules.support.streams import seeded
+from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Calibration", "calibrate", "local_p_value"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class Calibration:
     """Rules with known truth, and what was observed.
@@ -40,6 +42,7 @@ class Calibration:
     observed: Tensor | None
 
 
+@typed
 def calibrate(
     posterior: Posterior,
     simulator: Simulator,

@@ -15,6 +15,7 @@ from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 __all__ = ["PARTS", "check"]
 
@@ -22,6 +23,7 @@ PARTS = tuple(CHECKS)
 RULES = 128
 
 
+@typed
 def check(
     posterior: Posterior,
     simulator: Simulator,

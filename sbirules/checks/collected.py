@@ -10,6 +10,7 @@ from sbirules.checks.recovery import Recovery
 from sbirules.inference.questions import ConstraintCheck, Question, Resimulation
 from sbirules.model.verdicts import LEVELS, Verdict
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Checks"]
 
 
+@typed_class
 @dataclass(frozen=True, repr=False)
 class Checks:
     """All checks of a posterior; made by `check`.

@@ -15,10 +15,12 @@ from sbirules.model.prior import names_of
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import seeded
+from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Comparison", "compare"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class Comparison:
     """A posterior beside a reference.
@@ -46,6 +48,7 @@ class Comparison:
         return "\n".join(lines)
 
 
+@typed
 def compare(
     posterior: Posterior | _Samples | ArrayLike,
     reference: Posterior | _Samples | ArrayLike,
@@ -92,7 +95,7 @@ def compare(
     inside = ((b.numpy() >= low) & (b.numpy() <= high)).mean(axis=0)
     distance = [float(wasserstein_distance(p.numpy(), q.numpy()) / q.std()) for p, q in zip(a.T, b.T, strict=True)]
     return Comparison(
-        c2st=float(c2st(a, b, seed=seed + 1)),
+        c2st=float(c2st(a, b, seed=(seed + 1) % 2**32)),
         wasserstein=dict(zip(names, distance, strict=True)),
         coverage=dict(zip(names, inside.tolist(), strict=True)),
         level=level,

@@ -16,6 +16,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import resolve, summarise
 from sbirules.support.files import read_json, write_atomically, write_json
 from sbirules.support.rates import Rate
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import arviz
@@ -25,6 +26,7 @@ __all__ = ["PointEstimate", "success_of"]
 SCHEMA = 1
 
 
+@typed_class
 @dataclass(frozen=True, repr=False)
 class PointEstimate:
     """End points of all restarts, made by `BPTL.fit`.

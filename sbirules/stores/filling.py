@@ -31,6 +31,7 @@ from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import seeded
+from sbirules.support.typed import typed
 
 __all__ = ["simulate"]
 
@@ -41,6 +42,7 @@ _Result = tuple[int, bytes, dict[str, int]]  # a shard, its content, and network
 _GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads share
 
 
+@typed
 def simulate(
     simulator: Simulator,
     prior: Distribution | Tensor,

@@ -10,10 +10,12 @@ from sbirules.stores.manifest import refuse_other
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import digest, write_json
+from sbirules.support.typed import typed
 
 __all__ = ["merge"]
 
 
+@typed
 def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | None = None) -> SimulationStore:
     """Joins stores of one configuration and seed, once together they are complete.
 

@@ -28,12 +28,14 @@ from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.files import Plain, plain, read_json, write_atomically, write_first, write_json
+from sbirules.support.typed import typed_class
 
 __all__ = ["SimulationStore"]
 
 PREFIX = "activity."  # of fields of the whole run in stores of version 0.1
 
 
+@typed_class
 class SimulationStore:
     """Simulations on disk.
 
@@ -207,7 +209,7 @@ class SimulationStore:
     def damaged(self, wanted: Iterable[int]) -> dict[int, str]:
         """Which of these shards, where written, are not what was written, and why."""
         out = {}
-        for shard in wanted:
+        for shard in (arguments.whole("wanted", k, 0) for k in wanted):
             if self.has(shard):
                 try:
                     shards.read(self.shard_path(shard), self.owner(shard))
@@ -259,6 +261,8 @@ class SimulationStore:
 
     def dataset(self, *fields: str, **options: Any) -> ShardDataset:
         """Batches of `fields` (theta and x) for training on more than fits in memory; see `ShardDataset`."""
+        for name in options:
+            arguments.known("option of dataset", name, ("batch_size", "shuffle", "seed", "buffer"))
         return ShardDataset(self, fields, **options)
 
     def read(self, field: str) -> Tensor:
@@ -340,6 +344,7 @@ class SimulationStore:
 
     def add_seconds(self, seconds: float, part: str = "") -> None:
         """Adds to the wall time spent; jobs that run side by side name their `part`."""
-        path = self.path / f"progress{part}.json"
+        arguments.at_least("seconds", seconds, 0.0)
+        path = arguments.path("part", self.path / f"progress{part}.json")
         before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
         write_json(path, {"seconds": round(before + seconds, 3)})

@@ -23,6 +23,7 @@ from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key, generator, global_seed
+from sbirules.support.typed import typed_class
 
 from ..rate import RateRNN
 from ._projections import Projections
@@ -33,6 +34,7 @@ SPREAD = 4.0  # largest over smallest singular value of the design
 DRAWS, NETWORK, PROJECTIONS = range(3)  # streams
 
 
+@typed_class
 class LinearGaussian(Projections):
     r"""Projections of the weight change of one episode, with Gaussian noise.
 

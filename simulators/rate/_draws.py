@@ -103,8 +103,9 @@ def _networks(
     if input_weights is None:
         shape = (size, s.num_units, channels)
         input_weights = 2 * torch.rand(shape, generator=stream, device=device, dtype=dtype) - 1
-        if not s.input_to_readout and isinstance(s.readout, int):
-            input_weights[:, s.readout] = 0.0
+    if not s.input_to_readout and isinstance(s.readout, int):
+        input_weights = input_weights.clone()  # may have been passed in
+        input_weights[:, s.readout] = 0.0
     readout = given.get("readout")
     if isinstance(s.readout, Tensor):
         readout = s.readout.to(device, dtype).expand(size, -1)

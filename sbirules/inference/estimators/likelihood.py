@@ -28,6 +28,7 @@ from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.neural_nets.trends import GaussianResidual, Trend
 from sbirules.support.files import Plain
 from sbirules.support.streams import generator, seeded
+from sbirules.support.typed import typed_class
 
 __all__ = ["LIKELIHOOD", "LearnerLikelihood", "LikelihoodPotential", "LikelihoodSettings", "fit_likelihood"]
 
@@ -37,6 +38,7 @@ PAIRS_AT_ONCE = 2**15  # of rule and learner, in one pass through the networks
 TREND = 1000  # stream of the trend's folds; members count from 0
 
 
+@typed_class
 class LikelihoodSettings(FlowSettings):
     """Settings of neural likelihood estimation, as `FlowSettings`."""
 

@@ -144,7 +144,7 @@ class ConstraintsQuestion(Question):
 
     def words(self, subject: str, setting: str) -> str:
         if self.reliability is not None:
-            often = f"in at least {self.reliability:.0%} of random networks"
+            often = f"in at least {100 * self.reliability:.6g}% of random networks"
         else:
             n = self.all_of_networks or 1
             often = "in a random network" if n == 1 else f"in all of {n} random networks"

@@ -25,6 +25,7 @@ from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.streams import seeded
+from sbirules.support.typed import typed_class
 
 __all__ = ["ObservationCheck", "ObservationQuestion", "observed_row"]
 
@@ -33,6 +34,7 @@ ATOMS = 0.02  # share of all rows that may have one value before a summary count
 FRESH = 2_000_003  # added to the seed of calibration's networks
 
 
+@typed_class
 @dataclass(frozen=True)
 class ObservationCheck:
     """Whether posterior rules reproduce the observed summaries of one network.
