@@ -12,6 +12,7 @@ from torch.distributions import Distribution, Normal
 
 from sbirules.model.prior import Written
 from sbirules.support.files import Plain, plain
+from sbirules.support.typed import typed
 
 from .correlated import CorrelatedNormal, PyroPrior, correlated_normal, from_pyro
 from .independent import Component, IndependentPrior, LogUniform, log_uniform, normal, uniform
@@ -55,6 +56,7 @@ WRITTEN: dict[str, Callable[[Plain], Distribution]] = {
 }
 
 
+@typed
 def written_down(prior: Distribution) -> dict[str, object] | None:
     """A prior of this catalogue in plain types; None for any other, and for one that its plain form would not bring back."""
     name = f"{type(prior).__module__}:{type(prior).__qualname__}"
@@ -67,6 +69,7 @@ def written_down(prior: Distribution) -> dict[str, object] | None:
         return None
 
 
+@typed
 def from_written(content: Plain) -> Distribution | None:
     """The prior that was `written_down`; None if it is not one of this catalogue."""
     read = WRITTEN.get(str(content.get("class", "")))

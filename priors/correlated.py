@@ -16,12 +16,14 @@ from sbirules.support.arguments import ArrayLike
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
 from sbirules.support.streams import Stream, seeded
+from sbirules.support.typed import typed, typed_class
 
 from ._supports import stack, within
 
 __all__ = ["CorrelatedNormal", "PyroPrior", "correlated_normal", "from_pyro"]
 
 
+@typed_class
 class CorrelatedNormal(MultivariateNormal):
     """A Gaussian with names for its columns.
 
@@ -33,6 +35,14 @@ class CorrelatedNormal(MultivariateNormal):
 
     def __init__(self, names: tuple[str, ...], mean: Tensor, covariance: Tensor) -> None:
         self.names = tuple(names)
+        d = len(self.names)
+        if tuple(mean.shape) != (d,) or tuple(covariance.shape) != (d, d):
+            raise ValueError(
+                f"mean must have shape ({d},) and covariance ({d}, {d}), got {tuple(mean.shape)} and {tuple(covariance.shape)}."
+            )
+        finite = bool(mean.isfinite().all()) and bool(covariance.isfinite().all())
+        if not finite or int(torch.linalg.cholesky_ex(covariance).info):
+            raise ValueError("mean must be finite, and covariance symmetric and positive definite.")
         super().__init__(mean, covariance_matrix=covariance, validate_args=False)
 
     def config(self) -> dict[str, object]:
@@ -42,9 +52,11 @@ class CorrelatedNormal(MultivariateNormal):
     @classmethod
     def from_config(cls, config: Plain) -> CorrelatedNormal:
         """The prior that gave this `config()`."""
-        return cls(config["names"], torch.tensor(config["mean"]), torch.tensor(config["covariance"]))
+        with arguments.plain_form("a correlated normal"):
+            return cls(config["names"], torch.tensor(config["mean"]), torch.tensor(config["covariance"]))
 
 
+@typed
 def correlated_normal(family: RuleFamily, covariance: ArrayLike, mean: ArrayLike = 0.0) -> CorrelatedNormal:
     """A Gaussian over the coefficients of a family, in natural units.
 
@@ -67,11 +79,14 @@ def correlated_normal(family: RuleFamily, covariance: ArrayLike, mean: ArrayLike
             f"covariance must have shape ({d}, {d}) and mean ({d},), got {tuple(matrix.shape)} and "
             f"{tuple(centre.shape)}; the coefficients are {arguments.listed(family.names)}."
         )
+    if not bool(matrix.isfinite().all()) or not bool(centre.isfinite().all()):
+        raise ValueError("covariance and mean must be finite.")
     if not torch.allclose(matrix, matrix.T, atol=1e-6) or float(torch.linalg.eigvalsh(matrix)[0]) <= 0:
         raise ValueError("covariance must be symmetric and positive definite.")
     return CorrelatedNormal(family.names, centre.expand(d).clone(), matrix)
 
 
+@typed_class
 class PyroPrior(Distribution):
     """The distribution of the sites of a Pyro model that are named like coefficients; made by `from_pyro`."""
 
@@ -79,6 +94,7 @@ class PyroPrior(Distribution):
 
     def __init__(self, model: Callable[[], object], names: tuple[str, ...], draws: int, seed: int) -> None:
         self.model, self.names = model, names
+        arguments.whole("draws", draws, 2, 10**6)
         with seeded(seed, Stream.SHAPES):
             sites = self._trace({}, draws)
         missing = [name for name in names if name not in sites]
@@ -124,16 +140,17 @@ class PyroPrior(Distribution):
         return self._support
 
     def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
-        n = Size(sample_shape).numel()
+        n = arguments.shape("sample_shape", sample_shape).numel()
         data = {}
         if self.hyper:
             row = torch.randint(len(next(iter(self.hyper.values()))), (n,))
             data = {name: values[row] for name, values in self.hyper.items()}
         sites = self._trace(data, n)
         theta = torch.stack([sites[name]["value"].detach() for name in self.names], dim=-1)
-        return theta.reshape(*Size(sample_shape), len(self.names))
+        return theta.reshape(*arguments.shape("sample_shape", sample_shape), len(self.names))
 
     def log_prob(self, value: Tensor) -> Tensor:
+        value = arguments.last_axis("theta", value, self.names)
         shape = value.shape[:-1]
         flat = value.reshape(-1, len(self.names))
         return torch.cat([self._density(part) for part in torch.split(flat, 2000)]).reshape(shape)
@@ -156,6 +173,7 @@ class PyroPrior(Distribution):
         return out
 
 
+@typed
 def from_pyro(
     model: Callable[[], object], family: RuleFamily, *, hyperparameter_draws: int = 512, seed: int = 0
 ) -> PyroPrior:
@@ -182,5 +200,5 @@ def from_pyro(
     """
     if not callable(model):
         raise ValueError(f"model must be a function with pyro.sample statements, got {model!r}.")
-    arguments.whole("hyperparameter_draws", hyperparameter_draws, 2)
+    arguments.whole("hyperparameter_draws", hyperparameter_draws, 2, 10**6)
     return PyroPrior(model, family.names, hyperparameter_draws, seed)

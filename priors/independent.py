@@ -14,6 +14,7 @@ from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.streams import lastingly
+from sbirules.support.typed import typed, typed_class
 
 from ._supports import independent, interval, stack, support_of, within
 
@@ -22,6 +23,7 @@ __all__ = ["IndependentPrior", "LogUniform", "log_uniform", "normal", "uniform"]
 Component = Distribution | tuple[float, float]
 
 
+@typed_class
 class LogUniform(Distribution):
     """Density proportional to 1/x on [low, high]: uniform in log x.
 
@@ -53,15 +55,17 @@ class LogUniform(Distribution):
         return (self.high**2 - self.low**2) / (2 * torch.log(self.high / self.low)) - self.mean**2
 
     def rsample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
-        u = torch.rand(Size(sample_shape))
+        u = torch.rand(arguments.shape("sample_shape", sample_shape))
         return (torch.log(self.low) + u * torch.log(self.high / self.low)).exp().clamp(self.low, self.high)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        value = arguments.floating(value)
         inside = (value >= self.low) & (value <= self.high)
         density = -torch.log(value.clamp(min=1e-30)) - torch.log(torch.log(self.high / self.low))
         return torch.where(inside, density, -math.inf)
 
 
+@typed_class
 class IndependentPrior(Distribution):
     """Independent univariate distributions, one per coefficient.
 
@@ -115,11 +119,12 @@ class IndependentPrior(Distribution):
         return torch.stack([torch.as_tensor(c.variance) for c in self.components.values()])
 
     def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
-        shape = Size(sample_shape)
+        shape = arguments.shape("sample_shape", sample_shape)
         return torch.stack([c.sample(shape) for c in self.components.values()], dim=-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density `(...)` of theta `(..., D)`; -inf outside the support."""
+        value = arguments.last_axis("theta", value, self.names)
         parts = []
         for component, column in zip(self.components.values(), value.unbind(dim=-1), strict=True):
             # torch distributions raise or extrapolate outside their support, depending on a global switch
@@ -135,7 +140,8 @@ class IndependentPrior(Distribution):
     @classmethod
     def from_config(cls, config: Plain) -> IndependentPrior:
         """The prior that gave this `config()`."""
-        return cls({name: _rebuild(name, numbers) for name, numbers in config.items()})
+        with arguments.plain_form("an independent prior"):
+            return cls({name: _rebuild(name, numbers) for name, numbers in config.items()})
 
 
 # components that a config() can bring back, and their arguments; other modules add theirs
@@ -171,6 +177,7 @@ def _ordered(what: str, low: float, high: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+@typed
 def log_uniform(low: float, high: float) -> LogUniform:
     """Uniform in the logarithm on [low, high]; for time constants, in their own unit (ms, trials)."""
     return LogUniform(low, high)
@@ -204,6 +211,7 @@ def build(family: RuleFamily, default: Component | None, special: Mapping[str, C
     return IndependentPrior(components)
 
 
+@typed
 def uniform(family: RuleFamily, low: float = -1.0, high: float = 1.0, **special: Component) -> IndependentPrior:
     """Uniform over a box, in natural units.
 
@@ -221,6 +229,7 @@ def uniform(family: RuleFamily, low: float = -1.0, high: float = 1.0, **special:
     return build(family, Uniform(low, high, validate_args=False), special)
 
 
+@typed
 def normal(family: RuleFamily, mean: float = 0.0, sd: float = 1.0, **special: Component) -> IndependentPrior:
     """Independent normals, in natural units; `special` as for `uniform`."""
     arguments.finite("normal: mean", mean)

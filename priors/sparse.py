@@ -14,6 +14,7 @@ from torch.distributions import Distribution, HalfCauchy, Normal, constraints
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
 from sbirules.support.files import Plain
+from sbirules.support.typed import typed, typed_class
 
 from ._supports import interval, within
 from .independent import REBUILT, Component, IndependentPrior, build
@@ -21,6 +22,7 @@ from .independent import REBUILT, Component, IndependentPrior, build
 __all__ = ["Horseshoe", "SpikeAndSlab", "TwoSided", "horseshoe", "spike_and_slab", "two_sided"]
 
 
+@typed_class
 class TwoSided(Distribution):
     """Uniform on [-high, -low] and [low, high]: a term that is present has at least some size.
 
@@ -51,14 +53,16 @@ class TwoSided(Distribution):
         return (self.high**3 - self.low**3) / (3 * (self.high - self.low))
 
     def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
-        size = self.low + (self.high - self.low) * torch.rand(Size(sample_shape))
+        size = self.low + (self.high - self.low) * torch.rand(arguments.shape("sample_shape", sample_shape))
         return torch.where(torch.rand(size.shape) < 0.5, -size, size)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        value = arguments.floating(value)
         inside = (value.abs() >= self.low) & (value.abs() <= self.high)
         return torch.where(inside, -math.log(2 * float(self.high - self.low)), -math.inf)
 
 
+@typed_class
 class Horseshoe(Distribution):
     r"""A normal whose s.d. is `scale` times a half-Cauchy variable: a pole at zero and heavy tails.
 
@@ -85,7 +89,11 @@ class Horseshoe(Distribution):
 
     def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
         cauchy: Distribution = HalfCauchy(1.0)
-        return self.scale * cauchy.sample(Size(sample_shape)) * torch.randn(Size(sample_shape))
+        return (
+            self.scale
+            * cauchy.sample(arguments.shape("sample_shape", sample_shape))
+            * torch.randn(arguments.shape("sample_shape", sample_shape))
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         # the pole is cut at a millionth of the scale, where next to no mass lies
@@ -121,6 +129,7 @@ _log_scaled_exp1: Callable[[Tensor], Tensor] = _LogScaledExp1.apply
 REBUILT[TwoSided], REBUILT[Horseshoe] = ("low", "high"), ("scale",)
 
 
+@typed_class
 class SpikeAndSlab(Distribution):
     """Each term is absent, its coefficient exactly 0, or present with a coefficient from the slab.
 
@@ -175,6 +184,7 @@ class SpikeAndSlab(Distribution):
         return torch.where(torch.rand(theta.shape) < self.chance, theta, 0.0)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        value = arguments.last_axis("theta", value, self.names)
         total = torch.zeros(value.shape[:-1])
         for k, component in enumerate(self.slab.components.values()):
             column = value[..., k]
@@ -195,6 +205,7 @@ class SpikeAndSlab(Distribution):
         Returns:
             The rules proposed, and log of prior ratio times proposal ratio `(...)`; the slab's densities cancel.
         """
+        theta = arguments.last_axis("theta", theta, self.names)
         shape = theta.shape[:-1]
         fresh = self.slab.sample(shape)
         logit = torch.where(self.optional, torch.log(self.chance / (1 - self.chance)), 0.0)
@@ -219,7 +230,8 @@ class SpikeAndSlab(Distribution):
     @classmethod
     def from_config(cls, config: Plain) -> SpikeAndSlab:
         """The prior that gave this `config()`."""
-        return cls(IndependentPrior.from_config(config["slab"]), config["inclusion"])
+        with arguments.plain_form("a spike-and-slab prior"):
+            return cls(IndependentPrior.from_config(config["slab"]), config["inclusion"])
 
 
 def _one_of(candidates: Tensor) -> Tensor:
@@ -229,11 +241,13 @@ def _one_of(candidates: Tensor) -> Tensor:
     return best & candidates
 
 
+@typed
 def two_sided(low: float, high: float) -> TwoSided:
     """Uniform on [-high, -low] and [low, high]."""
     return TwoSided(low, high)
 
 
+@typed
 def spike_and_slab(
     family: RuleFamily,
     inclusion: float | Mapping[str, float] = 0.5,
@@ -258,6 +272,7 @@ def spike_and_slab(
     return SpikeAndSlab(whole, inclusion)
 
 
+@typed
 def horseshoe(family: RuleFamily, scale: float = 0.1, **special: Component) -> IndependentPrior:
     """Most coefficients near zero, few large, in natural units.
 

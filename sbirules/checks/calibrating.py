@@ -22,12 +22,14 @@ from sbirules.support import arguments, tensors
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import digest, make_folder
 from sbirules.support.streams import Stream, seeded, small
+from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Calibration", "calibrate", "local_p_value"]
 
 FEWEST = 50  # rules that calibration can be judged by
 
 
+@typed_class
 @dataclass(frozen=True)
 class Calibration:
     """Rules with known truth, and what was observed.
@@ -45,6 +47,7 @@ class Calibration:
     wanted: int | None = None
 
 
+@typed
 def calibrate(
     posterior: Posterior,
     simulator: Simulations,

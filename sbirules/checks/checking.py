@@ -18,12 +18,14 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import attempted
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 __all__ = ["check"]
 
 RULES = 128
 
 
+@typed
 def check(
     posterior: Posterior,
     simulator: Simulations,

@@ -10,6 +10,7 @@ from sbirules.checks.recovery import Recovery
 from sbirules.inference.questions import ConstraintCheck, Question, Resimulation
 from sbirules.model.verdicts import LEVELS, Verdict
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,7 @@ CONTRACTION = "contraction_"  # of a coefficient, among the numbers of the verdi
 LITTLE = 0.15  # contraction below which next to nothing was learned: that of a few hundred draws is off by as much
 
 
+@typed_class
 @dataclass(frozen=True, repr=False)
 class Checks:
     """All checks of a posterior; made by `check`.

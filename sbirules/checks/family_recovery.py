@@ -22,6 +22,7 @@ from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.streams import Stream, child
+from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["FamilyRecovery", "recover_families"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class FamilyRecovery:
     """What families are found for learners whose family is known; made by `recover_families`.
@@ -56,6 +58,7 @@ class FamilyRecovery:
         return f"{head}\n{self.confusion().round(3).to_string()}"
 
 
+@typed
 def recover_families(
     families: Mapping[str, tuple[Simulator, Distribution]],
     *,

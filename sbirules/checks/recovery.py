@@ -21,6 +21,7 @@ from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.streams import Stream, child, generator, seeded
+from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Recovery", "recover"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class Recovery:
     """True rules, and the posteriors that learners of each led to.
@@ -95,7 +97,7 @@ class Recovery:
 
     def coverage(self, level: float = 0.95) -> dict[str, float]:
         """Share of rules whose central interval of that level holds the truth, by coefficient."""
-        tail = (1 - level) / 2
+        tail = (1 - arguments.share("level", level)) / 2
         low, high = (torch.quantile(self.draws, q, dim=1) for q in (tail, 1 - tail))
         inside = ((self.truth >= low) & (self.truth <= high)).float().mean(dim=0)
         return dict(zip(self.names, inside.tolist(), strict=True))
@@ -132,6 +134,7 @@ class Recovery:
         return "\n".join(lines)
 
 
+@typed
 def recover(
     simulator: Simulator,
     prior: Distribution,

@@ -16,10 +16,12 @@ from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.streams import Stream, child, seeded, small
+from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Comparison", "compare"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class Comparison:
     """A posterior beside a reference.
@@ -47,6 +49,7 @@ class Comparison:
         return "\n".join(lines)
 
 
+@typed
 def compare(
     posterior: Posterior | _Samples | ArrayLike,
     reference: Posterior | _Samples | ArrayLike,

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from sbirules.figures.drawable import CalibratedRules, ObservedSummaries, SuccessfulRules
 from sbirules.figures.style import axis_label, bare, labels, palette, panel, patch
+from sbirules.support import arguments
 from sbirules.support.rates import Rate
 from sbirules.support.robust import centre_and_spread
+from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 
+@typed
 def calibration(found: CalibratedRules, ax: Axes | None = None) -> Axes:
     """Ranks of the true coefficients among posterior draws: distribution less that of uniform ranks (Talts et al. 2018).
 
@@ -60,6 +63,7 @@ def calibration(found: CalibratedRules, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def coverage(found: CalibratedRules, ax: Axes | None = None) -> Axes:
     """Share of rules whose central interval holds the truth, against the interval's mass: mean over coefficients."""
     p = palette()
@@ -82,6 +86,7 @@ def coverage(found: CalibratedRules, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def reliability(checked: SuccessfulRules, bins: int = 5, ax: Axes | None = None) -> Axes:
     """Predicted and observed share of successful networks, posterior rules grouped by what was predicted."""
     p = palette()
@@ -116,6 +121,7 @@ def grouped(checked: SuccessfulRules, bins: int = 5) -> tuple[Tensor, Tensor, Te
     return predicted, observed, se, max(0.0, lowest - 0.1)
 
 
+@typed
 def training(curves: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """Held-out loss by epoch of each network that was trained."""
     p = palette()
@@ -132,8 +138,16 @@ def training(curves: Mapping[str, Sequence[float]], ax: Axes | None = None) -> A
     return ax
 
 
+@typed
 def failures(theta: Tensor, failed: Tensor, names: Sequence[str], bins: int = 10, ax: Axes | None = None) -> Axes:
     """Share of failed simulations over the coefficients that it depends on most."""
+    n, d = theta.shape if theta.ndim == 2 else (0, 0)
+    if not n or tuple(failed.shape) != (n,) or len(names) != d or failed.dtype != torch.bool:
+        raise ValueError(
+            f"theta must have shape (n, {len(names)}), one column per name, and failed (n,) be boolean, got {tuple(theta.shape)} "
+            f"and {failed.dtype} of shape {tuple(failed.shape)}."
+        )
+    arguments.whole("bins", bins, 1, 10_000)
     p = palette()
     ax = panel(ax, 4.2, 2.9)
     for k, (column, colour) in enumerate(
@@ -161,8 +175,13 @@ def most_failing(theta: Tensor, failed: Tensor, count: int) -> list[int]:
     return strength.argsort(descending=True)[: min(count, theta.shape[1])].tolist()
 
 
+@typed
 def distance_to_prior_predictive(baseline: Tensor, own: float, ax: Axes | None = None) -> Axes:
     """Distance (MMD) of the observation from the prior predictive, and that of data sets drawn from it."""
+    if baseline.ndim != 1 or not baseline.is_floating_point() or not bool(baseline.isfinite().all()):
+        raise ValueError(
+            f"baseline must be finite numbers of shape (n,), got {baseline.dtype} {tuple(baseline.shape)}."
+        )
     p = palette()
     ax = panel(ax, 4.2, 2.9)
     ax.hist(baseline.numpy(), 40, color=p.prior, alpha=0.6, label="drawn from the prior")
@@ -174,6 +193,7 @@ def distance_to_prior_predictive(baseline: Tensor, own: float, ax: Axes | None =
     return ax
 
 
+@typed
 def summaries(checked: ObservedSummaries, ax: Axes | None = None) -> Axes:
     """Posterior predictive of each observed summary, in its own s.d. around its median; the observation as points."""
     p = palette()
@@ -193,6 +213,7 @@ def summaries(checked: ObservedSummaries, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def held_out(rates: Mapping[str, tuple[Rate, Rate]], quantity: str, ax: Axes | None = None) -> Axes:
     """Posterior and prior rules in variants that inference never saw.
 
@@ -201,6 +222,8 @@ def held_out(rates: Mapping[str, tuple[Rate, Rate]], quantity: str, ax: Axes | N
         quantity: What is shown.
         ax: Where to draw.
     """
+    if not rates:
+        raise ValueError("rates must hold at least one variant.")
     p = palette()
     ax = panel(ax, 1.8 + 1.3 * len(rates), 3.0)
     place = np.arange(len(rates))

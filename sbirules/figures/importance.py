@@ -9,6 +9,8 @@ import numpy as np
 
 from sbirules.figures.drawable import CoefficientEffects, RuleDirections, RuleRegimes
 from sbirules.figures.style import axis_label, bare, labels, palette, panel, panels
+from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +34,13 @@ SHORT = {
 }
 
 
+@typed
 def effects(found: CoefficientEffects | Sequence[CoefficientEffects], ax: Axes | None = None) -> Axes:
     """One number per coefficient as bars with their standard errors; several kinds beside each other."""
     p = palette()
     kinds = list(found) if isinstance(found, Sequence) else [found]
+    if not kinds:
+        raise ValueError("found must hold at least one kind of effect.")
     names = kinds[0].names
     ax = panel(ax, 2.0 + 0.4 * len(names), 3.1)
     width = 0.8 / len(kinds)
@@ -60,6 +65,7 @@ def effects(found: CoefficientEffects | Sequence[CoefficientEffects], ax: Axes |
     return ax
 
 
+@typed
 def directions(found: RuleDirections, count: int = 4, axes: GridLike | None = None) -> Grid:
     """Left: how much each direction is constrained or matters. Right: the coefficients of the strongest ones."""
     p = palette()
@@ -80,11 +86,14 @@ def directions(found: RuleDirections, count: int = 4, axes: GridLike | None = No
     return axes
 
 
+@typed
 def regime_scatter(
     found: RuleRegimes, coefficient: str, x: str = "weight_change", y: str = "kernel_change", ax: Axes | None = None
 ) -> Axes:
     """Rules between lazy and rich: two measures, coloured by a coefficient."""
     table = found.table()
+    for argument, name in (("coefficient", coefficient), ("x", x), ("y", y)):
+        arguments.known(argument, name, list(table.columns))
     ax = panel(ax, 4.6, 3.4)
     largest = float(table[coefficient].abs().max())
     dots = ax.scatter(
@@ -105,6 +114,7 @@ def regime_scatter(
     return ax
 
 
+@typed
 def regime_correlations(found: RuleRegimes, ax: Axes | None = None) -> Axes:
     """Spearman's correlation of each coefficient with each measure; numbers where it exceeds two standard errors."""
     table = found.correlations()
@@ -123,6 +133,7 @@ def regime_correlations(found: RuleRegimes, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def regimes(found: RuleRegimes, axes: GridLike | None = None) -> Grid:
     """Which coefficients decide between lazy and rich, and the spread of rules by the one that decides most."""
     axes = panels(axes, 1, 2, 13.0, 4.4, width_ratios=[1, 1.5])

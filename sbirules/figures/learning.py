@@ -14,6 +14,7 @@ from sbirules.figures.style import axis_label, bare, fade, palette, panel, panel
 from sbirules.model.curves import CurveBand
 from sbirules.model.runs import Trajectory
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ __all__ = ["activity", "filter_rounds", "learning_curves", "success_over", "succ
 
 def _split(band: CurveBand) -> list[tuple[str, slice]]:
     """Trial type and span of its bins, from names like learning_curve[A,0]."""
+    if not all("[" in name for name in band.names):
+        raise ValueError(f"bands must have bins named like learning_curve[A,0], got {band.names!r:.80}.")
     types = [name.split("[", 1)[1].rstrip("]").rsplit(",", 1)[0] for name in band.names]
     spans = []
     for label in dict.fromkeys(types):
@@ -38,6 +41,7 @@ def _top(band: CurveBand) -> float:
     return max((float(t[torch.isfinite(t)].max()) for t in tops if bool(torch.isfinite(t).any())), default=1.0)
 
 
+@typed
 def learning_curves(
     bands: Mapping[str, CurveBand],
     *,
@@ -55,6 +59,8 @@ def learning_curves(
         trials: Trials of a session, for the axis; None for parts of the session.
         axes: One for each trial type.
     """
+    if not bands:
+        raise ValueError("bands must hold at least one band.")
     p = palette()
     spans = _split(next(iter(bands.values())))
     axes = panels(axes, 1, len(spans), 3.3 * len(spans) + 0.4, 3.3, sharey=True)
@@ -81,6 +87,7 @@ def learning_curves(
     return axes
 
 
+@typed
 def success_rates(checked: SuccessfulRules, ax: Axes | None = None) -> Axes:
     """Success on fresh networks of posterior rules, prior rules and no plasticity, with standard errors."""
     p = palette()
@@ -100,6 +107,7 @@ def success_rates(checked: SuccessfulRules, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def success_spread(checked: SuccessfulRules, ax: Axes | None = None) -> Axes:
     """How the share of successful networks varies over posterior rules."""
     p = palette()
@@ -113,6 +121,7 @@ def success_spread(checked: SuccessfulRules, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def success_over(
     posterior: PredictedSuccess, first: str, second: str, *, resolution: int = 41, ax: Axes | None = None
 ) -> Axes:
@@ -130,6 +139,7 @@ def success_over(
     """
     if posterior.predicted_success(posterior.draws[:1]) is None:
         raise ValueError("success_over needs a posterior made by fit(..., constraints=...).")
+    arguments.whole("resolution", resolution, 2, 1000)
     for name in (first, second):
         arguments.known("success_over", name, posterior.names)
     p = palette()
@@ -149,6 +159,7 @@ def success_over(
     return ax
 
 
+@typed
 def filter_rounds(found: RoundsOfRules, ax: Axes | None = None) -> Axes:
     """Share of each round's networks that met the constraints asked in it."""
     p = palette()
@@ -178,6 +189,7 @@ def filter_rounds(found: RoundsOfRules, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def activity(
     run: Trajectory, *, network: int = 0, units: int = 12, dt: float = 1.0, axes: GridLike | None = None
 ) -> Grid:
@@ -198,6 +210,9 @@ def activity(
         raise ValueError(
             "activity needs a run with as many trials recorded early as late: run(theta, record=[0, 399])."
         )
+    arguments.whole("units", units, 1)
+    arguments.above("dt", dt, 0.0)
+    network = arguments.position("network", network, len(recording.rate))
     p = palette()
     half = len(recording.trials) // 2
     axes = panels(axes, 2, half, 3.0 * half + 0.8, 4.4, sharex=True, sharey=True)

@@ -13,7 +13,9 @@ from sbirules.figures.drawable import RuleDistribution
 from sbirules.figures.style import axis_label, bare, fade, labels, palette, panel, panels, patch
 from sbirules.model.prior import prior_draws
 from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -28,6 +30,7 @@ MAX_PAIR = 5  # coefficients in a pair plot; more cannot be read
 UNITS = "coefficient (natural units)"
 
 
+@typed
 def most_informed(posterior: RuleDistribution, count: int = MAX_PAIR) -> list[int]:
     """Columns whose posterior differs most from the prior: in width, or in place."""
     draws, prior = posterior.draws, prior_draws(posterior.prior, PRIOR_DRAWS)
@@ -37,6 +40,7 @@ def most_informed(posterior: RuleDistribution, count: int = MAX_PAIR) -> list[in
     return sorted(order.tolist())
 
 
+@typed
 def pairs(
     posterior: RuleDistribution,
     columns: Sequence[int] | None = None,
@@ -55,7 +59,14 @@ def pairs(
         axes: n x n axes for n coefficients.
     """
     p = palette()
-    columns = most_informed(posterior) if columns is None else list(columns)
+    d = len(posterior.names)
+    columns = most_informed(posterior) if columns is None else [arguments.position("columns", i, d) for i in columns]
+    if not columns:
+        raise ValueError("columns must hold at least one position.")
+    if truth is not None:
+        truth = arguments.theta_matrix(truth, posterior.names, argument="truth")[0]
+    if points is not None:
+        points = arguments.theta_matrix(points, posterior.names, argument="points")
     logs = [posterior.names[i] in TIME_CONSTANTS for i in columns]
     draws, prior = (_logged(t[:, columns], logs) for t in (posterior.draws, prior_draws(posterior.prior, PRIOR_DRAWS)))
     names = [("log10 " if log else "") + axis_label(posterior.names[i]) for i, log in zip(columns, logs, strict=True)]
@@ -124,6 +135,7 @@ def _logged(values: Tensor, logs: Sequence[bool]) -> Tensor:
     return torch.where(torch.tensor(list(logs)), values.clamp(min=1e-12).log10(), values)
 
 
+@typed
 def marginals(posterior: RuleDistribution, axes: GridLike | None = None) -> Grid:
     """Mean, 50 % and 95 % interval of every coefficient; the prior's 95 % interval in grey.
 
@@ -164,6 +176,7 @@ def marginals(posterior: RuleDistribution, axes: GridLike | None = None) -> Grid
     return axes
 
 
+@typed
 def correlations(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     """Posterior correlations: which coefficients compensate for which."""
     names = labels(posterior.names)
@@ -184,6 +197,7 @@ def correlations(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def rule_matrix(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     """The coefficients theta_kl of a polynomial family as a matrix: power k of r_j down, power l of the deviation across.
 
@@ -224,6 +238,7 @@ def rule_matrix(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@typed
 def inclusion(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     """Probability that each term is present, the prior's beside it; for spike-and-slab priors."""
     p = palette()

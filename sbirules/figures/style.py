@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,11 +59,13 @@ DARK = Palette("#56B4E9", "#9aa4ae", "#F0A050", "#2fc29b", "#e6edf3", "#9aa4ae",
 _current: ContextVar[Palette] = ContextVar("palette", default=LIGHT)
 
 
+@typed
 def palette() -> Palette:
     """The colours in force."""
     return _current.get()
 
 
+@typed
 @contextmanager
 def theme(dark: bool = False) -> Iterator[None]:
     """Figures made inside are for dark or light pages."""
@@ -83,6 +87,7 @@ def theme(dark: bool = False) -> Iterator[None]:
 def panel(ax: Axes | None, width: float, height: float) -> Axes:
     """The given axes, or those of a new figure of that size in inches."""
     if ax is not None:
+        _check_axes("ax", [ax])
         return ax
     from matplotlib.figure import Figure
 
@@ -104,7 +109,16 @@ def panels(axes: GridLike | None, rows: int, columns: int, width: float, height:
     flat = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if len(flat) != rows * columns:
         raise ValueError(f"axes must be {rows * columns} ({rows} x {columns}) for this figure, got {len(flat)}.")
+    _check_axes("axes", flat)
     return flat.reshape(rows, columns)
+
+
+def _check_axes(argument: str, given: Iterable[object]) -> None:
+    """Raises ValueError unless all are axes."""
+    from matplotlib.axes import Axes
+
+    for ax in given:
+        arguments.instance(argument, ax, Axes)
 
 
 def bare(*axes: Axes) -> None:
@@ -127,6 +141,7 @@ def patch(color: str, label: str, alpha: float | None = None) -> Patch:
     return Patch(color=color, label=label, alpha=alpha)
 
 
+@typed
 def axis_label(name: str) -> str:
     """Name and unit for an axis, e.g. theta_11 as mathematics."""
     if name in TIME_CONSTANTS:

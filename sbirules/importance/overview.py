@@ -19,6 +19,7 @@ from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ LEAST = 0.02  # share of single networks' variance that an outcome must be predi
 NEEDS_STORE = ("sobol", "shapley", "active_subspace")
 
 
+@typed_class
 @dataclass(frozen=True, repr=False)
 class Sensitivity:
     """What matters; parts that were not asked for, or could not be had, are None.
@@ -131,6 +133,7 @@ class Sensitivity:
         return "\n\n".join(lines)
 
 
+@typed
 def sensitivity(
     posterior: Posterior,
     simulator: Simulator,

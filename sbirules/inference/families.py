@@ -33,6 +33,7 @@ from sbirules.samplers.chains import tell
 from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,7 @@ __all__ = ["FamilyComparison", "FamilyRatio", "compare_families"]
 Stores = SimulationStore | Sequence[SimulationStore]
 
 
+@typed_class
 @dataclass(frozen=True)
 class FamilyComparison:
     """How well families of rules predict learners; made by `compare_families`.
@@ -197,6 +199,7 @@ class FamilyRatio:
         return out
 
 
+@typed
 def compare_families(
     families: Mapping[str, tuple[Stores, Distribution]],
     trials: str | Path | pd.DataFrame | Trials,

@@ -28,6 +28,7 @@ from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.streams import Stream, seeded
+from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ __all__ = ["fit", "question_of"]
 BEYOND = 0.05  # share of the prior beyond all simulated rules, of any coefficient, that a fit refuses
 
 
+@typed
 def fit(
     store: SimulationStore | Sequence[SimulationStore],
     prior: Distribution,

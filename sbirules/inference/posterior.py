@@ -28,6 +28,7 @@ from sbirules.inference.record import FitRecord
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import arviz
@@ -42,6 +43,7 @@ __all__ = ["Posterior"]
 DRAWS = 2000  # that a posterior has of its own, unless it was given others
 
 
+@typed_class
 class Posterior(RuleDensity):
     """A posterior over rules, in natural units, inside the prior's support.
 

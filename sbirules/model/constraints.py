@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 __all__ = ["Constraints", "nearest"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class Constraints:
     """Closed intervals by summary name; all must hold in the same network.
@@ -37,12 +39,15 @@ class Constraints:
 
     def check(self, names: Sequence[str]) -> None:
         """Raises ValueError if a name is not a column of x."""
+        names = arguments.strings("names", names)
         for name in self.intervals:
             arguments.known("constraints", name, tuple(names))
 
     def satisfied(self, x: Tensor, names: Sequence[str]) -> Tensor:
         """Which rows of x `(n, S)` satisfy all constraints; a failed network, NaN throughout, satisfies none."""
         self.check(names)
+        if x.ndim != 2 or x.shape[1] != len(names):
+            raise ValueError(f"x must have shape (n, {len(names)}), one column per summary, got {tuple(x.shape)}.")
         inside = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for name, (low, high) in self.intervals.items():
             column = x[:, list(names).index(name)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sbirules.support import arguments
 from sbirules.support.files import Plain
+from sbirules.support.typed import typed_class
 
 __all__ = ["Field", "Layout", "task_fields"]
 
@@ -20,6 +21,7 @@ DTYPES = ("float32", "float64", "bool", "int32")
 DERIVATIONS = ("minus", "below")
 
 
+@typed_class
 @dataclass(frozen=True)
 class Field:
     """One thing that a simulator reports, of every trial or of the whole run.
@@ -57,9 +59,15 @@ class Field:
         arguments.known(f"dtype of field {self.name}", self.dtype, DTYPES)
         if self.better:
             arguments.known(f"better of field {self.name}", self.better, ("low", "high"))
+        object.__setattr__(self, "follows", tuple(self.follows))
         if self.follows:
             arguments.known(f"follows of field {self.name}", self.follows[0], DERIVATIONS)
-            object.__setattr__(self, "follows", tuple(self.follows))
+            if len(self.follows) != (3 if self.follows[0] == "below" else 2) or not isinstance(self.follows[1], str):
+                raise ValueError(
+                    f'follows of field {self.name} must be ("minus", FIELD) or ("below", FIELD, NUMBER), got {self.follows!r}.'
+                )
+            if self.follows[0] == "below":
+                arguments.finite(f"follows of field {self.name}", self.follows[2])
 
     def config(self) -> dict[str, object]:
         """Plain types for a manifest, without what is as by default."""
@@ -69,11 +77,15 @@ class Field:
     @classmethod
     def from_config(cls, config: Plain) -> Field:
         """The field that gave this `config()`."""
-        ends = {k: float(config[k]) for k in ("low", "high") if k in config}
-        return cls(**{**config, **ends})
+        with arguments.plain_form("a field"):
+            ends = {k: float(config[k]) for k in ("low", "high") if k in config}
+            return cls(**{**config, **ends})
 
     def derived(self, source: Tensor) -> Tensor:
         """Its values from those of the field that it follows from."""
+        if not self.follows:
+            raise ValueError(f"{self.name} follows from no other field.")
+        source = arguments.floating(source)
         if self.follows[0] == "minus":
             return -source
         return torch.where(torch.isnan(source), torch.nan, (source < self.follows[2]).to(source.dtype))
@@ -95,6 +107,7 @@ def task_fields(criterion: float = 0.5) -> tuple[Field, ...]:
     )
 
 
+@typed_class
 @dataclass(frozen=True)
 class Layout:
     """What runs of a simulator consist of.
@@ -150,4 +163,5 @@ class Layout:
     @classmethod
     def from_config(cls, config: Plain) -> Layout:
         """The layout that gave this `config()`."""
-        return cls(tuple(Field.from_config(f) for f in config["fields"]), tuple(config["type_names"]))
+        with arguments.plain_form("a layout"):
+            return cls(tuple(Field.from_config(f) for f in config["fields"]), tuple(config["type_names"]))

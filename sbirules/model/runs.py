@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sbirules.model.fields import Layout
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 __all__ = ["Recording", "Status", "Trajectory"]
 
@@ -30,6 +31,7 @@ class Status(IntEnum):
     FAILED = 3  # a simulation made elsewhere whose summaries are not finite
 
 
+@typed_class
 @dataclass(frozen=True)
 class Recording:
     """Full activity of chosen trials.
@@ -51,10 +53,13 @@ class Recording:
     @staticmethod
     def cat(parts: Sequence[Recording]) -> Recording:
         """Recordings of several batches as one."""
+        if not parts:
+            raise ValueError("parts must hold at least one recording.")
         names = [f.name for f in fields(Recording) if f.name != "trials"]
         return replace(parts[0], **{n: torch.cat([getattr(r, n) for r in parts]) for n in names})
 
 
+@typed_class
 class Trajectory:
     """Learning runs of a batch of networks.
 
@@ -153,7 +158,13 @@ class Trajectory:
         return {s.name: int((self.status == s).sum()) for s in Status}
 
     def rows(self, index: Tensor) -> Trajectory:
-        """Some of the networks, without extras."""
+        """Some of the networks, without extras: by position `(n,)`, or those that are true of `(batch,)`."""
+        if index.ndim != 1 or index.is_floating_point() or (index.dtype == torch.bool and len(index) != len(self)):
+            raise ValueError(
+                f"index must be positions (n,) or booleans ({len(self)},), got {index.dtype} of shape {tuple(index.shape)}."
+            )
+        if index.dtype != torch.bool and bool(((index < -len(self)) | (index >= len(self))).any()):
+            raise ValueError(f"index must hold positions below {len(self)}, got {int(index.abs().max())}.")
         return Trajectory(
             self.status[index],
             self.trial_types[index],
@@ -175,6 +186,10 @@ class Trajectory:
 
     def cut(self, length: Tensor) -> Trajectory:
         """The first `length` `(batch,)` trials of each session, the rest marked as past the end."""
+        if tuple(length.shape) != (len(self),):
+            raise ValueError(
+                f"length must have shape ({len(self)},), one number per session, got {tuple(length.shape)}."
+            )
         index = torch.arange(self.trial_types.shape[1], device=length.device)
         keep = index < length[:, None]
         shown = {n: torch.where(keep, v, torch.nan) for n, v in self.per_trial.items()}
@@ -201,6 +216,8 @@ class Trajectory:
     @staticmethod
     def cat(parts: Sequence[Trajectory]) -> Trajectory:
         """Trajectories of several batches as one."""
+        if not parts:
+            raise ValueError("parts must hold at least one trajectory.")
         if len(parts) == 1:
             return parts[0]
         first = parts[0]

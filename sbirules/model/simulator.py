@@ -13,16 +13,18 @@ from sbirules.model.fields import Field, Layout, task_fields
 from sbirules.model.rules import RuleFamily, RuleText
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries import Summary, SummaryLike, resolve, summarise, summary_names
-from sbirules.model.tasks.task import Task
+from sbirules.model.tasks.task import MOST, Task
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key, global_seed
+from sbirules.support.typed import typed_class
 
 __all__ = ["Simulator"]
 
 NATURAL = "In natural units: a coefficient of 1 changes weights by 5 % of their initial s.d. per trial and unit of reward error."
 
 
+@typed_class
 class Simulator(ABC):
     """Simulates learning under rules of one family.
 
@@ -134,21 +136,22 @@ class Simulator(ABC):
 
     def to_raw(self, theta: ArrayLike) -> Tensor:
         """Natural units to raw coefficients, `(..., D)`."""
-        theta = arguments.floating(theta)
+        theta = arguments.last_axis("theta", theta, self.names)
         return theta * self.raw_per_unit.to(theta)
 
     def to_natural(self, raw: ArrayLike) -> Tensor:
         """Raw coefficients to natural units, `(..., D)`."""
-        raw = arguments.floating(raw)
+        raw = arguments.last_axis("raw", raw, self.names)
         return raw / self.raw_per_unit.to(raw)
 
     def sequence(self, num_trials: int | None = None) -> Tensor:
         """Trial types of a session, `(trials,)`: the task's own sequence, or zeros."""
-        count = self.num_trials if num_trials is None else num_trials
+        count = self.num_trials if num_trials is None else arguments.whole("num_trials", num_trials, 0, MOST)
         return torch.zeros(count, dtype=torch.long) if self.task is None else self.task.sequence(count)
 
     def sequence_matrix(self, trial_types: ArrayLike | None, batch: int) -> Tensor:
         """Trial types as `(batch, trials)`, checked."""
+        arguments.whole("batch", batch, 1, MOST)
         types = torch.as_tensor(self.sequence() if trial_types is None else trial_types)
         if types.is_floating_point() or types.ndim not in (1, 2) or types.shape[-1] == 0:
             raise ValueError(

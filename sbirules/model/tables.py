@@ -16,6 +16,7 @@ from sbirules.model.fields import Field, Layout, task_fields
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
 from sbirules.support.columns import Columns
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ class Lines:
         return f"{self.unit} {int(self.numbers[learner, trial])} of {self.where}"
 
 
+@typed_class
 @dataclass(frozen=True)
 class Trials:
     """The trials of several learners that share one rule, each in its own network.
@@ -85,9 +87,13 @@ class Trials:
 
     def subset(self, index: Sequence[int]) -> Trials:
         """Some of the learners, by position."""
+        if len(index) == 0:
+            raise ValueError("index must hold at least one position.")
         rows = [arguments.position("index", i, len(self)) for i in index]
         lines = None if self.lines is None else replace(self.lines, numbers=self.lines.numbers[rows])
-        return Trials(tuple(self.learners[i] for i in rows), self.trajectory.rows(torch.as_tensor(rows)), lines)
+        return Trials(
+            tuple(self.learners[i] for i in rows), self.trajectory.rows(torch.tensor(rows, dtype=torch.long)), lines
+        )
 
     def digest(self) -> str:
         """SHA-256 of the content: tells one table from another."""
@@ -120,7 +126,9 @@ class Trials:
         if isinstance(type_names, Layout):
             layout = type_names
         else:
-            layout = Layout(task_fields(criterion), arguments.strings("type_names", type_names))
+            layout = Layout(
+                task_fields(arguments.finite("criterion", criterion)), arguments.strings("type_names", type_names)
+            )
         return _from_columns(Columns.read("trials", source), layout)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 __all__ = ["LEVELS", "Verdict", "attempted", "by_p_value"]
 
@@ -13,6 +14,7 @@ LEVELS = ("pass", "caution", "fail")
 UNLIKELY, IMPOSSIBLE = 0.05, 0.001  # p-values below which a check cautions and fails
 
 
+@typed_class
 @dataclass(frozen=True, repr=False)
 class Verdict:
     """One check.

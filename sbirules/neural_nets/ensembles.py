@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 __all__ = ["EnsembleSettings", "Stack", "train_folds"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class EnsembleSettings:
     """Settings of an ensemble and of its training.

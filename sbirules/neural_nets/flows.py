@@ -16,10 +16,12 @@ from torch import Tensor
 
 from sbirules.support import arguments
 from sbirules.support.devices import usable
+from sbirules.support.typed import typed_class
 
 __all__ = ["FlowSettings", "train_flow"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class FlowSettings:
     """Settings of the flows and of their training.

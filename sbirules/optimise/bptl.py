@@ -21,6 +21,7 @@ from sbirules.optimise.points import PointEstimate, success_of
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Stream, generator
+from sbirules.support.typed import typed_class
 
 __all__ = ["BPTL"]
 
@@ -31,6 +32,7 @@ SMALL = 0.02  # size of a term, in natural units, that l1 weighs on in the polis
 FALL = 0.1  # share of the learning rate that is left in the end
 
 
+@typed_class
 class BPTL:
     """Gradient ascent on the mean reward of a session, over rules.
 
@@ -176,7 +178,7 @@ class BPTL:
 
     def starts(self, seed: int) -> Tensor:
         """Where restarts begin, `(restarts, D)`, with time constants as logarithms."""
-        stream = generator(seed, Stream.STARTS)
+        stream = generator(arguments.whole("seed", seed, 0), Stream.STARTS)
         noise = self.start_sd * torch.randn(self.start.shape, generator=stream, dtype=torch.float64)
         return torch.where(self.log, self.start.log(), self.start) + noise
 

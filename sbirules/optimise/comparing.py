@@ -18,6 +18,7 @@ from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.rates import Rate
 from sbirules.support.streams import Stream, child, generator, seeded
+from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["PointComparison", "compare_point"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class PointComparison:
     """A point against a posterior.
@@ -94,6 +96,7 @@ class PointComparison:
         )
 
 
+@typed
 def compare_point(
     posterior: Posterior,
     point: PointEstimate | ArrayLike,

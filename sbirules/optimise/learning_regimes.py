@@ -20,6 +20,7 @@ from sbirules.model.runs import Trajectory
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Stream, generator
+from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ def participation_ratio(activity: Tensor) -> Tensor:
     return trace.square() / covariance.square().sum(dim=(-2, -1))
 
 
+@typed_class
 @dataclass(frozen=True, repr=False)
 class Regimes:
     """Measures of learning, one network a row.
@@ -116,6 +118,7 @@ class Regimes:
         return figures.regimes(self, axes)
 
 
+@typed
 def regimes(
     rules: Posterior | ArrayLike, simulator: RecurrentNetwork, *, num_rules: int = 64, networks: int = 4, seed: int = 0
 ) -> Regimes:

@@ -17,6 +17,7 @@ from sbirules.model.summaries import resolve, summarise
 from sbirules.support import tensors as tensor_files
 from sbirules.support.files import digest, make_folder, read_json, reading, write_json
 from sbirules.support.rates import Rate
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import arviz
@@ -27,6 +28,7 @@ SCHEMA = 2  # 1 had no checksums
 CONTENT, TENSORS = "point.json", "point.safetensors"
 
 
+@typed_class
 @dataclass(frozen=True, repr=False)
 class PointEstimate:
     """End points of all restarts, made by `BPTL.fit`.

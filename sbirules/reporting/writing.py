@@ -28,6 +28,7 @@ from sbirules.reporting.tables import report_tables, units_of
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import make_folder, write_bytes
+from sbirules.support.typed import typed
 
 __all__ = ["report"]
 
@@ -35,6 +36,7 @@ WORDS = {"pass": "✓ pass", "caution": "! caution", "fail": "✗ fail"}  # a si
 DRAWS = 800  # posterior draws in the interactive figure
 
 
+@typed
 def report(
     path: str | Path,
     posterior: Posterior,

@@ -21,6 +21,7 @@ from sbirules.model.prior import Sparse
 from sbirules.support import arguments
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Stream, seeded
+from sbirules.support.typed import typed_class
 
 __all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
 
@@ -30,6 +31,7 @@ LogLikelihood = Callable[[Tensor, Tensor], Tensor]
 FEWEST = 20  # particles with a likelihood above zero below which an observation is given up
 
 
+@typed_class
 @dataclass(frozen=True)
 class SamplerSettings:
     """Settings of sequential Monte Carlo.

@@ -40,6 +40,7 @@ from sbirules.support.ending import end_with, terminable
 from sbirules.support.files import remove_unfinished
 from sbirules.support.locks import locked
 from sbirules.support.streams import Stream, lastingly, seeded
+from sbirules.support.typed import typed
 
 __all__ = ["simulate"]
 
@@ -49,6 +50,7 @@ _Result = tuple[int, bytes, dict[str, int]]  # a shard, its content, and network
 _GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads share
 
 
+@typed
 def simulate(
     simulator: Simulator,
     prior: Distribution | Tensor,

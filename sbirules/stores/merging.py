@@ -10,10 +10,12 @@ from sbirules.stores.manifest import NAME, refuse_other, refuse_other_facts, ref
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import digest, make_folder, write_json
+from sbirules.support.typed import typed
 
 __all__ = ["merge"]
 
 
+@typed
 def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | None = None) -> SimulationStore:
     """Joins stores of one configuration and seed, once together they are complete.
 

@@ -45,12 +45,14 @@ from sbirules.support.files import (
     write_first,
 )
 from sbirules.support.robust import kept
+from sbirules.support.typed import typed_class
 
 __all__ = ["SimulationStore"]
 
 PREFIX = "activity."  # of fields of the whole run in stores of version 0.1
 
 
+@typed_class
 class SimulationStore:
     """Simulations on disk.
 
@@ -232,7 +234,7 @@ class SimulationStore:
     def damaged(self, wanted: Iterable[int]) -> dict[int, str]:
         """Which of these shards, where written, are not what was written, and why."""
         out = {}
-        for shard in wanted:
+        for shard in (arguments.whole("wanted", k, 0) for k in wanted):
             if self.has(shard):
                 try:
                     self._read(shard)
@@ -284,6 +286,8 @@ class SimulationStore:
 
     def dataset(self, *fields: str, **options: Any) -> ShardDataset:
         """Batches of `fields` (theta and x) for training on more than fits in memory; see `ShardDataset`."""
+        for name in options:
+            arguments.known("option of dataset", name, ("batch_size", "shuffle", "seed", "buffer"))
         return ShardDataset(self, fields, **options)
 
     def read(self, field: str) -> Tensor:
@@ -365,4 +369,6 @@ class SimulationStore:
 
     def add_seconds(self, seconds: float, part: str = "") -> None:
         """Adds to the wall time spent; jobs that run side by side name their `part`."""
+        arguments.at_least("seconds", seconds, 0.0)
+        arguments.path("part", self.path / f"progress{part}.json")
         progress.add_seconds(self.path, seconds, part)

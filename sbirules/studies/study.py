@@ -30,6 +30,7 @@ from sbirules.studies.sections import (
 )
 from sbirules.support import arguments
 from sbirules.support.files import Plain
+from sbirules.support.typed import typed_class
 
 __all__ = ["Study", "StudyError"]
 
@@ -79,6 +80,7 @@ def sections_of_questions() -> dict[str, type[Question]]:
     return {kind.section: kind for kind in QUESTIONS.values()}
 
 
+@typed_class
 @dataclass(frozen=True)
 class Study:
     """A resolved study.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -17,12 +18,16 @@ __all__ = [
     "ArrayLike",
     "above",
     "at_least",
+    "digits",
     "finite",
     "floating",
     "instance",
     "known",
+    "last_axis",
     "listed",
+    "one_rule",
     "path",
+    "plain_form",
     "position",
     "shape",
     "share",
@@ -84,18 +89,47 @@ def at_least(argument: str, value: float, bound: float) -> float:
     return float(value)
 
 
-def whole(argument: str, value: object, bound: int) -> int:
-    """`value` as an int no smaller than `bound`."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or value.__index__() < bound:
-        raise ValueError(f"{argument} must be a whole number of at least {bound}, got {value!r}.")
-    return int(value)
+def whole(argument: str, value: object, bound: int, most: int | None = None) -> int:
+    """`value` as an int no smaller than `bound`, and no larger than `most`."""
+    number = _index(value)
+    if number is None or number < bound:
+        raise ValueError(f"{argument} must be a whole number of at least {bound}, got {value!r:.80}.")
+    if most is not None and number > most:
+        raise ValueError(f"{argument} must be a whole number of at most {most}, got {value!r:.80}.")
+    return number
+
+
+def _index(value: object) -> int | None:
+    """A whole number, or None; flags are none, nor are classes of numbers."""
+    if isinstance(value, (bool, type)) or not isinstance(value, SupportsIndex):
+        return None
+    try:
+        return value.__index__()
+    except TypeError:  # tensors and arrays of other things
+        return None
+
+
+def digits(value: object) -> int:
+    """A number of significant digits."""
+    return whole("digits", value, 1, 17)
+
+
+@contextmanager
+def plain_form(of: str) -> Iterator[None]:
+    """Turns what goes wrong while `of` is made from its plain form into one sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise ValueError(f"this is not the plain form of {of}: {what}.") from error
 
 
 def position(argument: str, value: object, count: int) -> int:
     """`value` as the position of one of `count` things; negative ones count from the end."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or not -count <= value.__index__() < count:
+    number = _index(value)
+    if number is None or not -count <= number < count:
         raise ValueError(f"{argument} must hold positions below {count}, got {value!r:.80}.")
-    return value.__index__() % count
+    return number % count
 
 
 def strings(argument: str, value: object) -> tuple[str, ...]:
@@ -122,8 +156,8 @@ def path(argument: str, value: object) -> Path:
 def shape(argument: str, value: Sequence[int]) -> Size:
     """A shape such as `(1000,)`."""
     try:
-        size = Size(value)
-    except TypeError:
+        size = Size([int(n) for n in value] if all(_index(n) is not None for n in value) else (-1,))
+    except (TypeError, OverflowError):
         size = Size((-1,))
     if any(n < 0 for n in size):
         raise ValueError(f"{argument} must be a shape such as (1000,), got {value!r}.")
@@ -137,6 +171,25 @@ def share(argument: str, value: float, *, zero: bool = False) -> float:
         bracket = "[" if zero else "("
         raise ValueError(f"{argument} must lie in {bracket}0, 1], got {value!r}.")
     return float(value)
+
+
+def last_axis(argument: str, value: ArrayLike, names: Sequence[str]) -> Tensor:
+    """`value` as a real tensor `(..., D)`."""
+    tensor = floating(value)
+    if tensor.ndim == 0 or tensor.shape[-1] != len(names) or tensor.is_complex():
+        raise ValueError(
+            f"{argument} must be numbers of shape (..., {len(names)}), one column per coefficient ({listed(names)}), got "
+            f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}."
+        )
+    return tensor
+
+
+def one_rule(argument: str, value: ArrayLike, names: Sequence[str]) -> dict[str, float]:
+    """The coefficients of one rule `(D,)` by name."""
+    row = theta_matrix(value, names, argument=argument)
+    if len(row) != 1:
+        raise ValueError(f"{argument} must be one rule of shape ({len(names)},), got {tuple(row.shape)}.")
+    return dict(zip(names, row[0].tolist(), strict=True))
 
 
 def theta_matrix(theta: ArrayLike, names: Sequence[str], *, argument: str = "theta") -> Tensor:

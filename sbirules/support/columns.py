@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from sbirules.support import arguments
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -144,13 +146,9 @@ def _of_frame(frame: pd.DataFrame) -> Columns:
 
 
 def _of_file(argument: str, source: str | Path) -> Columns:
-    path = Path(source)
-    try:
-        there = path.is_file() and str(source) != ""
-    except ValueError:  # a path with a zero byte
-        there = False
-    if not there:
-        raise ValueError(f"{argument}: there is no file {str(source)!r:.200}.")
+    path = arguments.path(argument, source)
+    if not path.is_file():
+        raise ValueError(f"{argument}: there is no file {path}.")
     where = path.name
     try:
         text = path.read_bytes().decode("utf-8-sig")  # with or without a byte order mark

@@ -14,12 +14,14 @@ from sbirules.model.runs import Status, Trajectory
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import Summary
 from sbirules.support.streams import Key, Stream, by_row
+from sbirules.support.typed import typed_class
 
 __all__ = ["NETWORK", "PROJECTIONS", "Projections"]
 
 NETWORK, PROJECTIONS = 1, 2  # lasting streams
 
 
+@typed_class
 class Projections(Simulator):
     """A simulator that reports so many noisy projections of a run, and no trials.
 
@@ -48,6 +50,8 @@ class Projections(Simulator):
 
     def reported(self, x: Tensor) -> Trajectory:
         """Runs with projections `(batch, count)`."""
+        if x.ndim != 2 or x.shape[1] != len(self.own_fields):
+            raise ValueError(f"x must have shape (batch, {len(self.own_fields)}), got {tuple(x.shape)}.")
         good = torch.isfinite(x).all(dim=1)
         return Trajectory(
             torch.where(good, int(Status.OK), int(Status.DIVERGED)).to(torch.int8),

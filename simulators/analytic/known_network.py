@@ -23,6 +23,7 @@ from sbirules.support.arguments import ArrayLike
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Key, Stream, global_seed, lasting, lastingly, seeded
+from sbirules.support.typed import typed_class
 
 from ..rate import RateRNN
 from ._projections import NETWORK, PROJECTIONS, Projections
@@ -43,6 +44,7 @@ class _Known(TypedDict):
     expectation: Tensor
 
 
+@typed_class
 class KnownNetwork(Projections):
     r"""Noisy projections of the weights after several episodes.
 
@@ -120,6 +122,7 @@ class KnownNetwork(Projections):
 
     def weight_change(self, theta: Tensor) -> Tensor:
         """Weight change `(batch, N, N)` over all episodes under rules `(batch, D)`; differentiable in theta."""
+        theta = arguments.theta_matrix(theta, self.names)
         types = (torch.arange(self.episodes) % self.network.task.num_types).expand(len(theta), -1)
         run = self.network.run(theta, trial_types=types, keep_weights=True, **self._draws)
         return torch.as_tensor(run.final_weights) - self._draws["weights"]
@@ -182,6 +185,9 @@ class KnownNetwork(Projections):
         """
         with torch_as_found():
             from pyro.infer import MCMC, NUTS
+
+        arguments.whole("num_samples", num_samples, 1)
+        arguments.whole("warmup", warmup, 0)
 
         nuts: Callable[..., object] = NUTS  # Pyro's classes have no types
         mcmc: Callable[..., Any] = MCMC

@@ -23,6 +23,7 @@ from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key, global_seed, lasting
+from sbirules.support.typed import typed_class
 
 from ..rate import RateRNN
 from ._projections import NETWORK, PROJECTIONS, Projections
@@ -32,6 +33,7 @@ __all__ = ["LinearGaussian", "TruncatedGaussian"]
 SPREAD = 4.0  # largest over smallest singular value of the design
 
 
+@typed_class
 class LinearGaussian(Projections):
     r"""Projections of the weight change of one episode, with Gaussian noise.
 

@@ -110,8 +110,9 @@ def networks_of(
         shape = (block, s.num_units, channels)
         draws = stream(Stream.INPUT_WEIGHTS)
         input_weights = 2 * torch.rand(shape, generator=draws, device=device, dtype=dtype)[:size] - 1
-        if not s.input_to_readout and isinstance(s.readout, int):
-            input_weights[:, s.readout] = 0.0
+    if not s.input_to_readout and isinstance(s.readout, int):
+        input_weights = input_weights.clone()  # may have been passed in
+        input_weights[:, s.readout] = 0.0
     readout = given.get("readout")
     if isinstance(s.readout, Tensor):
         readout = s.readout.to(device, dtype).expand(size, -1)

@@ -77,6 +77,11 @@ class Settings:
             arguments.finite("initial_expectation", self.initial_expectation)
         if isinstance(self.readout, SupportsIndex) and not isinstance(self.readout, Tensor):
             object.__setattr__(self, "readout", int(self.readout))  # numpy's integers too
+        if not self.input_to_readout and not isinstance(self.readout, int):
+            raise ValueError(
+                "input_to_readout = False keeps task input from the read-out unit, but the read-out here is weights over all "
+                "units; leave it out, or name a unit with readout."
+            )
         self._check_units()
         self._check_mask()
 

@@ -10,6 +10,7 @@ from typing import Any
 from sbirules.model.rules import PolynomialRule, RuleFamily
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tasks import Task
+from sbirules.support.typed import typed
 
 from .rate_rnn import DEFAULT_SUMMARIES, RateRNN
 
@@ -18,6 +19,7 @@ __all__ = ["MICONI_THETA_33", "miconi2017"]
 MICONI_THETA_33 = -0.1  # raw coefficient of his rule, cubic in r_j (x_i - xbar_i), in the sign used here
 
 
+@typed
 def miconi2017(
     task: Task,
     family: RuleFamily | None = None,

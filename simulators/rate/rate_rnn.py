@@ -20,6 +20,7 @@ from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.devices import usable
 from sbirules.support.streams import Key, global_seed
+from sbirules.support.typed import typed_class
 
 from ._activity import MEASURES
 from ._choosing import choose
@@ -37,6 +38,7 @@ DEFAULT_SUMMARIES = ("learned", "final_error", "error_change", "mean_rate", "lea
 RUN_OPTIONS = ("seed", "trial_types", "units", *DRAWS, "record", "keep_weights")
 
 
+@typed_class
 class RateRNN(Simulator):
     r"""A plastic recurrent rate network learning a task.
 
@@ -110,6 +112,10 @@ class RateRNN(Simulator):
         if not isinstance(family, (ThreeFactorRule, LocalRule)):
             raise ValueError(f"family must be a ThreeFactorRule or a LocalRule, got {type(family).__name__}.")
         self.settings = Settings(**settings)
+        if self.settings.error_factor and isinstance(family, LocalRule):
+            raise ValueError(
+                "error_factor = True scales with the reward, of which a LocalRule knows nothing; leave it out."
+            )
         self.num_trials, self.criterion = self.settings.num_trials, self.settings.criterion
         self.device, self.dtype = usable(device), dtype
         self.backend = backend

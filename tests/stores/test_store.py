@@ -160,12 +160,12 @@ def test_a_store_of_ones_own_arrays(tmp_path):
     [
         (dict(x=torch.zeros(4, 2)), "one row per simulation"),
         (dict(theta=torch.full((5, 3), math.nan)), "theta must be finite"),
-        (dict(names=["a", "b"]), "names must be 3 different names"),
+        (dict(names=["a", "b"]), "names must be (3 different names|a list of names)"),
         (dict(summary_names=["s", "s"]), "summary_names must be 2 different names"),
         (dict(status=[0, 0, 0, 0, 9]), "status must be a Status per row"),
         (dict(status=[256, 0, 0, 0, 0]), "status must be a Status per row"),
         (dict(x=torch.full((5, 2), math.nan), status=[0] * 5), "must not be OK where x is not finite"),
-        (dict(names="abc"), "names must be 3 different names"),
+        (dict(names="abc"), "names must be (3 different names|a list of names)"),
     ],
 )
 def test_arrays_that_are_no_simulations_are_refused(change, words):

@@ -29,6 +29,7 @@ from sbirules.neural_nets.trends import GaussianResidual, Trend
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
 from sbirules.support.streams import Stream, generator, seeded
+from sbirules.support.typed import typed_class
 
 __all__ = ["LIKELIHOOD", "LearnerLikelihood", "LikelihoodPotential", "LikelihoodSettings", "fit_likelihood"]
 
@@ -37,6 +38,7 @@ NEGLIGIBLE = 1e-3  # weight of the flows below which they are left out
 PAIRS_AT_ONCE = 2**15  # of rule and learner, in one pass through the networks
 
 
+@typed_class
 class LikelihoodSettings(FlowSettings):
     """Settings of neural likelihood estimation, as `FlowSettings`."""
 

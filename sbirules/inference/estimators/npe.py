@@ -29,10 +29,12 @@ from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Stream, seeded
+from sbirules.support.typed import typed_class
 
 __all__ = ["AmortisedPosterior", "NPESettings", "fit_npe", "learn_row"]
 
 
+@typed_class
 @dataclass(frozen=True)
 class NPESettings(FlowSettings):
     """Settings of neural posterior estimation: those of `FlowSettings`, and
@@ -51,9 +53,9 @@ class NPESettings(FlowSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.models, str) or not self.models:
-            raise ValueError(f'models must list names such as ("zuko_nsf",), got {self.models!r}.')
-        object.__setattr__(self, "models", tuple(self.models))
+        object.__setattr__(self, "models", arguments.strings("models", self.models))
+        if not self.models:
+            raise ValueError('models must list at least one name, such as "zuko_nsf".')
         for name in self.models:
             arguments.known("models", name, ("zuko_nsf", "zuko_maf", "zuko_gf", "zuko_nice"))
         if self.embedding is not None:

@@ -156,7 +156,7 @@ class ConstraintsQuestion(Question):
     def often(self) -> str:
         """In how many networks they are to hold."""
         if self.reliability is not None:
-            return f"in at least {self.reliability:.0%} of random networks"
+            return f"in at least {100 * self.reliability:.6g}% of random networks"
         n = self.all_of_networks or 1
         return "in a random network" if n == 1 else f"in all of {n} random networks"
 

@@ -17,12 +17,14 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import learning_curve, summarise, summary_names
 from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
+from sbirules.support.typed import typed_class
 
 __all__ = ["TrialsCheck", "curve_p_value", "curve_verdict", "shown_field", "try_learners"]
 
 BINS = 10
 
 
+@typed_class
 @dataclass(frozen=True)
 class TrialsCheck:
     """Whether posterior rules reproduce the learners' mean learning curve.

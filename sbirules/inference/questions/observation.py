@@ -26,6 +26,7 @@ from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.streams import Stream, child, seeded
+from sbirules.support.typed import typed_class
 
 __all__ = ["ObservationCheck", "ObservationQuestion", "observed_row"]
 
@@ -33,6 +34,7 @@ FEWEST = 100  # simulations to learn from
 ATOMS = 0.02  # share of all rows that may have one value before a summary counts as having atoms
 
 
+@typed_class
 @dataclass(frozen=True)
 class ObservationCheck:
     """Whether posterior rules reproduce the observed summaries of one network.

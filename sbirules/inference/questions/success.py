@@ -23,6 +23,7 @@ from sbirules.stores.filling import simulate
 from sbirules.support import arguments
 from sbirules.support.rates import Rate, binomial_rate, mean_rate
 from sbirules.support.streams import Stream, child, seeded
+from sbirules.support.typed import typed_class
 
 __all__ = [
     "NETWORKS",
@@ -42,6 +43,7 @@ FEW = 10  # networks that must succeed, and fail, before predicted and observed 
 IN_VARIANTS = 8  # fresh networks per rule in a variant, at most
 
 
+@typed_class
 @dataclass(frozen=True)
 class ConstraintCheck:
     """How often constraints hold in fresh networks.

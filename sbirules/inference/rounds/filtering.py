@@ -29,6 +29,7 @@ from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.streams import Stream, child, generator
+from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,7 @@ PROPOSALS = ("truncated", "tilted")
 LOST = 0.01  # share of the successful rules so far that a truncation may cut off
 
 
+@typed_class
 @dataclass(frozen=True)
 class FilterRound:
     """What a round did.
@@ -65,6 +67,7 @@ class FilterRound:
     ess: float
 
 
+@typed_class
 @dataclass(repr=False)
 class RuleFilter:
     """Simulations of all rounds, and what follows from them; made by `filter_rules`.
@@ -275,6 +278,7 @@ def _points(start: EndPoints | Any, simulator: Simulator) -> Tensor | None:
     return None if start is None else arguments.theta_matrix(start, simulator.names, argument="start").float()
 
 
+@typed
 def filter_rules(
     simulator: Simulator,
     prior: Distribution,

@@ -21,6 +21,7 @@ from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments, tensors
 from sbirules.support.files import make_folder
 from sbirules.support.streams import Stream, child, generator
+from sbirules.support.typed import typed
 
 __all__ = ["refine"]
 
@@ -28,6 +29,7 @@ ROUND_SEED = 10_007  # added to the seed for each round, so that rounds share no
 RULES = "rules.safetensors"  # the rules of a round, kept so that a resumed round simulates the same ones
 
 
+@typed
 def refine(
     posterior: Posterior,
     simulator: Simulator,

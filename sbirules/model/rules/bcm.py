@@ -9,6 +9,7 @@ from torch import Tensor
 from sbirules.model.rules.coefficient import Coefficient
 from sbirules.model.rules.local import LocalRule
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 __all__ = ["BCM"]
 
@@ -35,6 +36,7 @@ class BCM(LocalRule):
     )
     sees = ("pre", "post")
 
+    @typed
     def __init__(self, *, target: float = 0.5, start: float = 0.0, every_step: bool = False) -> None:
         self.target = arguments.above("target", target, 0.0)
         self.start = arguments.at_least("start", start, 0.0)

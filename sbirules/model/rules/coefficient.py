@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sbirules.support.typed import typed_class
+
 __all__ = ["RESERVED", "TIME_CONSTANTS", "Coefficient"]
 
 RESERVED = ("chain", "draw")  # ArviZ has these for dimensions of draws
 
 
+@typed_class
 @dataclass(frozen=True)
 class Coefficient:
     r"""One named coefficient of a rule family.
@@ -44,6 +47,11 @@ class Coefficient:
             raise ValueError(f"Coefficient name must be a Python identifier, got {self.name!r}.")
         if not self.low < self.high:
             raise ValueError(f"{self.name}: low must be less than high, got low={self.low:g}, high={self.high:g}.")
+        if not self.low <= self.default <= self.high or (self.linear and math.isinf(self.default)):
+            kind = "a finite number" if self.linear else "a number"
+            raise ValueError(
+                f"{self.name}: default must be {kind} in [{self.low:g}, {self.high:g}], got {self.default:g}."
+            )
 
     @property
     def tex(self) -> str:

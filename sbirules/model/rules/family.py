@@ -17,6 +17,7 @@ from torch import Tensor
 from sbirules.model.rules.coefficient import RESERVED, Coefficient
 from sbirules.model.rules.text import RuleText, general_sum, plain_sum, terms_tex
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 __all__ = ["RuleFamily"]
 
@@ -45,6 +46,7 @@ class RuleFamily(ABC):
                 )
                 cls.__bases__ = tuple(kind if base is RuleFamily else base for base in cls.__bases__)
 
+    @typed
     def __init__(self) -> None:
         if not getattr(self, "coefficients", ()):
             raise ValueError(f"{type(self).__name__}.coefficients must list at least one Coefficient.")
@@ -84,8 +86,14 @@ class RuleFamily(ABC):
         """Columns of raw theta `(batch, D)` by name, each `(batch, 1, 1)`."""
         return {name: column[:, None, None] for name, column in zip(self.names, raw.unbind(dim=1), strict=True)}
 
+    @typed
     def check_raw(self, raw: Tensor) -> None:
-        """Raises ValueError if a raw value lies outside its coefficient's bounds."""
+        """Raises ValueError if a raw value of `(batch, D)` lies outside its coefficient's bounds."""
+        if raw.ndim != 2 or raw.shape[1] != self.dim:
+            raise ValueError(
+                f"raw must have shape (batch, {self.dim}), one column per coefficient ({arguments.listed(self.names)}), got "
+                f"{tuple(raw.shape)}."
+            )
         for p, column in zip(self.parameters, raw.unbind(dim=1), strict=True):
             wrong = (column < p.low) | (column > p.high)
             if wrong.any():
@@ -94,6 +102,7 @@ class RuleFamily(ABC):
 
     # Text -----------------------------------------------------------------------------------------
 
+    @typed
     def describe(self, theta: Tensor | Sequence[float], *, latex: bool = False, digits: int = 3) -> str:
         r"""The rule as an equation with its numbers.
 
@@ -105,19 +114,17 @@ class RuleFamily(ABC):
         Returns:
             For instance `de_ij/dt = -0.8 r_j^3 (xbar_i - x_i)^3 - e_ij / tau_e,  tau_e = inf ...`.
         """
-        row = arguments.theta_matrix(theta, self.names)
-        if len(row) != 1:
-            raise ValueError(f"describe takes one rule of shape ({self.dim},), got {tuple(row.shape)}.")
-        values = dict(zip(self.names, row[0].tolist(), strict=True))
+        values, digits = arguments.one_rule("theta", theta, self.names), arguments.digits(digits)
         return self._equation(plain_sum(self.coefficients, values, latex, digits), values, latex, digits)
 
     def _equation(self, growth: str, values: Mapping[str, float], latex: bool, digits: int) -> str:
         """The equation around a sum of terms."""
         return growth
 
+    @typed
     def text(self, theta: Tensor, digits: int = 2) -> RuleText:
         """How the family and one rule of it read in a report; `theta` `(D,)` in the units of its numbers."""
-        values = dict(zip(self.names, theta.tolist(), strict=True))
+        values, digits = arguments.one_rule("theta", theta, self.names), arguments.digits(digits)
         return RuleText(
             intro="A rule is a sum of terms:",
             equations=(general_sum(self.coefficients),),

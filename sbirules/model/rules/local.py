@@ -16,6 +16,7 @@ from torch import Tensor
 from sbirules.model.rules.family import RuleFamily
 from sbirules.model.rules.text import RuleText, general_sum, terms_tex
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 __all__ = ["SIGHTS", "LocalRule"]
 
@@ -50,6 +51,7 @@ class LocalRule(RuleFamily):
 
     sees: tuple[str, ...] = ("pre", "post")
 
+    @typed
     def __init__(self, *, every_step: bool = False) -> None:
         if not isinstance(every_step, bool):
             raise ValueError(f"every_step must be true or false, got {every_step!r}.")
@@ -85,8 +87,9 @@ class LocalRule(RuleFamily):
     def _equation(self, growth: str, values: Mapping[str, float], latex: bool, digits: int) -> str:
         return rf"\dot w_{{ij}} = {growth}" if latex else f"dw_ij/dt = {growth}"
 
+    @typed
     def text(self, theta: Tensor, digits: int = 2) -> RuleText:
-        values = dict(zip(self.names, theta.tolist(), strict=True))
+        values, digits = arguments.one_rule("theta", theta, self.names), arguments.digits(digits)
         when = "at every step" if self.every_step else "at the end of each trial, by the integral over it"
         return RuleText(
             intro=f"Weights change with what the synapse sees, without a reward, {when}:",

@@ -12,6 +12,7 @@ from sbirules.model.rules.coefficient import Coefficient
 from sbirules.model.rules.text import LONGEST
 from sbirules.model.rules.three_factor import ThreeFactorRule
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 __all__ = ["PolynomialRule"]
 
@@ -58,6 +59,7 @@ class PolynomialRule(ThreeFactorRule):
         'de_ij/dt = -0.8 r_j^3 (xbar_i - x_i)^3\ndw_ij = e_ij (R - Rbar)'
     """
 
+    @typed
     def __init__(
         self,
         degree: int = 2,

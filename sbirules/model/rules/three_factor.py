@@ -23,6 +23,7 @@ from sbirules.model.rules.coefficient import TIME_CONSTANTS, Coefficient
 from sbirules.model.rules.family import RuleFamily
 from sbirules.model.rules.text import RuleText, general_sum, number_tex, terms_tex
 from sbirules.support import arguments
+from sbirules.support.typed import typed
 
 __all__ = ["ThreeFactorRule"]
 
@@ -56,6 +57,7 @@ class ThreeFactorRule(RuleFamily):
         ...         return theta["hebb"] * rate * deviation + theta["decay"] * deviation**2 * weight
     """
 
+    @typed
     def __init__(self, *, tau_e: float = math.inf, tau_w: float = math.inf, infer: Sequence[str] = ()) -> None:
         if isinstance(infer, str) or not isinstance(infer, Sequence):
             raise ValueError(f'infer must be a list such as ["tau_e"], got {infer!r}.')
@@ -66,6 +68,12 @@ class ThreeFactorRule(RuleFamily):
         if self.tau_w < 1:
             raise ValueError(f"tau_w is in trials and must be at least 1, got {tau_w!r}.")
         self.infer = tuple(name for name in TIME_CONSTANTS if name in infer)
+        for name in self.infer:
+            if math.isfinite(getattr(self, name)):
+                raise ValueError(
+                    f"{name} is inferred, so that its value {getattr(self, name):g} would not count; leave it out, or out of "
+                    f"infer."
+                )
         super().__init__()
 
     @property
@@ -153,8 +161,9 @@ class ThreeFactorRule(RuleFamily):
         """The right-hand side of Eq. 4 without the decay, for any rule of the family, in LaTeX."""
         return general_sum(self.coefficients)
 
+    @typed
     def text(self, theta: Tensor, digits: int = 2) -> RuleText:
-        values = dict(zip(self.names, theta.tolist(), strict=True))
+        values, digits = arguments.one_rule("theta", theta, self.names), arguments.digits(digits)
         decay = r" - e_{ij}/\tau_e" if "tau_e" in self.infer or math.isfinite(self.tau_e) else ""
         forget = r" - w_{ij}/\tau_w" if "tau_w" in self.infer or math.isfinite(self.tau_w) else ""
         rule = [r"\frac{d e_{ij}}{dt} =", *terms_tex(self.coefficients, values, digits)]

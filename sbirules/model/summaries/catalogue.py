@@ -13,6 +13,7 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.summaries.definition import Summary
 from sbirules.support import arguments
 from sbirules.support.files import Plain
+from sbirules.support.typed import typed
 
 __all__ = ["CATALOGUE", "default_summaries", "learning_curve", "rebuild", "resolve", "volatility", "written"]
 
@@ -20,6 +21,7 @@ LAST = 50  # trials over which "final" and "learned" are judged
 LEARNED_SHARE = 0.9  # share of those that must be correct
 
 
+@typed
 def resolve(item: Summary | str) -> Summary:
     """A summary from the catalogue by name, or the given one."""
     if isinstance(item, Summary):
@@ -28,11 +30,15 @@ def resolve(item: Summary | str) -> Summary:
     return CATALOGUE[item]
 
 
+@typed
 def default_summaries(available: Sequence[str], performance: str | None) -> tuple[Summary, ...]:
     """What the fields of a table allow: curves of the measure of performance and its volatility, else a curve of what
     there is."""
     if performance is not None and performance in available:
         return learning_curve(6, of=performance), volatility(3, of=performance)
+    available = arguments.strings("available", available)
+    if not available:
+        raise ValueError("available must name at least one field.")
     shown = "correct" if "correct" in available else available[0]
     return (learning_curve(6, of=shown),)
 
@@ -74,6 +80,7 @@ def _curve(t: Trajectory, bins: int, of: str, by_type: bool) -> Tensor:
     return torch.stack(out, dim=1)
 
 
+@typed
 def learning_curve(bins: int = 10, *, of: str = "error", by_type: bool = True) -> Summary:
     """Mean error (or reward, output, correct) in equal parts of the session, for each trial type.
 
@@ -154,6 +161,7 @@ def _volatility(t: Trajectory, bins: int, of: str) -> Tensor:
     return torch.stack([_mean(size, defined & (part == b)) for b in range(bins)], dim=1)
 
 
+@typed
 def volatility(bins: int = 3, *, of: str = "error") -> Summary:
     """Mean |change of error|, or another field, between successive trials of one type, in equal parts of the session."""
     arguments.whole("bins", bins, 1)
@@ -210,12 +218,14 @@ CATALOGUE: dict[str, Summary] = {
 }
 
 
+@typed
 def written(item: Summary) -> dict[str, object]:
     """Its `config()`, marked where the catalogue could not give it back."""
     function = item.function.func if isinstance(item.function, partial) else item.function
     return item.config() | ({} if function.__module__ == __name__ else {"own": True})
 
 
+@typed
 def rebuild(config: Plain) -> Summary:
     """The summary of the catalogue that was `written` so.
 
@@ -223,7 +233,8 @@ def rebuild(config: Plain) -> Summary:
         ValueError: If it is a user's own.
     """
     settings = {k: v for k, v in config.items() if k not in ("name", "own")}
-    name = config["name"]
+    with arguments.plain_form("a summary"):
+        name = str(config["name"])
     if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
         raise ValueError(f"the summary {name!r} is not one of the catalogue; fit again instead.")
     if "bins" in settings:

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
+from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Summary", "SummaryLike", "summarise", "summary", "summary_names"]
 
 ALWAYS = ("trial_types", "status")  # fields that every trajectory has
 
 
+@typed_class
 @dataclass(frozen=True)
 class Summary:
     """A named function of a trajectory.
@@ -57,6 +59,7 @@ class Summary:
 SummaryLike = Summary | str
 
 
+@typed
 def summary(
     name: str, fields: Sequence[str], *, atoms: bool = False
 ) -> Callable[[Callable[[Trajectory], Tensor]], Summary]:
@@ -74,17 +77,21 @@ def summary(
     return wrap
 
 
+@typed
 def summary_names(summaries: Sequence[Summary], type_names: Sequence[str]) -> tuple[str, ...]:
     """Names of all columns of x."""
     return tuple(name for s in summaries for name in s.columns(type_names))
 
 
+@typed
 def summarise(trajectory: Trajectory, summaries: Sequence[Summary]) -> Tensor:
     """x `(batch, S)`; rows of failed networks are NaN.
 
     Raises:
         ValueError: If the trajectory lacks a field that a summary reads, or a summary returns a wrong shape.
     """
+    if not summaries:
+        raise ValueError("summaries must hold at least one summary.")
     available = trajectory.available
     columns = []
     for s in summaries:

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from sbirules.model.tasks.task import Task, TrialTensors, steps_of
 from sbirules.support import arguments
+from sbirules.support.typed import typed_class
 
 __all__ = ["DelayedDiscrimination", "DelayedNonMatchToSample", "SelectiveIntegration"]
 
@@ -21,6 +22,7 @@ class _Timed(Task):
             arguments.finite(name, value)
 
 
+@typed_class
 @dataclass(frozen=True)
 class DelayedDiscrimination(_Timed):
     """Tell two stimuli apart after a delay.
@@ -52,6 +54,7 @@ class DelayedDiscrimination(_Timed):
         return TrialTensors(inputs, targets, torch.arange(steps) >= stimulus + delay)
 
 
+@typed_class
 @dataclass(frozen=True)
 class DelayedNonMatchToSample(_Timed):
     """Say whether the second of two stimuli differs from the first (Miconi 2017, sequential XOR).
@@ -88,6 +91,7 @@ class DelayedNonMatchToSample(_Timed):
         return TrialTensors(inputs, targets, torch.arange(steps) >= start)
 
 
+@typed_class
 @dataclass(frozen=True)
 class SelectiveIntegration(_Timed):
     """Integrate one of two noisy streams, as a context line tells (Mante et al. 2013, as in Miconi 2017).

@@ -9,10 +9,15 @@ import torch
 from torch import Generator, Tensor
 
 from sbirules.support import arguments
+from sbirules.support.devices import usable
+from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Task", "TrialTensors"]
 
+MOST = 10**8  # trials, or steps, of a session
 
+
+@typed_class
 @dataclass(frozen=True)
 class TrialTensors:
     """A task laid out on a time grid.
@@ -49,9 +54,13 @@ class TrialTensors:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> TrialTensors:
         """The same on another device and floating type."""
+        device = usable(device)
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype must be a floating type such as torch.float32, got {dtype}.")
         return TrialTensors(self.inputs.to(device, dtype), self.targets.to(device, dtype), self.response.to(device))
 
 
+@typed_class
 class Task(ABC):
     """A task with a fixed set of trial types.
 
@@ -97,7 +106,7 @@ class Task(ABC):
 
     def sequence(self, num_trials: int) -> Tensor:
         """Trial types of a session, `(num_trials,)`: the types in turn."""
-        return torch.arange(num_trials) % self.num_types
+        return torch.arange(arguments.whole("num_trials", num_trials, 0, MOST)) % self.num_types
 
     def config(self) -> dict[str, object]:
         """What identifies the task in a manifest: class and settings."""
@@ -105,9 +114,13 @@ class Task(ABC):
         return {"task": f"{type(self).__module__}:{type(self).__qualname__}", **settings}
 
 
+@typed
 def steps_of(argument: str, duration: float, dt: float) -> int:
     """Number of steps in `duration` ms, refused if dt does not divide it."""
     arguments.at_least(argument, duration, 0.0)
+    arguments.above("dt", dt, 0.0)
+    if duration > MOST * dt:
+        raise ValueError(f"{argument} must be at most {MOST} steps of dt = {dt:g} ms, got {duration:g} ms.")
     steps = round(duration / dt)
     if abs(steps * dt - duration) > 1e-6 * max(dt, duration):
         raise ValueError(f"{argument} must be a multiple of dt = {dt:g} ms, got {duration:g} ms.")
