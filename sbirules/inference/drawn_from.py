@@ -11,7 +11,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.prior import written
+from sbirules.model.prior import Sparse, written
 from sbirules.priors import of_plain_form
 from sbirules.stores.store import SimulationStore
 from sbirules.support.files import plain
@@ -70,7 +70,10 @@ def _known_proposal(store: SimulationStore, prior: Distribution) -> Distribution
     mine = written(prior)
     if mine is not None and plain(dict(mine)) == told["prior"]:
         return None
-    return of_plain_form(told["prior"])
+    found = of_plain_form(told["prior"])
+    return (
+        None if isinstance(found, Sparse) or isinstance(prior, Sparse) else found
+    )  # terms that are absent have no density
 
 
 def refuse_other_rules(store: SimulationStore, prior: Distribution, names: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from torch.distributions.multivariate_normal import MultivariateNormal
 
 import sbirules as sr
 from sbirules.inference.drawn_from import refuse_other_rules
-from sbirules.priors import IndependentPrior, normal, uniform
+from sbirules.priors import IndependentPrior, normal, spike_and_slab, uniform
 
 SIMULATOR = Noisy(noise=0.24)
 BOX, BELL = uniform(SIMULATOR.family, -1, 1), normal(SIMULATOR.family, 0.0, 0.35)
@@ -81,6 +81,14 @@ def test_a_proposal_that_lacks_part_of_the_prior_or_is_worth_too_little_is_refus
     steep = sr.simulate(SIMULATOR, BELL, 1500, num_workers=1, progress=False)
     with pytest.raises(ValueError, match=r"all 1500 are worth \d+"):
         sr.fit(steep, BOX, x_o=X_O, estimator="npe", settings=QUICK_NPE)
+
+
+def test_rules_with_absent_terms_have_no_weight_and_are_refused():
+    sparse = spike_and_slab(SIMULATOR.family, slab=Normal(0.0, 0.6), inclusion=0.5)
+    store = sr.simulate(SIMULATOR, sparse, 800, num_workers=1, progress=False)
+    prior = normal(SIMULATOR.family, 0.0, 0.6)
+    with pytest.raises(ValueError, match="do not look like draws of the prior"):
+        sr.fit(store, prior, x_o=X_O, estimator="npe", settings=QUICK_NPE)
 
 
 def test_rules_outside_the_prior_are_still_refused_where_nothing_is_known_of_them():
