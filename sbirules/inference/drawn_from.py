@@ -36,12 +36,11 @@ def log_weight_of(store: SimulationStore, prior: Distribution) -> Callable[[Tens
         return None
 
     def log_weight(theta: Tensor) -> Tensor:
-        return torch.where(
-            torch.isfinite(prior.log_prob(theta)), prior.log_prob(theta) - proposal.log_prob(theta), -math.inf
-        )
+        own = _log_prob(prior, theta)
+        return torch.where(torch.isfinite(own), own - _log_prob(proposal, theta), -math.inf)
 
     with seeded(0):
-        unreached = torch.isinf(proposal.log_prob(prior.sample(Size((DRAWS,))).float())).double().mean()
+        unreached = torch.isinf(_log_prob(proposal, prior.sample(Size((DRAWS,))).float())).double().mean()
     if float(unreached) > 0:
         raise ValueError(
             f"{100 * float(unreached):.2g} % of the prior lies where the proposal of {store.path} has no rules; give a prior "
@@ -60,6 +59,17 @@ def log_weight_of(store: SimulationStore, prior: Distribution) -> Callable[[Tens
         )
     warnings.warn(f"{told}.")
     return log_weight
+
+
+def _log_prob(distribution: Distribution, theta: Tensor) -> Tensor:
+    """Log-density `(n,)`, -inf outside the support, where torch's own distributions may raise."""
+    support = distribution.support
+    if support is None:
+        return distribution.log_prob(theta)
+    inside: Tensor = support.check(theta)
+    with seeded(0):
+        safe = torch.where(inside[:, None], theta, distribution.sample(Size((1,))).to(theta))
+    return torch.where(inside, distribution.log_prob(safe), -math.inf)
 
 
 def _known_proposal(store: SimulationStore, prior: Distribution) -> Distribution | None:

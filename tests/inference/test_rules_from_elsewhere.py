@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from noisy import QUICK_NPE, Noisy, box
+from noisy import QUICK_NPE, Noisy
 from torch.distributions import Normal, Uniform
 from torch.distributions.multivariate_normal import MultivariateNormal
 
@@ -92,6 +92,7 @@ def test_rules_with_absent_terms_have_no_weight_and_are_refused():
 
 
 def test_rules_outside_the_prior_are_still_refused_where_nothing_is_known_of_them():
-    theta = 1.5 * torch.rand(500, 1) - 0.75
+    theta = 1.5 * torch.rand(500, 2) - 0.75
+    half = uniform(SIMULATOR.family, -0.5, 0.5)
     with pytest.raises(ValueError, match="lie outside the prior"):
-        sr.fit(sr.SimulationStore.from_arrays(theta, theta), box(1, 0.5), x_o=[0.1], estimator="npe")
+        sr.fit(sr.SimulationStore.from_arrays(theta, theta, names=["a", "b"]), half, x_o=[0.1, 0.1], estimator="npe")
