@@ -66,7 +66,8 @@ def _log_prob(distribution: Distribution, theta: Tensor) -> Tensor:
     support = distribution.support
     if support is None:
         return distribution.log_prob(theta)
-    inside: Tensor = support.check(theta)
+    check: Callable[[Tensor], Tensor] = support.check  # torch's has no types
+    inside = check(theta)
     with seeded(0):
         safe = torch.where(inside[:, None], theta, distribution.sample(Size((1,))).to(theta))
     return torch.where(inside, distribution.log_prob(safe), -math.inf)
