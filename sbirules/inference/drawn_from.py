@@ -11,7 +11,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.prior import written
+from sbirules.model.prior import Sparse, written
 from sbirules.priors import of_plain_form
 from sbirules.stores.store import SimulationStore
 from sbirules.support.files import plain
@@ -36,12 +36,11 @@ def log_weight_of(store: SimulationStore, prior: Distribution) -> Callable[[Tens
         return None
 
     def log_weight(theta: Tensor) -> Tensor:
-        return torch.where(
-            torch.isfinite(prior.log_prob(theta)), prior.log_prob(theta) - proposal.log_prob(theta), -math.inf
-        )
+        own = _log_prob(prior, theta)
+        return torch.where(torch.isfinite(own), own - _log_prob(proposal, theta), -math.inf)
 
     with seeded(0, Stream.PRIOR_SPREAD):
-        unreached = torch.isinf(proposal.log_prob(prior.sample(Size((DRAWS,))).float())).double().mean()
+        unreached = torch.isinf(_log_prob(proposal, prior.sample(Size((DRAWS,))).float())).double().mean()
     if float(unreached) > 0:
         raise ValueError(
             f"{100 * float(unreached):.2g} % of the prior lies where the proposal of {store.path} has no rules; give a prior "
@@ -62,6 +61,18 @@ def log_weight_of(store: SimulationStore, prior: Distribution) -> Callable[[Tens
     return log_weight
 
 
+def _log_prob(distribution: Distribution, theta: Tensor) -> Tensor:
+    """Log-density `(n,)`, -inf outside the support, where torch's own distributions may raise."""
+    support = distribution.support
+    if support is None:
+        return distribution.log_prob(theta)
+    check: Callable[[Tensor], Tensor] = support.check  # torch's has no types
+    inside = check(theta)
+    with seeded(0):
+        safe = torch.where(inside[:, None], theta, distribution.sample(Size((1,))).to(theta))
+    return torch.where(inside, distribution.log_prob(safe), -math.inf)
+
+
 def _known_proposal(store: SimulationStore, prior: Distribution) -> Distribution | None:
     """What a store's rules were drawn from, where that is known and not the prior."""
     told = store.manifest["config"].get("proposal")
@@ -70,7 +81,10 @@ def _known_proposal(store: SimulationStore, prior: Distribution) -> Distribution
     mine = written(prior)
     if mine is not None and plain(dict(mine)) == told["prior"]:
         return None
-    return of_plain_form(told["prior"])
+    found = of_plain_form(told["prior"])
+    return (
+        None if isinstance(found, Sparse) or isinstance(prior, Sparse) else found
+    )  # terms that are absent have no density
 
 
 def refuse_other_rules(store: SimulationStore, prior: Distribution, names: Sequence[str]) -> None:

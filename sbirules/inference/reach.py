@@ -16,6 +16,7 @@ __all__ = ["Reach", "looked_at", "near"]
 
 NEAR = 0.1  # of the width of what was simulated: how far from all simulated values a summary may be observed
 ISLANDS = 20  # stretches of simulated values that are kept; a summary of more has no holes that matter
+ENOUGH = 500  # simulations from which on a hole between their values is one, and not chance
 MOST_NAMED = 4  # summaries that a sentence names
 
 
@@ -47,7 +48,7 @@ class Reach:
             # a constant may be observed in single precision, or read from a table
             slack[name] = NEAR * width if spread[k] > 0 else 1e-6 * float(values.abs().max())
             holes = (values.diff() > 2 * slack[name]).nonzero()[:, 0].tolist()
-            holes = holes if len(holes) < ISLANDS else []
+            holes = holes if len(holes) < ISLANDS and len(x) >= ENOUGH else []
             first, last = [0, *(h + 1 for h in holes)], [*holes, len(values) - 1]
             stretches[name] = [(float(values[a]), float(values[b])) for a, b in zip(first, last, strict=True)]
         return cls(stretches, slack, dict(zip(names, spread, strict=True)))

@@ -4,13 +4,13 @@ import warnings
 
 import pytest
 import torch
-from noisy import QUICK_NPE, Noisy, box
+from noisy import QUICK_NPE, Noisy
 from torch.distributions import Normal, Uniform
 from torch.distributions.multivariate_normal import MultivariateNormal
 
 import sbirules as sr
 from sbirules.inference.drawn_from import refuse_other_rules
-from sbirules.priors import IndependentPrior, normal, uniform
+from sbirules.priors import IndependentPrior, normal, spike_and_slab, uniform
 
 SIMULATOR = Noisy(noise=0.24)
 BOX, BELL = uniform(SIMULATOR.family, -1, 1), normal(SIMULATOR.family, 0.0, 0.35)
@@ -83,7 +83,16 @@ def test_a_proposal_that_lacks_part_of_the_prior_or_is_worth_too_little_is_refus
         sr.fit(steep, BOX, x_o=X_O, estimator="npe", settings=QUICK_NPE)
 
 
+def test_rules_with_absent_terms_have_no_weight_and_are_refused():
+    sparse = spike_and_slab(SIMULATOR.family, slab=Normal(0.0, 0.6), inclusion=0.5)
+    store = sr.simulate(SIMULATOR, sparse, 800, num_workers=1, progress=False)
+    prior = normal(SIMULATOR.family, 0.0, 0.6)
+    with pytest.raises(ValueError, match="do not look like draws of the prior"):
+        sr.fit(store, prior, x_o=X_O, estimator="npe", settings=QUICK_NPE)
+
+
 def test_rules_outside_the_prior_are_still_refused_where_nothing_is_known_of_them():
-    theta = 1.5 * torch.rand(500, 1) - 0.75
+    theta = 1.5 * torch.rand(500, 2) - 0.75
+    half = uniform(SIMULATOR.family, -0.5, 0.5)
     with pytest.raises(ValueError, match="lie outside the prior"):
-        sr.fit(sr.SimulationStore.from_arrays(theta, theta), box(1, 0.5), x_o=[0.1], estimator="npe")
+        sr.fit(sr.SimulationStore.from_arrays(theta, theta, names=["a", "b"]), half, x_o=[0.1, 0.1], estimator="npe")

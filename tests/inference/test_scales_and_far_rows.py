@@ -5,12 +5,15 @@ import warnings
 
 import pytest
 import torch
+from cheap import PRIOR, Cheap
 from noisy import NOISE, QUICK, SAMPLER, SMALL, Noisy, box, fitted, line, moments
 
 import sbirules as sr
+from sbirules import Trials
 from sbirules.importance.outcome import learn_outcome
 from sbirules.inference.estimators.ratio import fit_ratio
 from sbirules.neural_nets.classifiers import fit_event_probability
+from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.priors import uniform
 
@@ -98,6 +101,35 @@ def test_far_rows_are_failures_where_they_depend_on_the_rule():
     with pytest.warns(UserWarning, match="far from all others"):
         posterior = fitted(theta, x, [0.3])
     assert float((posterior.sample((2000,)) > 0).double().mean()) == pytest.approx(1 / 3, abs=0.06)
+
+
+class Runaway(Cheap):
+    """One network of each shard ends up far away, without a failure."""
+
+    def run(self, theta, **options):
+        runs = super().run(theta, **options)
+        runs.per_trial["error"][7] *= 1e5
+        return runs
+
+
+@pytest.mark.parametrize("estimator", ["ratio", "likelihood"])
+def test_runaway_networks_change_no_posterior_of_learners(estimator):
+    table = Trials(("m", "n"), Cheap().run(torch.tensor([[0.4, 0.2], [0.4, 0.2]]), seed=5))
+    settings = {"ratio": EnsembleSettings(members=3, hidden=32, max_epochs=40), "likelihood": QUICK}[estimator]
+    options = {"trials": table, "summaries": ["final_error"], "estimator": estimator, "settings": settings}
+    found = []
+    for simulator in (Cheap(), Runaway()):
+        store = sr.simulate(simulator, PRIOR, 1500, num_workers=1, progress=False)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            posterior = sr.fit(store, PRIOR, classifier=SMALL, sampler=SAMPLER, **options)
+        said = [str(w.message) for w in seen if "far from all others" in str(w.message)]
+        assert bool(said) == isinstance(simulator, Runaway)
+        last = (posterior.sample((1000,)) * torch.tensor([1.0, 0.9])).sum(dim=1).abs()  # what the last error tells
+        found.append((float(last.mean()), float(last.std())))
+    assert found[0][0] == pytest.approx(found[1][0], abs=0.1)
+    assert found[0][1] == pytest.approx(found[1][1], abs=0.08)
+    assert found[1][1] < 0.3  # the prior's is .45
 
 
 def test_a_learned_outcome_leaves_far_rows_out_and_says_so():
