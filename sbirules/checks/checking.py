@@ -79,7 +79,7 @@ def check(
     wanted = (parts,) if isinstance(parts, str) else tuple(parts)
     for part in wanted:
         arguments.known("parts", part, PARTS)
-    arguments.whole("calibration", calibration, 0)
+    arguments.whole("calibration", calibration, 0, arguments.MANY)
     if 0 < calibration < 50:
         raise ValueError(f"calibration must be 0 or at least 50 rules, got {calibration}.")
     if posterior.names != simulator.names:
@@ -88,7 +88,7 @@ def check(
     stores = [] if store is None else [store] if isinstance(store, SimulationStore) else list(store)
     asked = _asked(posterior, simulator, {"constraints": constraints, "trials": trials, "x_o": x_o}, question)
     place = None if folder is None else Path(folder)
-    rules = arguments.whole("rules", rules, 2)
+    rules = arguments.whole("rules", rules, 2, arguments.MANY)
     fresh = Fresh(rules, networks_per_rule, place, seed, num_workers, progress)
     case = Case(posterior, simulator, asked, stores, fresh, calibration, held_out or {})
     verdicts = [verdict for part, look in CHECKS.items() if part in wanted for verdict in look(case)]

@@ -14,6 +14,7 @@ from sbirules.model.constraints import Constraints
 from sbirules.model.rules import RuleFamily
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import resolve, summarise
+from sbirules.support import arguments
 from sbirules.support.files import read_json, write_atomically, write_json
 from sbirules.support.rates import Rate
 from sbirules.support.typed import typed_class
@@ -148,6 +149,7 @@ def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int)
     Raises:
         ValueError: If nothing counts as success in this simulator.
     """
+    arguments.whole("networks", networks, 1, arguments.MANY)
     if not simulator.success:
         raise ValueError(f"{type(simulator).__name__}.success names nothing that counts as success of a network.")
     names = tuple(simulator.success)
