@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import functools
 import inspect
 import io
@@ -37,6 +38,31 @@ from sbirules import figures, priors, reference, simulators, summaries, tasks
 
 # arguments with defaults that would take long
 GIVEN = ("progress", "num_workers", "num_samples", "rules", "num_simulations", "num_rules", "networks")
+# what needs no posterior, for a sample that is tried in seconds
+LIGHT = (
+    *(
+        "priors.",
+        "tasks.",
+        "summaries.",
+        "simulators.RateRNN",
+        "BCM",
+        "Oja",
+        "PolynomialRule",
+        "Field",
+        "Layout",
+        "Trials",
+    ),
+    *(
+        "Constraints",
+        "CurveBand",
+        "Coefficient",
+        "Trajectory",
+        "EnsembleSettings",
+        "NPESettings",
+        "SamplerSettings",
+        "Verdict",
+    ),
+)
 SECONDS = 3  # for one call
 MEMORY = 12 * 2**30  # of address space; torch alone takes a few
 ROOTS = tuple(str(Path(m.__file__).resolve().parent) + os.sep for m in (sr, simulators, priors))
@@ -179,9 +205,16 @@ def good_arguments(subject):
     return args, kwargs
 
 
+SETTINGS = ("simulators.RateRNN", "simulators.miconi2017", "simulators.RateRNN.with_settings")
+
+
 def odd_calls():
     """What can be tried: subject, argument, odd value."""
     for subject in subjects():
+        if subject.label in SETTINGS:  # they pass on what a dataclass lists
+            for name in dataclasses.fields(CONTEXT.rate.settings):
+                for odd in ODD:
+                    yield subject, None, name.name, odd
         for p in subject.parameters:
             if p.kind is p.VAR_POSITIONAL:
                 continue
@@ -272,6 +305,7 @@ def main(count=None, seed=0, only=""):
                 unfit[subject.label] = ended[1] or ended[0]
     calls = [c for c in odd_calls() if not only or c[0].label.startswith(only)]
     if count is not None:
+        calls = [c for c in calls if c[0].label.startswith(LIGHT)]
         calls = random.Random(seed).sample(calls, count)
     tally, raw, slow = Counter(), [], Counter()
     for subject, parameter, name, odd in calls:

@@ -437,6 +437,8 @@ SPECIAL = {
     "Simulator.rule_text(theta)": lambda c: torch.rand(2),
     "Status(value)": always(0),
     "reference.compare(num_samples)": always(100),
+    "recover(rules)": always(10),
+    "recover(num_samples)": always(50),
     "recover(learners)": always(2),
     "recover(num_simulations)": always(200),
     "recover(fit_options)": always({"settings": SMALL, "classifier": SMALL, "sampler": QUICK}),

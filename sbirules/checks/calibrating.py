@@ -96,8 +96,8 @@ def calibrate(
         )
     if posterior.hold or posterior.region:
         raise ValueError("calibration tests whole posteriors, not conditioned or truncated ones.")
-    arguments.whole("rules", rules, 50)
-    arguments.whole("num_samples", num_samples, 50)
+    arguments.whole("rules", rules, 50, arguments.MANY)
+    arguments.whole("num_samples", num_samples, 50, arguments.MANY)
     place, kept = None, None
     if folder is not None:
         # a calibration of another posterior, or with other settings, is another file

@@ -84,7 +84,7 @@ def check(
     wanted = every if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
     for part in wanted:
         arguments.known("parts", part, every)
-    arguments.whole("calibration", calibration, 0)
+    arguments.whole("calibration", calibration, 0, arguments.MANY)
     if 0 < calibration < 50:
         raise ValueError(f"calibration must be 0 or at least 50 rules, got {calibration}.")
     stores = [] if store is None else [store] if isinstance(store, SimulationStore) else list(store)
@@ -95,7 +95,7 @@ def check(
     source = kept if runner is None else runner
     asked = _asked(posterior, source, {"constraints": constraints, "trials": trials, "x_o": x_o}, question)
     place = None if folder is None else Path(folder)
-    rules = arguments.whole("rules", rules, 2)
+    rules = arguments.whole("rules", rules, 2, arguments.MANY)
     fresh = Fresh(rules, networks_per_rule, place, seed, num_workers, progress)
     case = Case(posterior, runner, asked, stores, fresh, calibration, held_out or {}, kept=kept)
     refuse(case, wanted)

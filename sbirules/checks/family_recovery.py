@@ -88,8 +88,8 @@ def recover_families(
         num_workers: Worker processes; None for one per core.
         progress: Whether to show progress bars.
     """
-    arguments.whole("learners", learners, 1)
-    arguments.whole("rules", rules, 2)
+    arguments.whole("learners", learners, 1, arguments.MANY)
+    arguments.whole("rules", rules, 2, arguments.MANY)
     if len(families) < 2:
         raise ValueError(f"recover_families needs at least two families, got {len(families)}.")
     keep: dict[str, Any] = {"num_workers": num_workers, "progress": progress}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -169,9 +170,12 @@ def recover(
         num_workers: Worker processes; None for one per core.
         progress: Whether to show progress bars.
     """
-    arguments.whole("learners", learners, 1)
-    arguments.whole("rules", rules, 10)
-    arguments.whole("num_samples", num_samples, 50)
+    own = ("store", "prior", "constraints", "trials", "x_o", "question")
+    for name in fit_options or {}:
+        arguments.known("fit_options", name, [n for n in inspect.signature(fit).parameters if n not in own])
+    arguments.whole("learners", learners, 1, arguments.MANY)
+    arguments.whole("rules", rules, 10, arguments.MANY)
+    arguments.whole("num_samples", num_samples, 50, arguments.MANY)
     keep: dict[str, Any] = {"num_workers": num_workers, "progress": progress}
     place = None if folder is None else Path(folder)
     if store is None:

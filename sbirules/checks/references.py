@@ -77,7 +77,7 @@ def compare(
         from sbi.utils.metrics import c2st
     from scipy.stats import wasserstein_distance
 
-    arguments.whole("num_samples", num_samples, 100)
+    arguments.whole("num_samples", num_samples, 100, arguments.MANY)
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level!r}.")
     a, b = (_draws(v, num_samples, child(seed, Stream.SAMPLING, k)) for k, v in enumerate((posterior, reference)))

@@ -18,12 +18,15 @@ from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.robust import width_of
 from sbirules.support.streams import Stream, seeded
+from sbirules.support.typed import typed_class
 
-__all__ = ["RuleDensity"]
+__all__ = ["MOST", "RuleDensity"]
 
+MOST = 10**8  # draws that fit in memory
 EVIDENCE = 1000  # draws for the evidence
 
 
+@typed_class
 class RuleDensity:
     """A density over rules, in natural units, inside the prior's support.
 
@@ -62,7 +65,7 @@ class RuleDensity:
 
     def draw(self, num_samples: int, *, seed: int = 0, progress: bool = False) -> Chains:
         """At least so many draws, run by run, with what tells whether the runs agree."""
-        arguments.whole("num_samples", num_samples, 1)
+        arguments.whole("num_samples", num_samples, 1, MOST)
         potential = self.potential_net
         if isinstance(potential, NormalisedPotential) and not (self.hold or self.region):
             with seeded(seed, Stream.SAMPLING):  # independent draws
@@ -73,6 +76,9 @@ class RuleDensity:
 
     def sample_tempered(self, num_samples: int, power: float, *, seed: int = 0, progress: bool = False) -> Tensor:
         """Draws `(num_samples, D)` from prior x likelihood^power: wider than the posterior for a power below 1."""
+
+        arguments.whole("num_samples", num_samples, 1, MOST)
+        arguments.at_least("power", power, 0.0)
 
         def flat(theta: Tensor) -> Tensor:
             return power * self.log_likelihood(theta)
@@ -103,6 +109,7 @@ class RuleDensity:
 
     def within_limits(self, theta: Tensor) -> Tensor:
         """Which rules `(..., D)` are in the part of the posterior that this is, `(...)` boolean."""
+        theta = arguments.last_axis("theta", theta, self.names)
         held = {}
         for k, v in self.hold.items():  # fixed columns may be off by rounding
             off = 1e-5 * max(float(self._width[k]), abs(v))
@@ -119,7 +126,7 @@ class RuleDensity:
 
     def predicted_success(self, theta: Tensor) -> Tensor | None:
         """Learned probability `(n,)` that one network of each rule `(n, D)` satisfies the constraints; None without any."""
-        return self.potential_net.predicted_success(theta)
+        return self.potential_net.predicted_success(arguments.theta_matrix(theta, self.names))
 
     def log_evidence(self, seed: int = 0) -> tuple[float, float]:
         """Log of the normalising constant (the mean likelihood under the prior), and its standard error.

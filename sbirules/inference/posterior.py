@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from sbirules import figures
 from sbirules.inference import batches, files, parts, terms
 from sbirules.inference.arviz_data import inference_data
-from sbirules.inference.density import RuleDensity
+from sbirules.inference.density import MOST, RuleDensity
 from sbirules.inference.potentials import (
     Given,
     Observed,
@@ -126,6 +126,8 @@ class Posterior(RuleDensity):
 
     def with_draws(self, chains: Chains | Tensor) -> Posterior:
         """The same posterior with other draws of its own: chains from `draw`, or draws `(n, D)`."""
+        if isinstance(chains, Tensor) and (chains.ndim != 2 or chains.shape[1] != len(self.names) or not len(chains)):
+            raise ValueError(f"chains must be draws of shape (n, {len(self.names)}), got {tuple(chains.shape)}.")
         out = copy.copy(self)
         out.__dict__.pop("chains", None)
         out._given_chains = chains if isinstance(chains, Chains) else Chains(chains.reshape(1, -1, len(self.names)))
@@ -133,6 +135,7 @@ class Posterior(RuleDensity):
 
     def spread_out(self, n: int) -> Tensor:
         """n of the posterior's own draws `(n, D)`, evenly spaced over all chains."""
+        arguments.whole("n", n, 1, MOST)
         draws = self.draws
         return draws[torch.linspace(0, len(draws) - 1, n).round().long()]
 

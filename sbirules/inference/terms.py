@@ -99,6 +99,8 @@ def top_rules(posterior: Drawn, num_rules: int, family: RuleFamily | None) -> li
     """See `Posterior.top_rules`."""
     arguments.whole("num_rules", num_rules, 1)
     present = _presence(posterior)
+    if family is not None:
+        arguments.instance("family", family, RuleFamily)
     if family is not None and family.names != posterior.names:
         mine, theirs = arguments.listed(family.names), arguments.listed(posterior.names)
         raise ValueError(f"family has {mine}, the posterior {theirs}.")

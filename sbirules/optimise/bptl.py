@@ -132,6 +132,7 @@ class BPTL:
         Raises:
             ValueError: If all restarts diverged.
         """
+        arguments.whole("evaluate", evaluate, 0, arguments.MANY)
         types = self.simulator.sequence(self.episodes) if trial_types is None else trial_types
         if self.gradient == "evolution":
             if teacher is not None or draws:

@@ -119,8 +119,8 @@ def compare_point(
     Raises:
         ValueError: If the point's coefficients are not the posterior's.
     """
-    arguments.whole("networks", networks, 2)
-    arguments.whole("rules", rules, 2)
+    arguments.whole("networks", networks, 2, arguments.MANY)
+    arguments.whole("rules", rules, 2, arguments.MANY)
     if isinstance(point, PointEstimate):
         if point.names != posterior.names:
             mine, theirs = arguments.listed(point.names), arguments.listed(posterior.names)

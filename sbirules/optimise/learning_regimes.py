@@ -135,12 +135,12 @@ def regimes(
         ValueError: If the simulator cannot start from given weights, or rules have other coefficients.
     """
     needed(simulator, RecurrentNetwork, "regimes")
-    arguments.whole("networks", networks, 1)
+    arguments.whole("networks", networks, 1, arguments.MANY)
     if isinstance(rules, Posterior):
         if rules.names != simulator.names:
             mine, theirs = arguments.listed(rules.names), arguments.listed(simulator.names)
             raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
-        theta = rules.spread_out(arguments.whole("num_rules", num_rules, 2))
+        theta = rules.spread_out(arguments.whole("num_rules", num_rules, 2, arguments.MANY))
     else:
         theta = arguments.theta_matrix(rules, simulator.names, argument="rules").float()
     # weights, and their copies before and after, of so many networks are in memory at a time

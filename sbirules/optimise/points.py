@@ -14,6 +14,7 @@ from sbirules.model.probes import family_probe
 from sbirules.model.rules import RuleFamily
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import resolve, summarise
+from sbirules.support import arguments
 from sbirules.support import tensors as tensor_files
 from sbirules.support.files import digest, make_folder, read_json, reading, write_json
 from sbirules.support.rates import Rate
@@ -166,6 +167,7 @@ def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int)
     Raises:
         ValueError: If nothing counts as success in this simulator.
     """
+    arguments.whole("networks", networks, 1, arguments.MANY)
     if not simulator.success:
         raise ValueError(f"{type(simulator).__name__}.success names nothing that counts as success of a network.")
     names = tuple(simulator.success)

@@ -122,13 +122,17 @@ def simulate(
     if shard_size is None:
         known = store is not None and (Path(store) / "manifest.json").is_file()
         shard_size = SimulationStore(str(store)).shard_size if known else min(max(SHARD_SIZE, simulator.batch), count)
-    arguments.whole("shard_size", shard_size, 1)
+    arguments.whole("shard_size", shard_size, 1, 10**8)
     arguments.whole("seed", seed, 0)
     if num_workers is not None:
         arguments.whole("num_workers", num_workers, 1)
     wanted = _range(shards, -(-count // shard_size))
     sequences = simulator.sequence() if trial_types is None else torch.as_tensor(trial_types)
     sequences = sequences[None] if sequences.ndim == 1 else sequences
+    if sequences.ndim != 2 or not len(sequences):
+        raise ValueError(
+            f"trial_types must be whole numbers of shape (trials,) or (sequences, trials), got {tuple(sequences.shape)}."
+        )
     sequences = simulator.sequence_matrix(sequences, len(sequences))
     config = {
         "simulator": simulator.config(),

@@ -15,6 +15,7 @@ import torch
 from torch import Size, Tensor
 
 __all__ = [
+    "MANY",
     "ArrayLike",
     "above",
     "at_least",
@@ -36,6 +37,8 @@ __all__ = [
     "whole",
 ]
 
+MANY = 10**7  # rules, networks or draws that no machine of today gets through
+
 # numbers as users give them: what torch.as_tensor takes
 ArrayLike = Tensor | np.ndarray | float | Sequence["ArrayLike"]
 
@@ -47,11 +50,11 @@ def listed(names: Iterable[object]) -> str:
 
 def known(argument: str, name: object, options: Sequence[str]) -> None:
     """Raises ValueError unless `name` is one of `options`; suggests the nearest."""
-    if name in options:
+    if isinstance(name, str) and name in options:
         return
     near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.75)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"{argument}: {name!r} is not known. {hint}It may be one of: {listed(options)}.")
+    raise ValueError(f"{argument}: {name!r:.80} is not known. {hint}It may be one of: {listed(options)}.")
 
 
 def instance(argument: str, value: object, wanted: type) -> None:

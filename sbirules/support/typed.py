@@ -130,9 +130,7 @@ def _test(wanted: Any) -> Test | None:
     if kind is bool:
         return lambda value: isinstance(value, (bool, np.bool_))
     if kind is int:
-        return lambda value: (
-            isinstance(value, SupportsIndex) and not isinstance(value, (bool, np.bool_, Tensor, np.ndarray))
-        )
+        return _is_whole
     if kind is float:
         return lambda value: isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if kind is str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,9 @@ class Settings:
             )
         if self.initial_expectation is not None:
             arguments.finite("initial_expectation", self.initial_expectation)
-        if isinstance(self.readout, SupportsIndex) and not isinstance(self.readout, Tensor):
+        if isinstance(self.readout, np.ndarray):
+            raise ValueError("readout weights must be a tensor, got an array; pass torch.as_tensor(readout).")
+        if isinstance(self.readout, SupportsIndex) and not isinstance(self.readout, (bool, type, Tensor)):
             object.__setattr__(self, "readout", int(self.readout))  # numpy's integers too
         if not self.input_to_readout and not isinstance(self.readout, int):
             raise ValueError(

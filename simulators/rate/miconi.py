@@ -10,6 +10,7 @@ from typing import Any
 from sbirules.model.rules import PolynomialRule, RuleFamily
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tasks import Task
+from sbirules.support import arguments
 from sbirules.support.typed import typed
 
 from .rate_rnn import DEFAULT_SUMMARIES, RateRNN
@@ -38,7 +39,7 @@ def miconi2017(
         summaries: As for `RateRNN`.
         changes: Settings of `RateRNN` to change.
     """
-    dt = float(changes.get("dt", 1.0))
+    dt = arguments.above("dt", changes.get("dt", 1.0), 0.0)
     settings: dict[str, Any] = {
         "num_units": 200,
         "num_trials": 2000,

@@ -7,6 +7,7 @@ deterministic mixture (Owen & Zhou 2000): prior / sum_r (n_r / n) proposal_r.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -221,7 +222,7 @@ class RuleFilter:
 
     def sample(self, num_samples: int, *, seed: int = 0) -> Tensor:
         """Rules that met the constraints, drawn by their weights, `(num_samples, D)`: draws of p(theta | A)."""
-        arguments.whole("num_samples", num_samples, 1)
+        arguments.whole("num_samples", num_samples, 1, arguments.MANY)
         theta, weight = self.theta, self.weights
         if not len(theta):
             raise ValueError("no simulated network met the constraints yet; spend more, or loosen them.")
@@ -230,6 +231,9 @@ class RuleFilter:
 
     def posterior(self, **options: Any) -> Posterior:
         """The posterior by `fit`, from the simulations of all rounds; options such as `all_of_networks=8`."""
+        free = [n for n in inspect.signature(fit).parameters if n not in ("store", "prior", "constraints")]
+        for name in options:
+            arguments.known("option of posterior()", name, free)
         return fit(self.stores, self.prior, constraints=self.constraints, **{"seed": self.seed, **options})
 
     def table(self) -> pd.DataFrame:

@@ -23,6 +23,8 @@ from sbirules.support.files import make_folder
 from sbirules.support.streams import Stream, child, generator
 from sbirules.support.typed import typed
 
+OPTIONS = tuple(n for n in inspect.signature(fit).parameters if n not in ("store", "prior", "seed", "progress"))
+
 __all__ = ["refine"]
 
 ROUND_SEED = 10_007  # added to the seed for each round, so that rounds share no network
@@ -74,7 +76,7 @@ def refine(
     arguments.whole("rounds", rounds, 0)
     arguments.whole("num_simulations", num_simulations, 1)
     for name in options:
-        arguments.known("refine's argument", name, tuple(inspect.signature(fit).parameters))
+        arguments.known("refine's argument", name, OPTIONS)
     asked = {name: options.get(name) for name in (*QUESTIONS, "question") if options.get(name) is not None}
     if not asked:
         if posterior.question is None or posterior.question.lacking():
