@@ -126,7 +126,10 @@ class SimulationStore:
         Raises:
             ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
         """
-        theta = torch.as_tensor(theta, dtype=torch.float32).detach().cpu()
+        given_theta = (
+            (theta if isinstance(theta, Tensor) else torch.as_tensor(theta, dtype=torch.float64)).detach().cpu()
+        )
+        theta = given_theta.float()
         x = kept((x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.float64)).detach().cpu())
         for name, value in (("theta", theta), ("x", x)):
             if value.ndim != 2 or not value.numel() or len(value) != len(theta):
@@ -136,6 +139,11 @@ class SimulationStore:
                 )
         if not torch.isfinite(theta).all():
             raise ValueError("theta must be finite.")
+        if kept(given_theta).dtype != torch.float32:
+            raise ValueError(
+                "theta must be numbers that single precision tells apart, in which priors and networks see it; take a large "
+                "offset off, or choose another unit."
+            )
         columns = {}
         for argument, given, value, stem in (
             ("names", names, theta, "theta"),

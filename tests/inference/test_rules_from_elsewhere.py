@@ -9,7 +9,7 @@ from torch.distributions import Normal, Uniform
 from torch.distributions.multivariate_normal import MultivariateNormal
 
 import sbirules as sr
-from sbirules.inference.drawn_from import refuse_other_rules
+from sbirules.inference.drawn_from import log_weight_of, refuse_other_rules
 from sbirules.priors import IndependentPrior, normal, spike_and_slab, uniform
 
 SIMULATOR = Noisy(noise=0.24)
@@ -34,6 +34,7 @@ def test_what_is_right():
     assert exact(0.35) == pytest.approx([0.40, -0.28], abs=0.015)
 
 
+@pytest.mark.slow
 def test_rules_of_a_known_distribution_are_weighted():
     store = sr.simulate(SIMULATOR, BELL, 20_000, num_workers=1, progress=False)
     settings = sr.NPESettings(members=1, epochs=8, batch_size=500)
@@ -44,6 +45,19 @@ def test_rules_of_a_known_distribution_are_weighted():
     assert draws.std(dim=0).tolist() == pytest.approx([0.22, 0.24], abs=0.06)
     own = sr.fit(sr.SimulationStore(store.path, 2000), BELL, x_o=X_O, estimator="npe", settings=QUICK_NPE)
     assert own.sample((4000,)).mean(dim=0).tolist() == pytest.approx(exact(0.35), abs=0.06)
+
+
+def test_the_weights_of_rules_are_prior_by_proposal():
+    store = sr.simulate(SIMULATOR, BELL, 5000, num_workers=1, progress=False)
+    with pytest.warns(UserWarning, match=r"all 5000 are worth \d\d\d"):
+        log_weight = log_weight_of(store, BOX)
+    inside = (store.theta.abs() < 1).all(dim=1)
+    weight = log_weight(store.theta)
+    assert torch.isfinite(weight).tolist() == inside.tolist()
+    share = torch.softmax(weight.double(), dim=0)[:, None]
+    assert (share * store.theta).sum(dim=0).tolist() == pytest.approx([0.0, 0.0], abs=0.1)  # as under the prior
+    assert (share * store.theta**2).sum(dim=0).tolist() == pytest.approx([1 / 3, 1 / 3], abs=0.06)
+    assert log_weight_of(store, BELL) is None
 
 
 def test_a_table_of_other_rules_is_refused_and_one_of_the_prior_is_not():

@@ -6,7 +6,8 @@ import warnings
 import pytest
 import torch
 from cheap import PRIOR, Cheap
-from noisy import NOISE, QUICK, SAMPLER, SMALL, Noisy, box, fitted, line, moments
+from noisy import NOISE, QUICK, SAMPLER, SMALL, Noisy, Two, box, fitted, line, moments
+from torch.distributions import Normal
 
 import sbirules as sr
 from sbirules import Trials
@@ -15,8 +16,9 @@ from sbirules.inference.estimators.ratio import fit_ratio
 from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
-from sbirules.priors import uniform
+from sbirules.priors import IndependentPrior, log_uniform, normal, spike_and_slab, uniform
 
+FAMILY = Two()
 MEAN, SD = 0.300, 0.2  # of theta given x_o = .3: the box is wide
 
 
@@ -27,7 +29,7 @@ def right(posterior, size=1.0, mean=MEAN, sd=SD, mean_tolerance=0.06, sd_toleran
 
 
 @pytest.mark.parametrize("estimator", ["likelihood", "npe"])
-@pytest.mark.parametrize("size", [1e-15, 1e15])
+@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.slow)])
 def test_the_scale_of_theta_changes_no_answer(size, estimator):
     theta, x = line()
     posterior = fitted(theta * size, x, [0.3], box(1, size), estimator=estimator)
@@ -37,13 +39,13 @@ def test_the_scale_of_theta_changes_no_answer(size, estimator):
 
 
 @pytest.mark.parametrize("estimator", ["likelihood", "npe"])
-@pytest.mark.parametrize("size", [1e-15, 1e15])
+@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.slow)])
 def test_the_scale_of_x_changes_no_answer(size, estimator):
     theta, x = line()
     right(fitted(theta, x * size, [0.3 * size], estimator=estimator))
 
 
-@pytest.mark.parametrize("size", [1e-15, 1e15])
+@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.slow)])
 def test_scales_of_classifiers_ratios_and_learned_outcomes(size):
     theta, x = line(1500)
     happened = x[:, 0] > 0
@@ -61,6 +63,41 @@ def test_scales_of_classifiers_ratios_and_learned_outcomes(size):
     learned = learn_outcome(sr.SimulationStore.from_arrays(theta * size, x * size), "x_1", settings=SMALL)
     assert learned.explained > 0.8
     torch.testing.assert_close(learned(torch.tensor([[0.5]]) * size).mean() / size, torch.tensor(0.5), rtol=0, atol=0.1)
+
+
+def of_size(kind, size):
+    if kind == "normal":
+        return normal(FAMILY, 0.0, 0.5 * size)
+    if kind == "spike":
+        return spike_and_slab(FAMILY, slab=Normal(0.0, 0.5 * size))
+    return IndependentPrior({name: log_uniform(0.1 * size, 10 * size) for name in ("a", "b")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1e-15, 1e-13, 1e-6, 1e6, 1e12, 1e15])
+@pytest.mark.parametrize("kind", ["normal", "spike", "log uniform"])
+def test_the_scale_of_theta_changes_no_answer_under_any_kind_of_prior(kind, size):
+    found = []
+    for s in (1.0, size):
+        torch.manual_seed(0)
+        prior = of_size(kind, s)
+        theta = prior.sample((1500,))
+        seen = torch.log(theta / s) if kind == "log uniform" else theta / s
+        store = sr.SimulationStore.from_arrays(theta, seen + 0.2 * torch.randn(seen.shape), names=["a", "b"])
+        posterior = sr.fit(store, prior, x_o=[0.3, -0.2], settings=QUICK, classifier=SMALL, sampler=SAMPLER)
+        found.append(moments(posterior, s))
+    for a, b in zip(*found, strict=True):
+        assert a == pytest.approx(b, abs=0.06)
+
+
+def test_whole_numbers_above_what_single_precision_tells_apart():
+    theta = torch.linspace(-0.99, 0.99, 1200, dtype=torch.float64)[:, None]
+    count = 2.0**25 + torch.arange(1200.0, dtype=torch.float64)[:, None]  # one more with each rule
+    store = sr.SimulationStore.from_arrays(theta, count)
+    assert len(store.x.unique()) == 1200
+    posterior = fitted(theta, count, [2.0**25 + 781])
+    assert posterior.question.x_o.tolist() == [2.0**25 + 781]
+    right(posterior, mean=0.99 * (2 * 781 / 1199 - 1), sd=0.0, mean_tolerance=0.03, sd_tolerance=0.03)
 
 
 def test_conditioning_knows_the_scale_of_its_coefficients():
@@ -112,7 +149,7 @@ class Runaway(Cheap):
         return runs
 
 
-@pytest.mark.parametrize("estimator", ["ratio", "likelihood"])
+@pytest.mark.parametrize("estimator", ["ratio", pytest.param("likelihood", marks=pytest.mark.slow)])
 def test_runaway_networks_change_no_posterior_of_learners(estimator):
     table = Trials(("m", "n"), Cheap().run(torch.tensor([[0.4, 0.2], [0.4, 0.2]]), seed=5))
     settings = {"ratio": EnsembleSettings(members=3, hidden=32, max_epochs=40), "likelihood": QUICK}[estimator]
@@ -140,7 +177,7 @@ def test_a_learned_outcome_leaves_far_rows_out_and_says_so():
     assert learned.explained > 0.8
 
 
-@pytest.mark.parametrize("estimator", ["likelihood", "npe"])
+@pytest.mark.parametrize("estimator", ["likelihood", pytest.param("npe", marks=pytest.mark.slow)])
 def test_a_large_offset_changes_no_answer(estimator, tmp_path):
     theta, x = line()
     x = 1.7e9 + x.double()

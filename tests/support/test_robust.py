@@ -1,6 +1,7 @@
 """What counts as far out, and what single precision would lose."""
 
 import numpy as np
+import pytest
 import torch
 from torch.distributions import Exponential, LogNormal, StudentT
 
@@ -61,6 +62,8 @@ def test_stores_and_tables_keep_what_was_given(tmp_path):
     np.testing.assert_array_equal(sr.SimulationStore(tmp_path / "s").x.numpy(), x)
     assert len(store.x[:, 0].unique()) == 400
     assert sr.SimulationStore.from_arrays(theta, theta.tolist()).x.dtype == torch.float32
+    with pytest.raises(ValueError, match="theta must be numbers that single precision tells apart"):
+        sr.SimulationStore.from_arrays(1e9 + theta, x)
     lines = ["learner,trial,count", *(f"m,{k},{2**24 + k}" for k in range(50))]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     table = sr.Trials.read(tmp_path / "t.csv", Layout((Field("count"),), ("only",)))
