@@ -7,7 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, Normal, Uniform, constraints
+from torch.distributions import (
+    Beta,
+    Cauchy,
+    Distribution,
+    Exponential,
+    Gamma,
+    Gumbel,
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Laplace,
+    LogNormal,
+    Normal,
+    StudentT,
+    Uniform,
+    Weibull,
+    constraints,
+)
 
 from sbirules.model.prior import ends_of
 from sbirules.model.rules import RuleFamily
@@ -143,6 +160,18 @@ REBUILT: dict[type[Distribution], tuple[str, ...]] = {
     LogUniform: ("low", "high"),
     Uniform: ("low", "high"),
     Normal: ("loc", "scale"),
+    LogNormal: ("loc", "scale"),
+    Cauchy: ("loc", "scale"),
+    Laplace: ("loc", "scale"),
+    Gumbel: ("loc", "scale"),
+    StudentT: ("df", "loc", "scale"),
+    HalfNormal: ("scale",),
+    HalfCauchy: ("scale",),
+    Exponential: ("rate",),
+    Gamma: ("concentration", "rate"),
+    InverseGamma: ("concentration", "rate"),
+    Beta: ("concentration1", "concentration0"),
+    Weibull: ("scale", "concentration"),
 }
 
 
@@ -159,8 +188,10 @@ def _rebuild(name: str, config: Plain) -> Distribution:
     kinds: dict[str, Callable[..., Distribution]] = {kind.__name__: kind for kind in REBUILT}
     arguments.known(f"prior of {name}", config["name"], tuple(kinds))
     numbers = {k: float(v) for k, v in config.items() if k != "name"}
-    options = {"validate_args": False} if config["name"] in ("Normal", "Uniform") else {}
-    return kinds[config["name"]](**numbers, **options)
+    kind = kinds[config["name"]]
+    # torch's own check their arguments, and raise outside their support, where a global switch says so
+    options = {"validate_args": False} if kind.__module__.startswith("torch.") else {}
+    return kind(**numbers, **options)
 
 
 def _ordered(what: str, low: float, high: float) -> tuple[float, float]:

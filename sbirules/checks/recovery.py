@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
 
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions.learners import FRESH
 from sbirules.inference.questions.sessions import learners_of
 from sbirules.model.simulator import Simulator
+from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -133,7 +133,7 @@ class Recovery:
 
 def recover(
     simulator: Simulator,
-    prior: Distribution,
+    prior: PriorLike,
     *,
     learners: int = 24,
     rules: int = 100,
@@ -168,6 +168,7 @@ def recover(
     arguments.whole("learners", learners, 1)
     arguments.whole("rules", rules, 10)
     arguments.whole("num_samples", num_samples, 50)
+    prior = as_prior(prior, simulator.names)
     keep: dict[str, Any] = {"num_workers": num_workers, "progress": progress}
     place = None if folder is None else Path(folder)
     if store is None:

@@ -15,9 +15,12 @@ from sbirules.inference.estimators import POTENTIALS
 from sbirules.inference.potentials import Potential
 from sbirules.inference.questions import QUESTIONS, Question
 from sbirules.inference.record import FitRecord
-from sbirules.priors import from_written, written_down
+from sbirules.inference.same_prior import check_same, points_of
+from sbirules.model.prior import names_of
+from sbirules.priors import PriorLike, as_prior, from_written, written_down
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
+from sbirules.support import arguments
 from sbirules.support.files import Plain, digest, read_json, write_atomically, write_json
 
 __all__ = ["Kept", "load", "save"]
@@ -47,6 +50,7 @@ def save(kept: Kept, folder: Path) -> None:
     shape = net.config()  # says why a wrapped posterior or a function cannot be saved
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"net.{k}": v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    tensors |= points_of(kept.prior)
     if chains is not None:
         tensors["draws"] = chains.draws.contiguous()
     if kept.raw_per_unit is not None:
@@ -74,15 +78,15 @@ def save(kept: Kept, folder: Path) -> None:
     write_json(folder / "posterior.json", content)
 
 
-def load(folder: Path, prior: Distribution | None = None) -> Kept:
+def load(folder: Path, prior: PriorLike | None = None) -> Kept:
     """A posterior written by `save`.
 
     Arguments:
         folder: Where it is.
-        prior: The prior, needed only if it was not one of `sbirules.priors`.
+        prior: The prior, needed only if it has no plain form in the file.
 
     Raises:
-        ValueError: If the files are missing, foreign or do not fit together.
+        ValueError: If the files are missing, foreign or do not fit together, or the prior is another one.
     """
     for name in ("posterior.json", "posterior.safetensors"):
         if not (folder / name).is_file():
@@ -102,8 +106,6 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
             f"that adds it to sbirules.inference.questions.QUESTIONS first."
         )
     potentials = {**POTENTIALS, **(kind.potentials if kind is not None else {})}
-    if prior is None:
-        prior = _prior_of(content["prior"], folder)
     try:
         with safetensors.safe_open(str(folder / "posterior.safetensors"), framework="pt") as handle:
             if (handle.metadata() or {}).get("content") != digest(content):
@@ -115,13 +117,21 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
     except Exception as error:
         raise ValueError(f"{folder / 'posterior.safetensors'} does not hold this posterior: {error}") from error
     names = tuple(content["names"])
+    if prior is None:
+        whole = _prior_of(content["prior"], folder)
+    else:
+        whole = as_prior(prior, names)
+        if names_of(whole, names) != names:
+            mine, theirs = arguments.listed(names_of(whole)), arguments.listed(names)
+            raise ValueError(f"the prior is over {mine}, the posterior of {folder} over {theirs}.")
+        check_same(whole, content["prior"], tensors, folder)
     chains = None
     if content["chains"] is not None:
         z = content["chains"]["log_evidence"]
         r_hat, ess = (_number(content["chains"][name]) for name in ("r_hat", "ess"))
         chains = Chains(tensors["draws"], r_hat, ess, (_number(z[0]), _number(z[1])))
     return Kept(
-        prior,
+        whole,
         names,
         net.eval(),
         question,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
 
 from sbirules import figures
 from sbirules.inference import batches, files, parts, terms
@@ -24,9 +23,11 @@ from sbirules.inference.potentials import (
 )
 from sbirules.inference.questions import Question
 from sbirules.inference.record import FitRecord
+from sbirules.priors import PriorLike
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 
 if TYPE_CHECKING:
     import arviz
@@ -60,7 +61,7 @@ class Posterior(RuleDensity):
 
     def __init__(
         self,
-        prior: Distribution,
+        prior: PriorLike,
         names: Sequence[str],
         potential: Potential | Callable[[Tensor], Tensor],
         question: Question | None = None,
@@ -75,7 +76,7 @@ class Posterior(RuleDensity):
         self._given_chains: Chains | None = None
 
     @staticmethod
-    def wrap(posterior: Any, prior: Distribution, names: Sequence[str], x: Tensor | None = None) -> Posterior:
+    def wrap(posterior: Any, prior: PriorLike, names: Sequence[str], x: Tensor | None = None) -> Posterior:
         """Any sbi posterior as one of ours, for checks and reports.
 
         Arguments:
@@ -85,9 +86,6 @@ class Posterior(RuleDensity):
             x: What to condition on; None for the posterior's default.
         """
         potential = WrappedPotential(posterior, x, len(names))
-        width = len(prior.sample(Size((1,)))[0])
-        if width != len(names):
-            raise ValueError(f"names must be one per coefficient of the prior, {width}, got {arguments.listed(names)}.")
         return Posterior(prior, names, potential)
 
     def __repr__(self) -> str:
@@ -121,11 +119,13 @@ class Posterior(RuleDensity):
         """The posterior's own draws, run after run, `(n, D)`."""
         return self.chains.draws.reshape(-1, len(self.names))
 
-    def with_draws(self, chains: Chains | Tensor) -> Posterior:
+    def with_draws(self, chains: Chains | ArrayLike) -> Posterior:
         """The same posterior with other draws of its own: chains from `draw`, or draws `(n, D)`."""
         out = copy.copy(self)
         out.__dict__.pop("chains", None)
-        out._given_chains = chains if isinstance(chains, Chains) else Chains(chains.reshape(1, -1, len(self.names)))
+        if not isinstance(chains, Chains):
+            chains = Chains(arguments.theta_matrix(chains, self.names, argument="draws").float()[None])
+        out._given_chains = chains
         return out
 
     def spread_out(self, n: int) -> Tensor:
@@ -138,7 +138,8 @@ class Posterior(RuleDensity):
     def conditioned(self, **fixed: float) -> Posterior:
         """The posterior of the other coefficients with some of them fixed, e.g. `conditioned(theta_11=0.0)`.
 
-        Its draws have all columns, the fixed ones constant. The prior must have independent coefficients.
+        Its draws have all columns, the fixed ones constant. The prior's coefficients must be independent, or jointly
+        Gaussian. `log_prob` is then the density of the others.
 
         Raises:
             ValueError: If a name is unknown, nothing is left free, or a value lies outside the prior.
@@ -146,7 +147,7 @@ class Posterior(RuleDensity):
         return self._part(self.region, self.hold | parts.held(self.prior, self.names, self.hold, fixed))
 
     def truncated(self, **intervals: tuple[float, float]) -> Posterior:
-        """The posterior within a region, e.g. `truncated(theta_33=(-1.0, -0.2))`.
+        """The posterior within a region, e.g. `truncated(theta_33=(-1.0, -0.2))`; `log_prob` is that within it.
 
         Raises:
             ValueError: If a name is unknown or an interval is not two numbers in order.
@@ -155,7 +156,8 @@ class Posterior(RuleDensity):
 
     def _part(self, region: dict[int, tuple[float, float]], hold: dict[int, float]) -> Posterior:
         out = copy.copy(self)
-        out.__dict__.pop("chains", None)
+        for found in ("chains", "_share"):
+            out.__dict__.pop(found, None)
         out.region, out.hold, out._given_chains = region, hold, None
         return out
 
@@ -218,7 +220,10 @@ class Posterior(RuleDensity):
             ValueError: If this posterior answers one question only, or the observation does not suit it.
         """
         if self.question is None:
-            row = torch.as_tensor(observation, dtype=torch.float32).flatten()
+            row = arguments.numbers("observation", observation).flatten()
+            known = self.potential_net.observed
+            if known is not None and len(row) != known.x.shape[1]:
+                raise ValueError(f"observation must hold {known.x.shape[1]} summaries, got {len(row)}.")
             question, observed = None, Observed.of_one(row)
         else:
             question, observed = self.question.again(observation)
@@ -274,15 +279,15 @@ class Posterior(RuleDensity):
         files.save(kept, Path(folder))
 
     @staticmethod
-    def load(folder: str | Path, prior: Distribution | None = None) -> Posterior:
+    def load(folder: str | Path, prior: PriorLike | None = None) -> Posterior:
         """A posterior written by `save`.
 
         Arguments:
             folder: Where it is.
-            prior: The prior, needed only if it was not one of `sbirules.priors`.
+            prior: The prior, needed only if it has no plain form in the file, as one of a class of one's own.
 
         Raises:
-            ValueError: If the files are missing, foreign or do not fit together.
+            ValueError: If the files are missing, foreign or do not fit together, or the prior is another one.
         """
         k = files.load(Path(folder), prior)
         out = Posterior(k.prior, k.names, k.potential, k.question, k.record, k.settings, k.raw_per_unit)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sbirules.support import arguments
 from sbirules.support.devices import usable
+from sbirules.support.gradients import gradients
 
 __all__ = ["FlowSettings", "train_flow"]
 
@@ -63,6 +64,7 @@ class FlowSettings:
             raise ValueError("validation_fraction must leave rows to train on; it must be below 1.")
 
 
+@gradients()
 def train_flow(
     flow: Any, target: Tensor, condition: Tensor, settings: FlowSettings, groups: Tensor | None = None
 ) -> tuple[Any, dict[str, list[float]], Tensor]:

@@ -115,7 +115,7 @@ class SimulationStore:
         Raises:
             ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
         """
-        theta, x = (torch.as_tensor(v, dtype=torch.float32).detach().cpu() for v in (theta, x))
+        theta, x = arguments.numbers("theta", theta), arguments.numbers("x", x)
         for name, value in (("theta", theta), ("x", x)):
             if value.ndim != 2 or not value.numel() or len(value) != len(theta):
                 raise ValueError(
