@@ -14,6 +14,7 @@ from sbirules.model.prior import Written
 from sbirules.support.files import Plain, plain
 from sbirules.support.typed import typed
 
+from .brought import BroughtPrior, PriorLike, as_prior
 from .correlated import CorrelatedNormal, PyroPrior, correlated_normal, from_pyro
 from .independent import Component, IndependentPrior, LogUniform, log_uniform, normal, uniform
 from .sparse import Horseshoe, SpikeAndSlab, TwoSided, horseshoe, spike_and_slab, two_sided
@@ -21,13 +22,16 @@ from .sparse import Horseshoe, SpikeAndSlab, TwoSided, horseshoe, spike_and_slab
 __all__ = [
     "COMPONENTS",
     "PRIORS",
+    "BroughtPrior",
     "CorrelatedNormal",
     "Horseshoe",
     "IndependentPrior",
     "LogUniform",
+    "PriorLike",
     "PyroPrior",
     "SpikeAndSlab",
     "TwoSided",
+    "as_prior",
     "correlated_normal",
     "from_pyro",
     "from_written",
@@ -52,7 +56,7 @@ COMPONENTS: dict[str, tuple[Callable[..., Component], tuple[str, ...]]] = {
 # priors that files bring back, by the place of their class
 WRITTEN: dict[str, Callable[[Plain], Distribution]] = {
     f"{kind.__module__}:{kind.__qualname__}": kind.from_config
-    for kind in (IndependentPrior, SpikeAndSlab, CorrelatedNormal)
+    for kind in (IndependentPrior, SpikeAndSlab, CorrelatedNormal, BroughtPrior)
 }
 
 

@@ -150,7 +150,7 @@ class PyroPrior(Distribution):
         return theta.reshape(*arguments.shape("sample_shape", sample_shape), len(self.names))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        value = arguments.last_axis("theta", value, self.names)
+        value = arguments.theta_columns(value, self.names)
         shape = value.shape[:-1]
         flat = value.reshape(-1, len(self.names))
         return torch.cat([self._density(part) for part in torch.split(flat, 2000)]).reshape(shape)

@@ -7,7 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, Normal, Uniform, constraints
+from torch.distributions import (
+    Beta,
+    Cauchy,
+    Distribution,
+    Exponential,
+    Gamma,
+    Gumbel,
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Laplace,
+    LogNormal,
+    Normal,
+    StudentT,
+    Uniform,
+    Weibull,
+    constraints,
+)
 
 from sbirules.model.prior import ends_of
 from sbirules.model.rules import RuleFamily
@@ -124,7 +141,7 @@ class IndependentPrior(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density `(...)` of theta `(..., D)`; -inf outside the support."""
-        value = arguments.last_axis("theta", value, self.names)
+        value = arguments.theta_columns(value, self.names)
         parts = []
         for component, column in zip(self.components.values(), value.unbind(dim=-1), strict=True):
             # torch distributions raise or extrapolate outside their support, depending on a global switch
@@ -149,6 +166,18 @@ REBUILT: dict[type[Distribution], tuple[str, ...]] = {
     LogUniform: ("low", "high"),
     Uniform: ("low", "high"),
     Normal: ("loc", "scale"),
+    LogNormal: ("loc", "scale"),
+    Cauchy: ("loc", "scale"),
+    Laplace: ("loc", "scale"),
+    Gumbel: ("loc", "scale"),
+    StudentT: ("df", "loc", "scale"),
+    HalfNormal: ("scale",),
+    HalfCauchy: ("scale",),
+    Exponential: ("rate",),
+    Gamma: ("concentration", "rate"),
+    InverseGamma: ("concentration", "rate"),
+    Beta: ("concentration1", "concentration0"),
+    Weibull: ("scale", "concentration"),
 }
 
 
@@ -165,8 +194,10 @@ def _rebuild(name: str, config: Plain) -> Distribution:
     kinds: dict[str, Callable[..., Distribution]] = {kind.__name__: kind for kind in REBUILT}
     arguments.known(f"prior of {name}", config["name"], tuple(kinds))
     numbers = {k: float(v) for k, v in config.items() if k != "name"}
-    options = {"validate_args": False} if config["name"] in ("Normal", "Uniform") else {}
-    return kinds[config["name"]](**numbers, **options)
+    kind = kinds[config["name"]]
+    # torch's own check their arguments, and raise outside their support, where a global switch says so
+    options = {"validate_args": False} if kind.__module__.startswith("torch.") else {}
+    return kind(**numbers, **options)
 
 
 def _ordered(what: str, low: float, high: float) -> tuple[float, float]:

@@ -184,7 +184,7 @@ class SpikeAndSlab(Distribution):
         return torch.where(torch.rand(theta.shape) < self.chance, theta, 0.0)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        value = arguments.last_axis("theta", value, self.names)
+        value = arguments.theta_columns(value, self.names)
         total = torch.zeros(value.shape[:-1])
         for k, component in enumerate(self.slab.components.values()):
             column = value[..., k]
@@ -205,7 +205,7 @@ class SpikeAndSlab(Distribution):
         Returns:
             The rules proposed, and log of prior ratio times proposal ratio `(...)`; the slab's densities cancel.
         """
-        theta = arguments.last_axis("theta", theta, self.names)
+        theta = arguments.theta_columns(theta, self.names)
         shape = theta.shape[:-1]
         fresh = self.slab.sample(shape)
         logit = torch.where(self.optional, torch.log(self.chance / (1 - self.chance)), 0.0)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from sbirules.inference.families import FamilyRatio
 from sbirules.inference.questions.sessions import learners_of
@@ -17,6 +16,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tables import Trials
 from sbirules.neural_nets.ensembles import EnsembleSettings
+from sbirules.priors import PriorLike, as_prior
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
@@ -60,7 +60,7 @@ class FamilyRecovery:
 
 @typed
 def recover_families(
-    families: Mapping[str, tuple[Simulator, Distribution]],
+    families: Mapping[str, tuple[Simulator, PriorLike]],
     *,
     learners: int = 24,
     rules: int = 50,
@@ -95,7 +95,12 @@ def recover_families(
     keep: dict[str, Any] = {"num_workers": num_workers, "progress": progress}
     stores: dict[str, SimulationStore] = {}
     tables: list[Trials] = []
-    for k, (name, (simulator, prior)) in enumerate(families.items()):
+    priors = {
+        name: as_prior(prior, simulator.names, f"the prior of family {name!r}")
+        for name, (simulator, prior) in families.items()
+    }
+    for k, (name, (simulator, _)) in enumerate(families.items()):
+        prior = priors[name]
         place = None if folder is None else Path(folder) / f"family-{k + 1}"
         where = None if place is None else place / "store"
         stores[name] = simulate(
@@ -104,7 +109,6 @@ def recover_families(
         tables += learners_of(
             simulator, prior, rules, learners, folder=place, seed=child(seed, Stream.LEARNERS, k), **keep
         )[1]
-    priors = {name: prior for name, (_, prior) in families.items()}
     ratio = FamilyRatio(stores, priors, tables[0], summaries=summaries, settings=settings, seed=seed)
     totals = torch.cat([ratio.statistics(t).sum(dim=1, keepdim=True) for t in tables], dim=1)
     counts = torch.full((len(tables),), learners)

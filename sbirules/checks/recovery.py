@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
 
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions.sessions import learners_of
 from sbirules.model.simulator import Simulator
+from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -138,7 +138,7 @@ class Recovery:
 @typed
 def recover(
     simulator: Simulator,
-    prior: Distribution,
+    prior: PriorLike,
     *,
     learners: int = 24,
     rules: int = 100,
@@ -176,6 +176,7 @@ def recover(
     arguments.whole("learners", learners, 1, arguments.MANY)
     arguments.whole("rules", rules, 10, arguments.MANY)
     arguments.whole("num_samples", num_samples, 50, arguments.MANY)
+    prior = as_prior(prior, simulator.names)
     keep: dict[str, Any] = {"num_workers": num_workers, "progress": progress}
     place = None if folder is None else Path(folder)
     if store is None:

@@ -176,8 +176,10 @@ def sensitivity(
     if outcome is None and posterior.question is not None:
         outcome = posterior.question.outcome
     if outcome is None:
-        names = simulator.summary_names
-        outcome = "final_error" if "final_error" in names else names[0]
+        if not simulator.summary_names:
+            raise ValueError("outcome is needed where the simulator has no summaries.")
+        outcome = "final_error" if "final_error" in simulator.summary_names else simulator.summary_names[0]
+    _check_outcome(outcome, simulator.summary_names)
     name = outcome if isinstance(outcome, str) else " and ".join(Constraints.of(outcome).intervals)
     draws = posterior.spread_out(2000)
     found: dict[str, Any] = {"outcome": name.replace("_", " "), "explained": float("nan")}
@@ -233,6 +235,15 @@ def sensitivity(
     )
     get("elasticities", "elasticities", lambda: elasticities(posterior, simulator, seed=seed))
     return Sensitivity(**found, left_out=left)
+
+
+def _check_outcome(outcome: str | Mapping[str, object] | Constraints, names: Sequence[str]) -> None:
+    """Raises ValueError where the simulator has no such summary: no part could be had."""
+    if isinstance(outcome, str):
+        arguments.known("outcome", outcome, names)
+    else:
+        for name in Constraints.of(outcome).intervals:
+            arguments.known("outcome", name, names)
 
 
 def _sobol_in_box(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch.distributions import Distribution
 
 from sbirules.inference.questions import Predictive, Question, Resimulation
 from sbirules.inference.record import FitRecord
-from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.model.rules import RESERVED, TIME_CONSTANTS
 from sbirules.samplers.chains import Chains
 from sbirules.support.files import plain
 from sbirules.support.streams import Stream, seeded
@@ -50,6 +52,9 @@ class Described(Protocol):
 def inference_data(posterior: Described, *, checked: Resimulation | None = None, seed: int = 0) -> arviz.InferenceData:
     """Groups prior and posterior, one scalar variable per coefficient; predictions and data where known.
 
+    A coefficient with the name of a dimension, such as `draw`, gets a `_` at its end, with a warning; the attribute
+    `coefficient` of a variable keeps the name.
+
     Variables are in natural units and carry `raw_per_unit`: raw = natural x raw_per_unit. The question, such as
     constraints, is in attributes of the posterior group, as JSON.
     """
@@ -58,12 +63,14 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
     draws = posterior.chains.draws
     with seeded(seed, Stream.PRIOR_SPREAD):
         prior = posterior.prior.sample(Size((NUM_PRIOR,)))[None]
-    groups: dict[str, Any] = {
-        "posterior": {n: draws[:, :, i].double().numpy() for i, n in enumerate(posterior.names)},
-        "prior": {n: prior[:, :, i].double().numpy() for i, n in enumerate(posterior.names)},
-    }
     question = posterior.question
     shown = Predictive() if question is None else question.predictive(checked)
+    dimensions = [name for names in shown.dims.values() for name in names]
+    names = _free_names(posterior.names, {*RESERVED, *shown.dims, *shown.coords, *dimensions})
+    groups: dict[str, Any] = {
+        "posterior": {n: draws[:, :, i].double().numpy() for i, n in enumerate(names)},
+        "prior": {n: prior[:, :, i].double().numpy() for i, n in enumerate(names)},
+    }
     if shown.posterior_predictive:
         predicted = {n: v.double().numpy()[None] for n, v in shown.posterior_predictive.items()}
         groups["posterior_predictive"] = predicted
@@ -75,9 +82,9 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
     data: arviz.InferenceData = arviz.from_dict(**groups, dims=dims, coords=dict(shown.coords))
     raw = posterior.raw_per_unit if posterior.raw_per_unit is not None else torch.ones(len(posterior.names))
     for group in (data["posterior"], data["prior"]):
-        for name, per_unit in zip(posterior.names, raw.tolist(), strict=True):
-            unit = TIME_CONSTANTS[name].unit if name in TIME_CONSTANTS else "natural units"
-            group[name].attrs.update(raw_per_unit=per_unit, units=unit)
+        for name, column, per_unit in zip(names, posterior.names, raw.tolist(), strict=True):
+            unit = TIME_CONSTANTS[column].unit if column in TIME_CONSTANTS else "natural units"
+            group[name].attrs.update(raw_per_unit=per_unit, units=unit, coefficient=column)
     facts = posterior.record.config()
     facts.pop("training")
     if question is not None:
@@ -89,3 +96,17 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
         {k: v for k, v in attributes.items() if not (isinstance(v, float) and np.isnan(v)) and v != "null"}
     )
     return data
+
+
+def _free_names(names: Sequence[str], taken: Collection[str]) -> tuple[str, ...]:
+    """Names of variables, none of which is that of a dimension."""
+    used, out = {*taken, *names}, []
+    for name in names:
+        new = name
+        while new in taken or (new != name and new in used):
+            new += "_"
+        used.add(new)
+        out.append(new)
+        if new != name:
+            warnings.warn(f"the coefficient {name!r} is called {new!r} here: ArviZ has a dimension of that name.")
+    return tuple(out)

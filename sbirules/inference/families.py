@@ -29,6 +29,7 @@ from sbirules.model.tables import Trials
 from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
+from sbirules.priors import PriorLike, as_prior
 from sbirules.samplers.chains import tell
 from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.stores.store import SimulationStore
@@ -201,7 +202,7 @@ class FamilyRatio:
 
 @typed
 def compare_families(
-    families: Mapping[str, tuple[Stores, Distribution]],
+    families: Mapping[str, tuple[Stores, PriorLike]],
     trials: str | Path | pd.DataFrame | Trials,
     *,
     summaries: Sequence[SummaryLike] | None = None,
@@ -277,17 +278,19 @@ def _first_store(stores: Stores) -> SimulationStore:
 
 
 def _checked(
-    families: Mapping[str, tuple[Stores, Distribution]],
+    families: Mapping[str, tuple[Stores, PriorLike]],
 ) -> tuple[dict[str, Stores], dict[str, Distribution]]:
     if len(families) < 2:
         raise ValueError(f"compare_families needs at least two families, got {len(families)}.")
+    priors: dict[str, Distribution] = {}
     for name, pair in families.items():
-        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Distribution):
+        if not isinstance(pair, tuple) or len(pair) != 2:
             raise ValueError(f"family {name!r} must be (store, prior), got {pair!r}.")
-        names = names_of(pair[1])
         own = _first_store(pair[0]).names
+        priors[name] = as_prior(pair[1], own, f"the prior of family {name!r}")
+        names = names_of(priors[name])
         if names and names != own:
             raise ValueError(
                 f"the prior of family {name!r} is over {arguments.listed(names)}, its store holds {arguments.listed(own)}."
             )
-    return {k: v[0] for k, v in families.items()}, {k: v[1] for k, v in families.items()}
+    return {k: v[0] for k, v in families.items()}, priors

@@ -14,9 +14,12 @@ from sbirules.inference.estimators import POTENTIALS
 from sbirules.inference.potentials import Potential
 from sbirules.inference.questions import QUESTIONS, Question
 from sbirules.inference.record import FitRecord
-from sbirules.priors import from_written, written_down
+from sbirules.inference.same_prior import check_same, points_of
+from sbirules.model.prior import names_of
+from sbirules.priors import PriorLike, as_prior, from_written, written_down
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
+from sbirules.support import arguments
 from sbirules.support import tensors as tensor_files
 from sbirules.support.files import Plain, digest, make_folder, read_json, reading, write_json
 
@@ -49,6 +52,7 @@ def save(kept: Kept, folder: Path) -> None:
     shape = net.config()  # says why a wrapped posterior or a function cannot be saved
     make_folder(folder)
     tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
+    tensors |= points_of(kept.prior)
     if chains is not None:
         tensors["draws"] = chains.draws
     if kept.raw_per_unit is not None:
@@ -73,15 +77,15 @@ def save(kept: Kept, folder: Path) -> None:
     write_json(folder / CONTENT, content)
 
 
-def load(folder: Path, prior: Distribution | None = None) -> Kept:
+def load(folder: Path, prior: PriorLike | None = None) -> Kept:
     """A posterior written by `save`.
 
     Arguments:
         folder: Where it is.
-        prior: The prior, needed only if it was not one of `sbirules.priors`.
+        prior: The prior, needed only if it has no plain form in the file.
 
     Raises:
-        ValueError: If the files are missing, foreign or do not fit together.
+        ValueError: If the files are missing, foreign or do not fit together, or the prior is another one.
     """
     for name in (CONTENT, TENSORS):
         if not (folder / name).is_file():
@@ -102,10 +106,12 @@ def load(folder: Path, prior: Distribution | None = None) -> Kept:
             f"{folder / TENSORS} does not hold this posterior: it was saved with another {CONTENT}. {REMEDY}"
         )
     kind, potential = _kinds(content, folder)
-    if prior is None:
-        prior = _prior_of(content["prior"], folder)
     with reading(folder / CONTENT, REMEDY):
-        kept = _taken_apart(content, tensors, kind, potential, prior)
+        names = tuple(str(name) for name in content["names"])
+        told = content["prior"]
+    whole = _prior_of(told, folder) if prior is None else _same_prior(prior, names, told, tensors, folder)
+    with reading(folder / CONTENT, REMEDY):
+        kept = _taken_apart(content, tensors, kind, potential, whole)
     if kept.question is not None and kept.question.forgotten():
         warnings.warn(f"{folder}: {kept.question.forgotten()}")
     return kept
@@ -157,6 +163,18 @@ def _taken_apart(
         {names.index(name): (float(low), float(high)) for name, (low, high) in content["region"].items()},
         chains,
     )
+
+
+def _same_prior(
+    given: PriorLike, names: tuple[str, ...], told: Plain | None, tensors: dict[str, Tensor], folder: Path
+) -> Distribution:
+    """The prior that is given, which must be the posterior's own."""
+    whole = as_prior(given, names)
+    if names_of(whole, names) != names:
+        mine, theirs = arguments.listed(names_of(whole)), arguments.listed(names)
+        raise ValueError(f"the prior is over {mine}, the posterior of {folder} over {theirs}.")
+    check_same(whole, told, tensors, folder)
+    return whole
 
 
 def _number(value: float | None) -> float:

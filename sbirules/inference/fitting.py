@@ -23,10 +23,12 @@ from sbirules.model.summaries import SummaryLike
 from sbirules.model.tables import Trials
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
+from sbirules.priors import PriorLike, as_prior
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import Plain
+from sbirules.support.gradients import gradients
 from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed
 
@@ -39,9 +41,10 @@ BEYOND = 0.05  # share of the prior beyond all simulated rules, of any coefficie
 
 
 @typed
+@gradients()
 def fit(
     store: SimulationStore | Sequence[SimulationStore],
-    prior: Distribution,
+    prior: PriorLike,
     *,
     constraints: Mapping[str, Any] | Constraints | None = None,
     trials: str | Path | pd.DataFrame | Trials | None = None,
@@ -63,7 +66,8 @@ def fit(
         store: Simulations of rules drawn from `prior`, one network each. Further stores may hold rules
             from anywhere inside the prior, such as an earlier posterior: what is learned is a probability
             or a likelihood given the rule, which does not depend on where rules came from.
-        prior: The prior, in natural units.
+        prior: The prior, in natural units: one of `sbirules.priors`, a torch distribution over vectors, or a list of one
+            for each coefficient.
         constraints: Intervals by summary name, e.g. `{"learned": (1, 1), "mean_rate": (0.05, 0.6)}`.
         trials: Or a table of learners that share one rule, each in a network of its own.
         x_o: Or the summaries of one network: values by summary name, all or some of the store's, or a row of all.
@@ -93,7 +97,7 @@ def fit(
         ValueError: If not exactly one question is asked, or it does not fit the store.
     """
     stores = [store] if isinstance(store, SimulationStore) else list(store)
-    _check_stores(stores, prior)
+    prior = _checked_prior(stores, prior)
     first = stores[0]
     given = {"constraints": constraints, "trials": trials, "x_o": x_o}
     options = {"all_of_networks": all_of_networks, "reliability": reliability, "summaries": summaries}
@@ -166,10 +170,11 @@ def _estimator_of(question: Question, estimator: str | None, settings: Any) -> s
     return name
 
 
-def _check_stores(stores: Sequence[SimulationStore], prior: Distribution) -> None:
-    """Raises ValueError unless the stores hold simulations of one simulator, of rules wherever the prior reaches."""
+def _checked_prior(stores: Sequence[SimulationStore], given: PriorLike) -> Distribution:
+    """The prior; raises ValueError unless the stores hold simulations of one simulator, of rules wherever it reaches."""
     if not stores or not all(isinstance(s, SimulationStore) for s in stores):
         raise ValueError('fit needs a SimulationStore, from simulate(...) or SimulationStore("folder"), or several.')
+    prior: Distribution = as_prior(given, stores[0].names)
     names = names_of(prior, stores[0].names)
     if names != stores[0].names:
         raise ValueError(
@@ -190,6 +195,7 @@ def _check_inside(stores: Sequence[SimulationStore], prior: Distribution) -> Non
                 f"{int(outside.sum())} of {len(s)} simulated rules in {s.path} lie outside the prior; "
                 f"pass the prior that they were drawn from."
             )
+    return prior
 
 
 def _check_reach(theta: Tensor, prior: Distribution, names: Sequence[str]) -> None:

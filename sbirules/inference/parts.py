@@ -11,9 +11,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.prior import Sparse, bounds_of, components_of, prior_draws
+from sbirules.model.prior import Sparse, bounds_of, log_prior_of, prior_draws
 from sbirules.support import arguments
-from sbirules.support.robust import width_of
+from sbirules.support.gradients import gradients
 from sbirules.support.streams import Stream, seeded
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["climb", "held", "limited", "marginals", "maximum"]
 
 FEWEST = 1000  # draws that a table of quantiles needs
+FAR = 1e10  # minus the log-density of impossible rules, for optimisers that need a number
 
 
 class Density(Protocol):
@@ -55,15 +56,10 @@ def held(
         arguments.finite(f"conditioned: {name}", value)
     if len(before.keys() | {list(names).index(n) for n in fixed}) == len(names):
         raise ValueError("conditioned must leave at least one coefficient free.")
-    if not components_of(prior):
-        raise ValueError("conditioned needs a prior with independent coefficients, such as uniform or spike_and_slab.")
-    with seeded(0, Stream.SHAPES):
-        theta = prior.sample(Size((1,))).float()
-    for name, value in fixed.items():
-        theta[0, list(names).index(name)] = value
-    if not bool(torch.isfinite(prior.log_prob(theta)).all()):
+    columns = {list(names).index(name): float(value) for name, value in fixed.items()}
+    if not math.isfinite(log_prior_of(prior, names, {**before, **columns})):
         raise ValueError(f"conditioned: {dict(fixed)} lies outside the prior.")
-    return {list(names).index(name): float(value) for name, value in fixed.items()}
+    return columns
 
 
 def limited(
@@ -100,57 +96,78 @@ def maximum(posterior: Density, num_starts: int) -> Tensor:
     return best[0] if best[1] > float(value.max()) else starts[0]
 
 
+@gradients()
 def climb(posterior: Density, start: Tensor) -> tuple[Tensor, float]:
-    """The local maximum `(D,)` of the density that L-BFGS-B reaches from a rule, and its log-density."""
+    """The local maximum `(D,)` of the density that L-BFGS-B reaches from a rule, and its log-density; never outside the prior.
+
+    Where the prior's density has no gradient, or its bounds are not known, by Nelder and Mead's simplex.
+    """
     from scipy.optimize import minimize
 
-    bounds = _bounds(posterior)
+    start = start.detach().clone()
     # absent terms stay absent: the density counts them apart
-    moving = [
-        k for k in range(len(start)) if k not in posterior.hold and not (_can_be_absent(posterior) and start[k] == 0)
+    sparse = isinstance(posterior.prior, Sparse)
+    moving = [k for k in range(len(start)) if k not in posterior.hold and not (sparse and start[k] == 0)]
+    here = float(posterior.potential(start[None]).detach())
+    if not moving:  # the rule without terms
+        return start, here
+    # in units of how far draws spread, which may be tiny or huge
+    spread = posterior.draws.double().std(dim=0)[moving]
+    width: np.ndarray = torch.where(spread > 0, spread, 1.0).numpy()
+    centre = start[moving].double().numpy()
+    bounds = [
+        tuple((end - c) / w for end in ends)
+        for ends, c, w in zip(_bounds(posterior, moving), centre, width, strict=True)
     ]
 
-    if not moving:  # the rule without terms
-        return start, float(posterior.potential(start[None]))
-    # L-BFGS-B stops by absolute slopes: it moves in units of the prior's width
-    unit = _units(posterior.prior)[moving].numpy()
-
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+    def rule(values: np.ndarray) -> Tensor:
         theta = start.clone()
-        theta[moving] = torch.as_tensor(values * unit, dtype=torch.float32)
-        theta.requires_grad_(True)
+        theta[moving] = torch.as_tensor(centre + width * values, dtype=torch.float32)
+        return theta
+
+    def loss(values: np.ndarray) -> float:
+        with torch.no_grad():
+            value = float(posterior.potential(rule(values)[None]))
+        return -value if math.isfinite(value) else FAR
+
+    def loss_and_slope(values: np.ndarray) -> tuple[float, np.ndarray]:
+        theta = rule(values).requires_grad_(True)
         value = posterior.potential(theta[None])[0]
         if not bool(torch.isfinite(value)):
-            return 1e10, np.zeros(len(moving))
+            return FAR, np.zeros(len(moving))
         if not value.requires_grad:  # flat, as under a demanded reliability
             return -float(value), np.zeros(len(moving))
         (slope,) = torch.autograd.grad(value, theta)
-        return -float(value.detach()), -torch.nan_to_num(slope[moving]).double().numpy() * unit
+        return -float(value.detach()), -torch.nan_to_num(slope[moving]).double().numpy() * width
 
-    ends = [tuple(float(end) / u for end in bounds[k]) for k, u in zip(moving, unit, strict=True)]
-    found = minimize(loss, start[moving].double().numpy() / unit, jac=True, method="L-BFGS-B", bounds=ends)
-    end = start.clone()
-    end[moving] = torch.as_tensor(found.x * unit, dtype=torch.float32)
-    return end, -float(found.fun)
-
-
-def _can_be_absent(posterior: Density) -> bool:
-    return isinstance(posterior.prior, Sparse)
+    if _has_slope(posterior.prior, start):
+        found = minimize(loss_and_slope, np.zeros(len(moving)), jac=True, method="L-BFGS-B", bounds=bounds)
+    else:
+        found = minimize(loss, np.zeros(len(moving)), method="Nelder-Mead", bounds=bounds)
+    end = rule(found.x)
+    there = -loss(found.x)
+    return (end, there) if there >= here else (start, here)
 
 
-def _units(prior: Distribution) -> Tensor:
-    """A power of two near the prior's width in each coefficient, `(D,)` in double precision."""
-    width = width_of(prior_draws(prior, 1000))
-    return torch.where(width > 0, 2.0 ** torch.log2(width).floor(), 1.0)
+def _has_slope(prior: Distribution, theta: Tensor) -> bool:
+    """Whether automatic differentiation knows how the log-density changes, as it does of torch's own distributions."""
+    try:
+        if prior.log_prob(theta.clone().requires_grad_(True)[None]).requires_grad:
+            return True
+    except (RuntimeError, TypeError):  # a function of numpy's
+        return False
+    density = prior.log_prob(prior_draws(prior, 64))
+    return float(density.max() - density.min()) < 1e-6  # flat, which has no slope to know
 
 
-def _bounds(posterior: Density) -> list[tuple[float, float]]:
-    """Ends of each coefficient under the prior and the region, just inside."""
-    out, units = [], _units(posterior.prior)
-    for k, (low, high) in enumerate(bounds_of(posterior.prior, posterior.names)):
-        more = posterior.region.get(k, (-math.inf, math.inf))
+def _bounds(posterior: Density, columns: Sequence[int]) -> list[tuple[float, float]]:
+    """Ends of coefficients under the prior and the region, just inside."""
+    every, out = bounds_of(posterior.prior, posterior.names), []
+    width = posterior.draws.std(dim=0).tolist()
+    for k in columns:
+        (low, high), more = every[k], posterior.region.get(k, (-math.inf, math.inf))
         low, high = max(low, more[0]), min(high, more[1])
-        inset = 1e-6 * (high - low if math.isfinite(high - low) else float(units[k]))
+        inset = 1e-6 * ((high - low) if math.isfinite(high - low) else width[k])
         out.append((low + inset, high - inset))
     return out
 
@@ -174,7 +191,7 @@ def marginals(posterior: Density) -> pd.DataFrame:
         "prior_sd": before,
         "contraction": 1 - (sd / before) ** 2,
     }
-    if _can_be_absent(posterior):  # to find a term present widens its distribution: contraction would mislead
+    if isinstance(posterior.prior, Sparse):  # to find a term present widens its distribution: contraction would mislead
         columns["inclusion"] = (draws != 0).double().mean(dim=0)
         del columns["contraction"]
     return pd.DataFrame({name: v.numpy() for name, v in columns.items()}, index=list(posterior.names))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
 
 from sbirules import figures
 from sbirules.inference import batches, files, parts, terms
@@ -25,9 +24,11 @@ from sbirules.inference.potentials import (
 )
 from sbirules.inference.questions import Question
 from sbirules.inference.record import FitRecord
+from sbirules.priors import PriorLike
 from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Posterior(RuleDensity):
 
     def __init__(
         self,
-        prior: Distribution,
+        prior: PriorLike,
         names: Sequence[str],
         potential: Potential | Callable[[Tensor], Tensor],
         question: Question | None = None,
@@ -78,7 +79,7 @@ class Posterior(RuleDensity):
         self._given_chains: Chains | None = None
 
     @staticmethod
-    def wrap(posterior: Any, prior: Distribution, names: Sequence[str], x: Tensor | None = None) -> Posterior:
+    def wrap(posterior: Any, prior: PriorLike, names: Sequence[str], x: Tensor | None = None) -> Posterior:
         """Any sbi posterior as one of ours, for checks and reports.
 
         Arguments:
@@ -88,9 +89,6 @@ class Posterior(RuleDensity):
             x: What to condition on; None for the posterior's default.
         """
         potential = WrappedPotential(posterior, x, len(names))
-        width = len(prior.sample(Size((1,)))[0])
-        if width != len(names):
-            raise ValueError(f"names must be one per coefficient of the prior, {width}, got {arguments.listed(names)}.")
         return Posterior(prior, names, potential)
 
     def __repr__(self) -> str:
@@ -124,13 +122,15 @@ class Posterior(RuleDensity):
         """The posterior's own draws, run after run, `(n, D)`."""
         return self.chains.draws.reshape(-1, len(self.names))
 
-    def with_draws(self, chains: Chains | Tensor) -> Posterior:
+    def with_draws(self, chains: Chains | ArrayLike) -> Posterior:
         """The same posterior with other draws of its own: chains from `draw`, or draws `(n, D)`."""
         if isinstance(chains, Tensor) and (chains.ndim != 2 or chains.shape[1] != len(self.names) or not len(chains)):
             raise ValueError(f"chains must be draws of shape (n, {len(self.names)}), got {tuple(chains.shape)}.")
         out = copy.copy(self)
         out.__dict__.pop("chains", None)
-        out._given_chains = chains if isinstance(chains, Chains) else Chains(chains.reshape(1, -1, len(self.names)))
+        if not isinstance(chains, Chains):
+            chains = Chains(arguments.theta_matrix(chains, self.names, argument="draws").float()[None])
+        out._given_chains = chains
         return out
 
     def spread_out(self, n: int) -> Tensor:
@@ -144,7 +144,8 @@ class Posterior(RuleDensity):
     def conditioned(self, **fixed: float) -> Posterior:
         """The posterior of the other coefficients with some of them fixed, e.g. `conditioned(theta_11=0.0)`.
 
-        Its draws have all columns, the fixed ones constant. The prior must have independent coefficients.
+        Its draws have all columns, the fixed ones constant. The prior's coefficients must be independent, or jointly
+        Gaussian. `log_prob` is then the density of the others.
 
         Raises:
             ValueError: If a name is unknown, nothing is left free, or a value lies outside the prior.
@@ -152,7 +153,7 @@ class Posterior(RuleDensity):
         return self._part(self.region, self.hold | parts.held(self.prior, self.names, self.hold, fixed))
 
     def truncated(self, **intervals: tuple[float, float]) -> Posterior:
-        """The posterior within a region, e.g. `truncated(theta_33=(-1.0, -0.2))`.
+        """The posterior within a region, e.g. `truncated(theta_33=(-1.0, -0.2))`; `log_prob` is that within it.
 
         Raises:
             ValueError: If a name is unknown or an interval is not two numbers in order.
@@ -161,7 +162,8 @@ class Posterior(RuleDensity):
 
     def _part(self, region: dict[int, tuple[float, float]], hold: dict[int, float]) -> Posterior:
         out = copy.copy(self)
-        out.__dict__.pop("chains", None)
+        for found in ("chains", "_share"):
+            out.__dict__.pop(found, None)
         out.region, out.hold, out._given_chains = region, hold, None
         return out
 
@@ -234,7 +236,10 @@ class Posterior(RuleDensity):
         """What `given` returns, and instead of a warning its text: empty where simulations came near the observation."""
         beyond = ""
         if self.question is None:
-            row = torch.as_tensor(observation, dtype=torch.float32).flatten()
+            row = arguments.numbers("observation", observation).flatten()
+            known = self.potential_net.observed
+            if known is not None and len(row) != known.x.shape[1]:
+                raise ValueError(f"observation must hold {known.x.shape[1]} summaries, got {len(row)}.")
             question, observed = None, Observed.of_one(row)
         else:
             question, observed = self.question.again(observation)
@@ -291,15 +296,15 @@ class Posterior(RuleDensity):
         files.save(kept, Path(folder))
 
     @staticmethod
-    def load(folder: str | Path, prior: Distribution | None = None) -> Posterior:
+    def load(folder: str | Path, prior: PriorLike | None = None) -> Posterior:
         """A posterior written by `save`.
 
         Arguments:
             folder: Where it is.
-            prior: The prior, needed only if it was not one of `sbirules.priors`.
+            prior: The prior, needed only if it has no plain form in the file, as one of a class of one's own.
 
         Raises:
-            ValueError: If the files are missing, foreign or do not fit together.
+            ValueError: If the files are missing, foreign or do not fit together, or the prior is another one.
         """
         k = files.load(Path(folder), prior)
         out = Posterior(k.prior, k.names, k.potential, k.question, k.record, k.settings, k.raw_per_unit)

@@ -22,6 +22,7 @@ __all__ = [
     "NormalisedPotential",
     "Observed",
     "Potential",
+    "Replicates",
     "WrappedPotential",
     "training_curves",
 ]
@@ -46,6 +47,19 @@ class Observed:
     def of_one(row: Tensor) -> Observed:
         """The summaries `(S,)` of one network."""
         return Observed(row[None], torch.zeros(1, dtype=torch.long))
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Log-likelihoods learned from parts of the simulations, which tell the error of one that was learned from all.
+
+    Arguments:
+        log_likelihood: By replicate, `(R, n)`.
+        factor: Variance of the error over the variance of replicates (with R in the denominator), as for the jackknife.
+    """
+
+    log_likelihood: Tensor
+    factor: float
 
 
 class Potential(nn.Module, ABC):
@@ -87,6 +101,10 @@ class Potential(nn.Module, ABC):
         return lambda theta, which: torch.stack(
             [others[int(k)].log_likelihood(rules) for k, rules in zip(which, theta, strict=True)]
         )
+
+    def replicates(self, theta: Tensor) -> list[Replicates]:
+        """The same as others would have learned it from fewer simulations, by cause of error; none where that is not known."""
+        return []
 
     def predicted_success(self, theta: Tensor) -> Tensor | None:
         """P(what was asked holds in one network | theta) `(n,)`, for potentials that know it."""

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, MultivariateNormal, constraints
 
 from sbirules.support.streams import Stream, seeded
 
@@ -24,9 +24,12 @@ __all__ = [
     "bounds_of",
     "components_of",
     "ends_of",
+    "held_at",
+    "log_prior_of",
     "log_scale_of",
     "names_of",
     "prior_draws",
+    "support_ends",
     "written",
 ]
 
@@ -106,7 +109,74 @@ def ends_of(component: Distribution) -> tuple[float, float]:
 def bounds_of(prior: object, names: Sequence[str]) -> list[tuple[float, float]]:
     """Ends of each coefficient's support, infinite where they are not known."""
     parts = components_of(prior)
-    return [ends_of(parts[name]) if name in parts else (-math.inf, math.inf) for name in names]
+    if parts or not isinstance(prior, Distribution):
+        return [ends_of(parts[name]) if name in parts else (-math.inf, math.inf) for name in names]
+    return _ends_of_support(prior, len(names))
+
+
+def _ends_of_support(prior: Distribution, columns: int) -> list[tuple[float, float]]:
+    try:
+        support: object = prior.support
+    except NotImplementedError:
+        return [(-math.inf, math.inf)] * columns
+    return support_ends(support, columns)
+
+
+def support_ends(support: object, columns: int) -> list[tuple[float, float]]:
+    """Ends of each column of one of torch's supports, infinite where they are not known."""
+    base: object = getattr(support, "base_constraint", support)  # of torch's `independent`
+    if isinstance(base, constraints.cat):
+        return [pair for part, width in zip(base.cseq, base.lengths, strict=True) for pair in support_ends(part, width)]
+    if isinstance(base, constraints.stack):
+        return [pair for part in base.cseq for pair in support_ends(part, 1)]
+    ends = [getattr(base, side, end) for side, end in (("lower_bound", -math.inf), ("upper_bound", math.inf))]
+    low, high = (torch.as_tensor(end).expand(columns).tolist() for end in ends)
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def log_prior_of(prior: Distribution, names: Sequence[str], hold: Mapping[int, float]) -> float:
+    """Log-density of some columns of theta under the prior, whatever the others are.
+
+    Raises:
+        ValueError: Unless coefficients are independent or jointly Gaussian: of other priors it is not known.
+    """
+    columns = list(hold)
+    values = torch.tensor(list(hold.values()))
+    if isinstance(prior, MultivariateNormal):
+        rows = torch.tensor(columns)
+        covariance = prior.covariance_matrix[rows][:, rows]
+        marginal: Distribution = MultivariateNormal(prior.loc[rows], covariance, validate_args=False)
+        return float(marginal.log_prob(values))
+    parts = components_of(prior)
+    if not parts:
+        raise ValueError(
+            "conditioned needs a prior whose coefficients are independent, such as uniform or spike_and_slab, or jointly "
+            "Gaussian."
+        )
+    total = 0.0
+    for column, value in zip(columns, values, strict=True):
+        part = parts[names[column]]
+        low, high = ends_of(part)
+        density = float(part.log_prob(value)) if low <= float(value) <= high else -math.inf
+        if isinstance(prior, Sparse) and bool(prior.optional[column]):
+            chance = prior.inclusion[names[column]]
+            density = math.log1p(-chance) if float(value) == 0 else density + math.log(chance)
+        total += density if not math.isnan(density) else -math.inf
+    return total
+
+
+def held_at(prior: Distribution, theta: Tensor, hold: Mapping[int, float]) -> Tensor:
+    """Draws of the prior `(..., D)` as draws given that some columns are fixed; the prior is one that `log_prior_of` takes."""
+    out = theta.clone()
+    if not hold:
+        return out
+    columns, values = list(hold), torch.tensor(list(hold.values())).to(theta)
+    if isinstance(prior, MultivariateNormal):  # Matheron's rule
+        covariance = prior.covariance_matrix
+        gain = torch.linalg.solve(covariance[columns][:, columns], covariance[columns])  # (fixed, D)
+        out = out + (values - out[..., columns]) @ gain
+    out[..., columns] = values
+    return out
 
 
 def written(prior: object) -> Mapping[str, object] | None:

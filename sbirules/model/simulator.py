@@ -130,18 +130,19 @@ class Simulator(ABC):
 
     def __call__(self, theta: ArrayLike) -> Tensor:
         """Summaries x `(batch, S)` of one fresh network per row of theta; `(S,)` for a single `(D,)`."""
-        rows = arguments.theta_matrix(theta, self.names)
+        given = arguments.theta_columns(theta, self.names)
+        rows = arguments.theta_matrix(given, self.names)
         x = summarise(self.run(rows, seed=global_seed()), self.summaries)
-        return x[0] if torch.as_tensor(theta).ndim == 1 else x
+        return x[0] if given.ndim == 1 else x
 
     def to_raw(self, theta: ArrayLike) -> Tensor:
         """Natural units to raw coefficients, `(..., D)`."""
-        theta = arguments.last_axis("theta", theta, self.names)
+        theta = arguments.theta_columns(theta, self.names)
         return theta * self.raw_per_unit.to(theta)
 
     def to_natural(self, raw: ArrayLike) -> Tensor:
         """Raw coefficients to natural units, `(..., D)`."""
-        raw = arguments.last_axis("raw", raw, self.names)
+        raw = arguments.theta_columns(raw, self.names, argument="raw")
         return raw / self.raw_per_unit.to(raw)
 
     def sequence(self, num_trials: int | None = None) -> Tensor:

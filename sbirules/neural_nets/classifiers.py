@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
 from sbirules.support.files import Plain
+from sbirules.support.gradients import gradients
 from sbirules.support.streams import Stream, seeded
 
 __all__ = ["EventProbability", "fit_event_probability"]
@@ -46,10 +47,16 @@ class EventProbability(nn.Module):
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """log P(A | theta) `(n,)` for theta `(n, D)`: the mean probability of the members."""
-        logits = self.members(with_squares(self.standardiser(theta)))[:, :, 0]
-        each = nn.functional.logsigmoid(self.scale * logits + self.offset)
-        learned = torch.logsumexp(each, dim=0) - math.log(self.settings.members)
+        learned = torch.logsumexp(self._each(theta), dim=0) - math.log(self.settings.members)
         return torch.where(torch.isnan(self.rate), learned, torch.log(self.rate))
+
+    def log_prob_members(self, theta: Tensor) -> Tensor:
+        """The same by each member of the ensemble, `(M, n)`."""
+        return torch.where(torch.isnan(self.rate), self._each(theta), torch.log(self.rate))
+
+    def _each(self, theta: Tensor) -> Tensor:
+        logits = self.members(with_squares(self.standardiser(theta)))[:, :, 0]
+        return nn.functional.logsigmoid(self.scale * logits + self.offset)
 
     def config(self) -> dict[str, object]:
         """What rebuilds it, beside its tensors."""
@@ -94,6 +101,7 @@ def fit_event_probability(
     return model.requires_grad_(False).eval()
 
 
+@gradients()
 def _calibrate(model: EventProbability, logits: Tensor, y: Tensor) -> None:
     """Platt scaling on held-out logits."""
     scale, offset = torch.ones((), requires_grad=True), torch.zeros((), requires_grad=True)

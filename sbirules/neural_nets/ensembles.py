@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sbirules.support import arguments
+from sbirules.support.gradients import gradients
 from sbirules.support.typed import typed_class
 
 __all__ = ["EnsembleSettings", "Stack", "train_folds"]
@@ -74,6 +75,7 @@ class Stack(nn.Module):
         return z
 
 
+@gradients()
 def train_folds(
     module: nn.Module, loss: Callable[[Tensor], Tensor], n: int, settings: EnsembleSettings
 ) -> tuple[Tensor, list[float]]:

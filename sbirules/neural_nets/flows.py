@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sbirules.support import arguments
 from sbirules.support.devices import usable
+from sbirules.support.gradients import gradients
 from sbirules.support.typed import typed_class
 
 __all__ = ["FlowSettings", "train_flow"]
@@ -65,6 +66,7 @@ class FlowSettings:
             raise ValueError("validation_fraction must leave rows to train on; it must be below 1.")
 
 
+@gradients()
 def train_flow(
     flow: Any,
     target: Tensor,

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from sbirules.support.robust import centre_and_spread
 
-__all__ = ["GaussianResidual", "Trend"]
+__all__ = ["FOLDS", "GaussianResidual", "Trend"]
 
-FOLDS = 5
+FOLDS = 5  # parts of the rows that are left out in turn
 # ridge penalties of the linear terms, and how many times more the squares and products are penalised
 PENALTIES, FACTORS = tuple(10.0**k for k in range(-6, 2)), (1.0, 10.0, 100.0, 1e3, 1e5)
 
@@ -30,20 +30,26 @@ class Trend(nn.Module):
         weights: Of constant, linear, square and product terms, `(F, V)`, for the V summaries that vary.
         mean: Mean of all summaries, `(S,)`.
         scale: Their s.d., `(S,)`; infinite for a constant one.
+        without: The weights as fitted without each fold, `(K, F, S)`.
     """
 
+    without: Tensor
     weights: Tensor
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, weights: Tensor, mean: Tensor, scale: Tensor) -> None:
+    def __init__(self, weights: Tensor, mean: Tensor, scale: Tensor, without: Tensor) -> None:
         super().__init__()
-        for name, value in (("weights", weights.float()), ("mean", mean), ("scale", scale)):
+        for name, value in (("weights", weights.float()), ("mean", mean), ("scale", scale), ("without", without)):
             self.register_buffer(name, value)
 
     def forward(self, context: Tensor) -> Tensor:
         """Expected standardised summaries `(n, V)` for contexts `(n, D)`."""
         return _terms(context) @ self.weights
+
+    def without_fold(self, context: Tensor, fold: int) -> Tensor:
+        """What `forward` would be, fitted without one fold."""
+        return _terms(context) @ self.without[fold]
 
     def standardise(self, x: Tensor) -> Tensor:
         """Summaries `(..., S)` on the scale of `forward`, `(..., V)`."""
@@ -76,7 +82,7 @@ class Trend(nn.Module):
         grams = torch.stack([a.T @ a for a, _ in parts])
         cross = torch.stack([a.T @ b for a, b in parts])
         best, chosen = math.inf, (0.0, 0.0)
-        predicted = torch.zeros_like(y)
+        predicted, kept = torch.zeros_like(y), torch.zeros_like(cross)
         for penalty in PENALTIES:
             for factor in FACTORS:
                 weights = [
@@ -88,15 +94,16 @@ class Trend(nn.Module):
                     guess[fold == k] = parts[k][0] @ w
                 loss = float(((y - guess) ** 2).mean())
                 if loss < best:
-                    best, chosen, predicted = loss, (penalty, factor), guess
+                    best, chosen, predicted, kept = loss, (penalty, factor), guess, torch.stack(weights)
         final = _ridge(grams.sum(dim=0), cross.sum(dim=0), linear, *chosen, len(x))
-        return cls(final, mean, scale), (y - predicted).float()
+        return cls(final, mean, scale, kept), (y - predicted).float()
 
     @classmethod
     def empty(cls, context: int, columns: int, varying: int, dtype: torch.dtype = torch.float32) -> Trend:
         """One of that shape, to load tensors into."""
         weights = torch.zeros(_terms(torch.zeros(1, context)).shape[1], varying)
-        return cls(weights, torch.zeros(columns, dtype=dtype), torch.ones(columns, dtype=dtype))
+        zeros = torch.zeros(columns, dtype=dtype)
+        return cls(weights, zeros, torch.ones(columns, dtype=dtype), weights.repeat(FOLDS, 1, 1))
 
 
 class GaussianResidual(nn.Module):
@@ -108,21 +115,36 @@ class GaussianResidual(nn.Module):
 
     mean: Tensor
     cholesky: Tensor
+    means_without: Tensor
+    choleskys_without: Tensor
 
     def __init__(self, residuals: Tensor) -> None:
         super().__init__()
-        covariance = torch.cov(residuals.T.double()).reshape(residuals.shape[1], -1)
-        ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12) * torch.eye(len(covariance), dtype=torch.float64)
-        self.register_buffer("mean", residuals.mean(dim=0))
-        self.register_buffer("cholesky", torch.linalg.cholesky(covariance + ridge).float())
+        fold = torch.arange(len(residuals)) % FOLDS
+        fits = [_moments(residuals), *(_moments(residuals[fold != k]) for k in range(FOLDS))]
+        for name, (mean, cholesky) in (
+            ("", fits[0]),
+            ("s_without", [torch.stack(part) for part in zip(*fits[1:], strict=True)]),
+        ):
+            self.register_buffer("mean" + name, mean)
+            self.register_buffer("cholesky" + name, cholesky)
 
-    def log_prob(self, rows: Tensor, condition: object = None) -> Tensor:
-        """Log-density `(...)` of residuals `(..., S)`, the same under every condition."""
-        flat = (rows - self.mean).reshape(-1, rows.shape[-1])
-        z = torch.linalg.solve_triangular(self.cholesky, flat.T, upper=False)
-        constant = self.cholesky.diagonal().log().sum() + 0.5 * rows.shape[-1] * math.log(2 * math.pi)
+    def log_prob(self, rows: Tensor, condition: object = None, without: int | None = None) -> Tensor:
+        """Log-density `(...)` of residuals `(..., S)`, the same under every condition; or as fitted without one fold."""
+        mean = self.mean if without is None else self.means_without[without]
+        cholesky = self.cholesky if without is None else self.choleskys_without[without]
+        flat = (rows - mean).reshape(-1, rows.shape[-1])
+        z = torch.linalg.solve_triangular(cholesky, flat.T, upper=False)
+        constant = cholesky.diagonal().log().sum() + 0.5 * rows.shape[-1] * math.log(2 * math.pi)
         value: Tensor = -0.5 * (z**2).sum(dim=0) - constant
         return value.reshape(rows.shape[:-1])
+
+
+def _moments(residuals: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean, and the Cholesky factor of the covariance."""
+    covariance = torch.cov(residuals.T.double()).reshape(residuals.shape[1], -1)
+    ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12) * torch.eye(len(covariance), dtype=torch.float64)
+    return residuals.mean(dim=0), torch.linalg.cholesky(covariance + ridge).float()
 
 
 def _terms(context: Tensor) -> Tensor:

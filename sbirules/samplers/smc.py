@@ -17,7 +17,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.prior import Sparse
+from sbirules.model.prior import Sparse, held_at
 from sbirules.support import arguments
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Stream, seeded
@@ -138,7 +138,7 @@ def run_smc(
         num_observations: How many.
         settings: Of the sampler.
         seed: Makes the draws repeatable.
-        hold: Columns of theta that are fixed, and at what; the others must not depend on them under the prior.
+        hold: Columns of theta that are fixed, and at what; see `held_at`.
         progress: Whether to show a progress bar.
 
     An observation that too few rules can explain does not hold up the others: its draws are NaN.
@@ -288,9 +288,7 @@ class _Scale:
     def sample(self, *shape: int) -> Tensor:
         """Draws of the prior `(*shape, D)`, held coefficients at their values."""
         theta = self.prior.sample(Size(shape)).float()
-        for column, value in self.hold.items():
-            theta[..., column] = value
-        return theta
+        return held_at(self.prior, theta, self.hold)
 
     def free(self, theta: Tensor) -> Tensor:
         return theta if self.switches else self.transform(theta.flatten(0, 1)).float().reshape(theta.shape)

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 import joblib
+import numpy as np
 import torch
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from torch import Tensor
@@ -29,6 +30,7 @@ from sbirules.model.prior import names_of, written
 from sbirules.model.runs import Status
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import summarise
+from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.manifest import refuse_other_streams
 from sbirules.stores.repeatability import draws_from_global_streams
 from sbirules.stores.shards import checksum, encode
@@ -53,7 +55,7 @@ _GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads
 @typed
 def simulate(
     simulator: Simulator,
-    prior: Distribution | Tensor,
+    prior: PriorLike | ArrayLike,
     num_simulations: int | None = None,
     *,
     store: str | Path | None = None,
@@ -77,7 +79,8 @@ def simulate(
 
     Arguments:
         simulator: What to simulate.
-        prior: Distribution of theta `(D,)` in natural units, or a table of rules `(n, D)`.
+        prior: Distribution of theta `(D,)` in natural units, a list of one for each coefficient, or a table of rules
+            `(n, D)`, anything array-like.
         num_simulations: Number of networks; more than a store holds adds to it. With a table, its length.
         store: Folder of the store; None for a temporary one that lives as long as the returned object.
         seed: Shard k draws from the streams named by (seed, k).
@@ -98,22 +101,15 @@ def simulate(
     Raises:
         ValueError: If the folder holds simulations of another configuration, or an argument is wrong.
     """
-    table = prior if isinstance(prior, Tensor) else None
+    table, proposal = _table_or_prior(prior, simulator.names)
     if table is not None:
-        table = arguments.theta_matrix(table, simulator.names).detach().cpu().float()
         if num_simulations not in (None, len(table)):
             raise ValueError(f"num_simulations must be {len(table)}, the length of the table, or left out.")
         num_simulations = len(table)
     if num_simulations is None:
         raise ValueError("num_simulations is needed with a prior.")
-    if table is None and isinstance(prior, Distribution) and (prior.batch_shape or len(prior.event_shape) != 1):
-        raise ValueError(
-            f"prior must be one distribution over vectors of {len(simulator.names)} coefficients, got batch shape "
-            f"{tuple(prior.batch_shape)} and event shape {tuple(prior.event_shape)}; "
-            f"wrap univariate ones in torch.distributions.Independent(prior, 1)."
-        )
     count = arguments.whole("num_simulations", num_simulations, 1)
-    names = names_of(prior, simulator.names)
+    names = names_of(proposal, simulator.names)
     if names != simulator.names:
         raise ValueError(
             f"the prior is over {arguments.listed(names)}, but the simulator's rules have "
@@ -136,7 +132,7 @@ def simulate(
     sequences = simulator.sequence_matrix(sequences, len(sequences))
     config = {
         "simulator": simulator.config(),
-        "proposal": proposal_config(prior if table is None else table, simulator),
+        "proposal": proposal_config(proposal, table, simulator),
         "trial_types": checksum(sequences),
         "shard_size": shard_size,
         "keep_trials": keep_trials,
@@ -157,7 +153,6 @@ def simulate(
     for why in damaged.values():
         warnings.warn(f"{target.path}: {why}; it is simulated anew.")
     if damaged or not all(target.has(k) for k in wanted):
-        proposal = prior if isinstance(prior, Distribution) else None
         job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
         refuse_other_streams(target.path, target.manifest)
         rule = table[0] if table is not None else job.drawn(0)[0]
@@ -204,15 +199,25 @@ def _range(shards: Sequence[int] | None, total: int) -> range:
     return range(*pair)
 
 
-def proposal_config(prior: Distribution | Tensor, simulator: Simulator) -> dict[str, object]:
-    """What identifies a proposal: its own `config()`, the digest of a table, or a few of its draws."""
-    if isinstance(prior, Tensor):
-        return {"table": checksum(prior)}
+def _table_or_prior(given: PriorLike | ArrayLike, names: Sequence[str]) -> tuple[Tensor | None, Distribution | None]:
+    """Rules as a table, or the distribution that they are drawn from."""
+    listed = (
+        isinstance(given, (list, tuple)) and len(given) > 0 and not any(isinstance(one, Distribution) for one in given)
+    )
+    if listed or isinstance(given, (Tensor, np.ndarray, Mapping)) or type(given).__name__ == "DataFrame":
+        table: Any = given
+        return arguments.theta_matrix(table, names).detach().cpu().float(), None
+    prior: Any = given
+    return None, as_prior(prior, names)
+
+
+def proposal_config(prior: Distribution | None, table: Tensor | None, simulator: Simulator) -> dict[str, object]:
+    """What identifies a proposal: its own `config()`, a few of its draws, or the digest of a table."""
+    if table is not None or prior is None:
+        return {"table": checksum(torch.empty(0) if table is None else table)}
     plain = written(prior)
     if plain is not None:
         return {"prior": plain}
-    if not isinstance(prior, Distribution):
-        raise ValueError(f"prior must be a torch Distribution or a table of rules, got {type(prior).__name__}.")
     with lastingly(0):
         draws = prior.sample(torch.Size((8,)))
     arguments.theta_matrix(draws, simulator.names, argument="a draw of the prior")

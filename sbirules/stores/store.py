@@ -126,11 +126,8 @@ class SimulationStore:
         Raises:
             ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
         """
-        given_theta = (
-            (theta if isinstance(theta, Tensor) else torch.as_tensor(theta, dtype=torch.float64)).detach().cpu()
-        )
-        theta = given_theta.float()
-        x = kept((x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.float64)).detach().cpu())
+        given_theta = arguments.numbers("theta", theta, torch.float64)
+        theta, x = given_theta.float(), kept(arguments.numbers("x", x, torch.float64))
         for name, value in (("theta", theta), ("x", x)):
             if value.ndim != 2 or not value.numel() or len(value) != len(theta):
                 raise ValueError(

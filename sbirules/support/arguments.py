@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ __all__ = [
     "floating",
     "instance",
     "known",
-    "last_axis",
     "listed",
+    "numbers",
     "one_rule",
     "path",
     "plain_form",
@@ -33,6 +34,7 @@ __all__ = [
     "shape",
     "share",
     "strings",
+    "theta_columns",
     "theta_matrix",
     "whole",
 ]
@@ -63,10 +65,39 @@ def instance(argument: str, value: object, wanted: type) -> None:
         raise ValueError(f"{argument} must be a {wanted.__name__}, got {type(value).__name__}.")
 
 
-def floating(value: ArrayLike) -> Tensor:
-    """`value` as a floating tensor: whole numbers in torch's default type, others as they are."""
-    tensor = torch.as_tensor(value)
-    return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+def floating(value: object) -> Tensor:
+    """`value`, anything array-like, as a floating tensor; whole numbers and lists in torch's default type, others as they are.
+
+    What comes back shares no memory with arrays of numpy's or pandas'.
+
+    Raises:
+        ValueError: If it does not hold real numbers alone.
+    """
+    try:
+        tensor = value if isinstance(value, Tensor) else torch.from_numpy(_array(value))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{value!r:.80} does not hold numbers.") from error
+    if tensor.is_complex():
+        raise ValueError("complex numbers have no order.")
+    single = tensor.dtype in (torch.float32, torch.float64)
+    return tensor if single else tensor.to(torch.get_default_dtype())
+
+
+def _array(value: object, kind: type[np.floating[Any]] | None = None) -> np.ndarray:
+    """A copy of what is no tensor, as an array of numpy's; of the type it deserves, if none is given."""
+    if isinstance(value, (list, tuple)):
+        value = [one.detach().cpu().numpy() if isinstance(one, Tensor) else one for one in value]
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":  # pandas gives objects where types are mixed
+        if array.dtype.kind != "O" or not all(isinstance(one, Real) for one in array.flat):
+            raise TypeError(f"{array.dtype} is no type of numbers")
+        array = array.astype(np.float64)
+    if kind is not None:
+        return np.array(array, dtype=kind)
+    listed = not isinstance(value, np.ndarray) and isinstance(value, (list, tuple, int, float))
+    double = array.dtype.kind == "f" and array.dtype.itemsize > 4 and not listed
+    kind = np.float64 if double or torch.get_default_dtype() == torch.float64 else np.float32
+    return np.array(array, dtype=kind)
 
 
 def finite(argument: str, value: float) -> float:
@@ -176,17 +207,6 @@ def share(argument: str, value: float, *, zero: bool = False) -> float:
     return float(value)
 
 
-def last_axis(argument: str, value: ArrayLike, names: Sequence[str]) -> Tensor:
-    """`value` as a real tensor `(..., D)`."""
-    tensor = floating(value)
-    if tensor.ndim == 0 or tensor.shape[-1] != len(names) or tensor.is_complex():
-        raise ValueError(
-            f"{argument} must be numbers of shape (..., {len(names)}), one column per coefficient ({listed(names)}), got "
-            f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}."
-        )
-    return tensor
-
-
 def one_rule(argument: str, value: ArrayLike, names: Sequence[str]) -> dict[str, float]:
     """The coefficients of one rule `(D,)` by name."""
     row = theta_matrix(value, names, argument=argument)
@@ -196,18 +216,15 @@ def one_rule(argument: str, value: ArrayLike, names: Sequence[str]) -> dict[str,
 
 
 def theta_matrix(theta: ArrayLike, names: Sequence[str], *, argument: str = "theta") -> Tensor:
-    """`theta` as a finite floating tensor `(batch, D)`; a single row `(D,)` becomes `(1, D)`."""
-    try:
-        theta = floating(theta)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{argument} must be numbers of shape (batch, {len(names)}), got {theta!r:.80}.") from error
+    """`theta` as a finite floating tensor `(batch, D)`; a single row `(D,)` becomes `(1, D)`.
+
+    Columns of a pandas table are taken by their names, where they have those of the coefficients.
+    """
+    theta = theta_columns(theta, names, argument=argument)
     if theta.ndim == 1:
         theta = theta[None]
-    if theta.ndim != 2 or theta.shape[1] != len(names) or len(theta) == 0:
-        raise ValueError(
-            f"{argument} must have shape (batch, {len(names)}), one column per coefficient "
-            f"({listed(names)}), got {tuple(theta.shape)}."
-        )
+    if theta.ndim != 2 or len(theta) == 0:
+        raise ValueError(_shape_of_theta(theta, names, argument))
     bad = ~torch.isfinite(theta)
     if bad.any():
         row, column = (int(i) for i in bad.nonzero()[0])
@@ -216,3 +233,50 @@ def theta_matrix(theta: ArrayLike, names: Sequence[str], *, argument: str = "the
             f"remove or repair that row."
         )
     return theta
+
+
+def theta_columns(theta: ArrayLike, names: Sequence[str], *, argument: str = "theta") -> Tensor:
+    """`theta` as a floating tensor `(..., D)`, one column per coefficient."""
+    given = _by_name(theta, names, argument)
+    try:
+        rows = floating(given)
+    except ValueError as error:
+        raise ValueError(f"{argument} must be numbers of shape (batch, {len(names)}), got {theta!r:.80}.") from error
+    if rows.ndim == 0 or rows.shape[-1] != len(names):
+        raise ValueError(_shape_of_theta(rows, names, argument))
+    return rows
+
+
+def _shape_of_theta(theta: Tensor, names: Sequence[str], argument: str) -> str:
+    return (
+        f"{argument} must have shape (batch, {len(names)}), one column per coefficient "
+        f"({listed(names)}), got {tuple(theta.shape)}."
+    )
+
+
+def _by_name(theta: Any, names: Sequence[str], argument: str) -> Any:
+    """A pandas table or row, or a mapping, by the names of its columns; anything else as it is."""
+    labels: list[Any]
+    if isinstance(theta, Mapping):
+        labels = list(theta)
+    elif type(theta).__module__.split(".")[0] == "pandas" and type(theta).__name__ in ("DataFrame", "Series"):
+        labels = list(theta.columns if theta.ndim == 2 else theta.index)
+        if not all(isinstance(label, str) for label in labels):
+            return theta.to_numpy()  # numbered, as tables are that were made of arrays
+    else:
+        return theta
+    if sorted(labels) != sorted(names):
+        raise ValueError(f"{argument} must have the columns {listed(names)}, got {listed(labels)}.")
+    columns = [np.asarray(theta[name]) for name in names]
+    return np.stack(columns, axis=-1)
+
+
+def numbers(argument: str, value: object, dtype: torch.dtype = torch.float32) -> Tensor:
+    """`value`, anything array-like, as a tensor of a type, that in which potentials compute; it shares no memory with it."""
+    try:
+        tensor = value if isinstance(value, Tensor) else torch.from_numpy(_array(value, np.float64))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{argument} must hold numbers, got {value!r:.80}.") from error
+    if tensor.is_complex():
+        raise ValueError(f"{argument} must hold real numbers, got complex ones.")
+    return tensor.detach().cpu().to(dtype).clone()

@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sbirules.inference.estimators.base import Estimator, Job, Learned, ProductPotential, Rows
-from sbirules.inference.potentials import LogLikelihood, Observed, Potential
+from sbirules.inference.potentials import LogLikelihood, Observed, Potential, Replicates
 from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.flows import FlowSettings, train_flow
 from sbirules.neural_nets.standardiser import Standardiser
-from sbirules.neural_nets.trends import GaussianResidual, Trend
+from sbirules.neural_nets.trends import FOLDS, GaussianResidual, Trend
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import Plain
 from sbirules.support.streams import Stream, generator, seeded
@@ -41,6 +42,18 @@ PAIRS_AT_ONCE = 2**15  # of rule and learner, in one pass through the networks
 @typed_class
 class LikelihoodSettings(FlowSettings):
     """Settings of neural likelihood estimation, as `FlowSettings`."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A likelihood as it would be without one fold in the trend or in the Gaussian, or by one of the flows alone."""
+
+    trend: int | None = None
+    gaussian: int | None = None
+    flow: int | None = None
+
+
+WHOLE = Part()
 
 
 class LearnerLikelihood(nn.Module):
@@ -83,23 +96,24 @@ class LearnerLikelihood(nn.Module):
             return z
         return torch.cat([z, self.design(length[:, None].to(z.dtype))], dim=1)
 
-    def log_prob(self, theta: Tensor, x: Tensor, length: Tensor) -> Tensor:
+    def log_prob(self, theta: Tensor, x: Tensor, length: Tensor, part: Part = WHOLE) -> Tensor:
         """Sum over learners of log p(x_i | theta), `(n,)`.
 
         Arguments:
             theta: Rules, `(n, D)`.
             x: Summaries of the learners, `(L, S)`.
             length: Their numbers of trials, `(L,)`.
+            part: What was learned from part of the simulations only.
         """
         rules, learners = len(theta), len(x)
         if self.design is None:
             condition = self.context(theta, length)
             # flows broadcast x over one batch of conditions
-            rows = self.trend.standardise(x)[:, None] - self.trend(condition)
+            rows = self.trend.standardise(x)[:, None] - self._expected(condition, part)
         else:
             condition = self.context(theta.repeat(learners, 1), length.repeat_interleave(rules))
-            rows = (self.trend.standardise(x).repeat_interleave(rules, dim=0) - self.trend(condition))[None]
-        each = self._density(rows, condition).reshape(learners, rules)
+            rows = (self.trend.standardise(x).repeat_interleave(rules, dim=0) - self._expected(condition, part))[None]
+        each = self._density(rows, condition, part).reshape(learners, rules)
         return each.sum(dim=0) + learners * self.valid.log_prob(theta)
 
     def log_prob_of_pairs(self, theta: Tensor, x: Tensor, length: Tensor) -> Tensor:
@@ -107,11 +121,17 @@ class LearnerLikelihood(nn.Module):
         condition = self.context(theta, length)
         return self._density((self.trend.standardise(x) - self.trend(condition))[None], condition)[0]
 
-    def _density(self, rows: Tensor, condition: Tensor) -> Tensor:
+    def _expected(self, condition: Tensor, part: Part) -> Tensor:
+        found: Tensor = self.trend(condition) if part.trend is None else self.trend.without_fold(condition, part.trend)
+        return found
+
+    def _density(self, rows: Tensor, condition: Tensor, part: Part = WHOLE) -> Tensor:
         """Of residuals `(..., n, S)` under conditions `(n, C)`: `(..., n)`."""
-        parts = [self.gaussian.log_prob(rows) + torch.log1p(-self.flow_share)]
+        parts = [self.gaussian.log_prob(rows, without=part.gaussian) + torch.log1p(-self.flow_share)]
         # flows that predict worse than the Gaussian are not worth their time
         densities: list[Any] = [flow.log_prob for flow in self.flows] if self.flow_share > NEGLIGIBLE else []
+        if part.flow is not None:
+            densities = densities[part.flow : part.flow + 1]
         share = self.flow_share.log() - math.log(max(len(densities), 1))
         parts += [log_prob(rows, condition) + share for log_prob in densities]
         return torch.logsumexp(torch.stack(parts), dim=0) - self.trend.log_scale
@@ -237,6 +257,24 @@ class LikelihoodPotential(ProductPotential):
             return torch.cat([of_few(theta[part], [int(k) for k in which[part]]) for part in parts])
 
         return log_likelihood
+
+    def replicates(self, theta: Tensor) -> list[Replicates]:
+        """Trend and Gaussian without each fold, and each flow, which had a part of the rows held out."""
+        model: LearnerLikelihood = self.likelihood
+        x = self.transform(self.x)
+
+        def of(parts: list[Part]) -> Tensor:
+            return torch.stack([model.log_prob(theta, x, self.length, part) for part in parts])
+
+        out = [
+            Replicates(of([Part(trend=k) for k in range(FOLDS)]), FOLDS - 1),
+            Replicates(of([Part(gaussian=k) for k in range(FOLDS)]), FOLDS - 1),
+        ]
+        flows = len(model.flows) if float(model.flow_share) > NEGLIGIBLE else 0
+        if flows > 1:
+            held = model.history["flows"]["settings"]["validation_fraction"]
+            out.append(Replicates(of([Part(flow=k) for k in range(flows)]), (1 - held) / held * flows / (flows - 1)))
+        return out
 
     @classmethod
     def from_config(cls, config: Plain) -> LikelihoodPotential:

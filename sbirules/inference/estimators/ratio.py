@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from sbirules.inference.estimators.base import Estimator, Job, Learned, ProductPotential, Rows
-from sbirules.inference.potentials import LogLikelihood, Observed, Potential
+from sbirules.inference.potentials import LogLikelihood, Observed, Potential, Replicates
 from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.neural_nets.ensembles import EnsembleSettings, Stack, train_folds
 from sbirules.neural_nets.standardiser import Standardiser, with_squares
@@ -156,6 +156,13 @@ class RatioPotential(ProductPotential):
             totals = torch.stack([model.statistics(p.transform(p.x), p.length) for p in groups], dim=1)
         counts = torch.tensor([len(p.x) for p in groups])
         return lambda theta, which: model.log_prob_many(theta, totals[:, which], counts[which])
+
+    def replicates(self, theta: Tensor) -> list[Replicates]:
+        """The members, each without one fold."""
+        model: LearnerRatio = self.likelihood
+        totals = model.statistics(self.transform(self.x), self.length)[:, None]
+        each = model.log_prob_members(theta[None], totals, torch.tensor([len(self.x)]))[:, 0]
+        return [Replicates(each, len(each) - 1)]
 
     @classmethod
     def from_config(cls, config: Plain) -> RatioPotential:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sbirules.inference.potentials import Potential
+from sbirules.inference.potentials import Potential, Replicates
 from sbirules.neural_nets.classifiers import EventProbability
 from sbirules.support.files import Plain
 
@@ -35,6 +35,13 @@ class SuccessPotential(Potential):
         if self.reliability is not None:
             return torch.where(log_p >= math.log(self.reliability), 0.0, -math.inf)
         return (self.all_of_networks or 1) * log_p
+
+    def replicates(self, theta: Tensor) -> list[Replicates]:
+        """The members, each without one fold."""
+        each = self.success.log_prob_members(theta)
+        if self.reliability is not None:
+            return []  # draws of the one region do not tell how large another is
+        return [Replicates((self.all_of_networks or 1) * each, len(each) - 1)]
 
     def predicted_success(self, theta: Tensor) -> Tensor:
         with torch.no_grad():

@@ -24,6 +24,7 @@ from sbirules.model.verdicts import Verdict, by_p_value
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.files import Plain
 from sbirules.support.streams import Stream, child, seeded
 from sbirules.support.typed import typed_class
@@ -85,10 +86,10 @@ def observed_row(x_o: Any, names: Sequence[str]) -> tuple[Tensor, list[int]]:
         for name in x_o:
             arguments.known("x_o", name, tuple(names))
         columns = [i for i, name in enumerate(names) if name in x_o]
-        row = _numbers([x_o[names[i]] for i in columns], x_o)
+        row = arguments.numbers("x_o", [x_o[names[i]] for i in columns], torch.float64)
     else:
-        row, columns = _numbers(x_o, x_o), list(range(len(names)))
-        row = row[0] if row.ndim == 2 and len(row) == 1 else row
+        row, columns = arguments.numbers("x_o", x_o, torch.float64), list(range(len(names)))
+        row = row[0] if row.ndim == 2 and len(row) == 1 else row.reshape(1) if row.ndim == 0 else row
     if tuple(row.shape) != (len(columns),) or not columns:
         raise ValueError(
             f"x_o must be one observation of {len(names)} summaries ({arguments.listed(tuple(names))}), or a table "
@@ -98,13 +99,6 @@ def observed_row(x_o: Any, names: Sequence[str]) -> tuple[Tensor, list[int]]:
         wrong = names[columns[int((~torch.isfinite(row)).nonzero()[0])]]
         raise ValueError(f"x_o must be finite, got {wrong} = {float(row[~torch.isfinite(row)][0])}.")
     return row, columns
-
-
-def _numbers(values: Any, given: Any) -> Tensor:
-    try:
-        return torch.as_tensor(values, dtype=torch.float64).clone()  # simulations say how precise they are
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"x_o must hold numbers, got {given!r}.") from error
 
 
 class ObservationQuestion(Question):
@@ -119,8 +113,9 @@ class ObservationQuestion(Question):
     estimators = ("likelihood", "npe")
     repeatable = True
 
-    def __init__(self, names: Sequence[str], x_o: Tensor) -> None:
-        self.names, self.x_o = tuple(names), x_o
+    def __init__(self, names: Sequence[str], x_o: ArrayLike) -> None:
+        self.names = tuple(names)
+        self.x_o = observed_row(x_o, self.names)[0]
 
     def config(self) -> dict[str, Any]:
         return {"summaries": list(self.names), "x_o": self.x_o.tolist()}

@@ -26,6 +26,7 @@ from sbirules.model.constraints import Constraints, nearest
 from sbirules.model.prior import log_scale_of
 from sbirules.model.simulator import Simulator
 from sbirules.neural_nets.standardiser import Standardiser
+from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -285,7 +286,7 @@ def _points(start: EndPoints | Any, simulator: Simulator) -> Tensor | None:
 @typed
 def filter_rules(
     simulator: Simulator,
-    prior: Distribution,
+    prior: PriorLike,
     constraints: Mapping[str, Any] | Constraints | Sequence[Mapping[str, Any] | Constraints],
     *,
     budget: int = 20_000,
@@ -330,7 +331,8 @@ def filter_rules(
     if not stages:
         raise ValueError("constraints must name at least one summary, e.g. {'learned': (1, 1)}.")
     place = None if folder is None else Path(folder)
-    out = RuleFilter(simulator, prior, proposal, seed, place, num_workers, progress, _points(start, simulator))
+    whole: Distribution = as_prior(prior, simulator.names)
+    out = RuleFilter(simulator, whole, proposal, seed, place, num_workers, progress, _points(start, simulator))
     arguments.whole("budget", budget, 100)
     asked: dict[str, Any] = {}
     for left, stage in zip(range(len(stages), 0, -1), stages, strict=True):

@@ -16,6 +16,7 @@ from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import QUESTIONS
 from sbirules.model.simulator import Simulator
+from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments, tensors
@@ -36,7 +37,7 @@ def refine(
     posterior: Posterior,
     simulator: Simulator,
     stores: SimulationStore | Sequence[SimulationStore],
-    prior: Distribution,
+    prior: PriorLike,
     *,
     rounds: int = 3,
     num_simulations: int = 3072,
@@ -77,6 +78,7 @@ def refine(
     arguments.whole("num_simulations", num_simulations, 1)
     for name in options:
         arguments.known("refine's argument", name, OPTIONS)
+    inside: Distribution = as_prior(prior, posterior.names)
     asked = {name: options.get(name) for name in (*QUESTIONS, "question") if options.get(name) is not None}
     if not asked:
         if posterior.question is None or posterior.question.lacking():
@@ -89,7 +91,7 @@ def refine(
         theta = None if place is None else _drawn_before(place, num_simulations)
         if theta is None:
             theta = posterior.sample_tempered(num_simulations, k / rounds, seed=key, progress=progress)
-            theta = _thin_out_half(theta, simulator, prior, key)
+            theta = _thin_out_half(theta, simulator, inside, key)
             if place is not None:
                 tensors.write(make_folder(place) / RULES, {"theta": theta})
         every.append(
@@ -104,7 +106,7 @@ def refine(
                 label=f"round {k}",
             )
         )
-        posterior = fit(every, prior, seed=child(seed, Stream.TRAINING, k), progress=progress, **options)
+        posterior = fit(every, inside, seed=child(seed, Stream.TRAINING, k), progress=progress, **options)
     return posterior, every
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sbirules.model.rules.bcm import BCM
-from sbirules.model.rules.coefficient import TIME_CONSTANTS, Coefficient
+from sbirules.model.rules.coefficient import RESERVED, TIME_CONSTANTS, Coefficient
 from sbirules.model.rules.family import RuleFamily
 from sbirules.model.rules.local import SIGHTS, LocalRule
 from sbirules.model.rules.oja import Oja
@@ -14,6 +14,7 @@ from sbirules.model.rules.three_factor import ThreeFactorRule
 __all__ = [
     "BCM",
     "FAMILIES",
+    "RESERVED",
     "SIGHTS",
     "TIME_CONSTANTS",
     "Coefficient",
