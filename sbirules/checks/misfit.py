@@ -25,7 +25,7 @@ class Misspecification:
         distance: Of the observation.
         baseline: Distances of data sets drawn from the prior predictive, `(shuffles,)`.
         outside: Names of summaries whose observed value lies beyond all of the prior predictive, by more than a tenth of
-            its range.
+            its range, and more where it is known from few data sets: the more summaries, the likelier one is outside.
     """
 
     p: float
@@ -50,7 +50,7 @@ def misspecification(x: Tensor, x_o: Tensor, names: tuple[str, ...], *, seed: in
         z = z[torch.randperm(len(z))[:MOST]]
         p, (baseline, distance) = calc_misspecification_mmd(own, z, n_shuffle=SHUFFLES, max_samples=MOST)
     low, high = x.min(dim=0).values, x.max(dim=0).values
-    slack = 0.1 * (high - low)
+    slack = (0.1 + 10 * x.shape[1] / len(x)) * (high - low)
     beyond = (x_o < low - slack) | (x_o > high + slack)
     outside = tuple(name for name, out in zip(names, beyond.tolist(), strict=True) if out)
     return Misspecification(float(p), float(distance), baseline, outside)

@@ -16,6 +16,7 @@ from sbirules.inference.potentials import Observed
 from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, Predictive, Question
 from sbirules.inference.questions.learning import TrialsCheck, curve_verdict, try_learners
 from sbirules.inference.questions.sessions import learners_of, rows_like_learners, summaries_of
+from sbirules.inference.questions.variety import variety_verdict
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
 from sbirules.model.runs import Trajectory
@@ -214,7 +215,8 @@ class LearnersQuestion(Question):
         return try_learners(theta, simulator, self.table, fresh)
 
     def verdicts(self, found: TrialsCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
-        return [curve_verdict(found, simulator)]
+        vary = [] if found.variety is None else variety_verdict(found.variety, found.networks_per_rule)
+        return [curve_verdict(found, simulator), *vary]
 
     def held_out(
         self, posterior: Asked, simulator: Simulator, variants: Mapping[str, Any], fresh: Fresh
