@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sbirules.checks.calibrating import Calibration, calibrate
+from sbirules.checks.data_use import data_use_verdict
+from sbirules.checks.edges import edges_verdict
 from sbirules.checks.trust import (
     calibration_verdicts,
     information_verdict,
@@ -18,7 +20,7 @@ from sbirules.checks.trust import (
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import Fresh, Question, Resimulation
 from sbirules.model.simulator import Simulator
-from sbirules.model.verdicts import Verdict
+from sbirules.model.verdicts import Verdict, attempted
 from sbirules.stores.store import SimulationStore
 
 __all__ = ["CHECKS", "Case", "refuse"]
@@ -105,7 +107,9 @@ def _calibration(case: Case) -> list[Verdict]:
         num_workers=f.num_workers,
         progress=f.progress,
     )
-    return calibration_verdicts(case.tested, case.posterior, f.seed)
+    tested, posterior = case.tested, case.posterior
+    used = attempted("use of data", lambda: data_use_verdict(tested.recovery, tested.features))
+    return [*calibration_verdicts(tested, posterior, f.seed), *used]
 
 
 def _misspecification(case: Case) -> list[Verdict]:
@@ -126,6 +130,7 @@ CHECKS: dict[str, Callable[[Case], list[Verdict]]] = {
     "misspecification": _misspecification,
     "held_out": _held_out,
     "information": lambda case: information_verdict(case.posterior),
+    "edges": lambda case: edges_verdict(case.posterior),
     "sampler": lambda case: sampler_verdict(case.posterior),
     "simulations": lambda case: simulation_verdict(case.stores, case.found, case.posterior.record.cautions),
     "training": lambda case: training_verdict(case.posterior),

@@ -27,7 +27,7 @@ class Misspecification:
         distance: Of the observation.
         baseline: Distances of data sets drawn from the prior predictive, `(shuffles,)`.
         outside: Names of summaries whose observed value lies farther from all of the prior predictive than a tenth of its
-            width.
+            width, and more where it is known from few data sets: the more summaries, the likelier one is outside.
     """
 
     p: float
@@ -52,5 +52,10 @@ def misspecification(x: Tensor, x_o: Tensor, names: tuple[str, ...], *, seed: in
     with seeded(seed, Stream.SHUFFLE):
         z = z[torch.randperm(len(z))[:MOST]]
         p, (baseline, distance) = calc_misspecification_mmd(own, z, n_shuffle=SHUFFLES, max_samples=MOST)
-    outside = Reach.of(x, names).outside(x_o.tolist(), names)
+    # the more summaries, and the fewer rows, the likelier one lies beyond all of them
+    more = 10 * x.shape[1] / len(x)
+    low, high = x.min(dim=0).values, x.max(dim=0).values
+    within = (x_o < low) & (x_o >= low - more * (high - low)) | (x_o > high) & (x_o <= high + more * (high - low))
+    far = set(Reach.of(x, names).outside(x_o.tolist(), names))
+    outside = tuple(name for name, out in zip(names, within.tolist(), strict=True) if name in far and not out)
     return Misspecification(float(p), float(distance), baseline, outside)

@@ -35,6 +35,7 @@ __all__ = [
 R_HAT = (1.05, 1.1)  # above the first caution, above the second fail
 ESS = (400, 100)  # likewise below
 FAILED = (0.5, 0.95)  # share of failed simulations
+NOTHING = 0.05  # mean contraction over rules of the prior below which nothing was learned
 LEAKING = 0.7  # share of a wrapped posterior's draws inside the prior below which that is a caution
 
 
@@ -202,14 +203,29 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
         if level == "pass"
         else (more if short > 0 else "Intervals are too wide: more simulations would narrow them.")
     )
+    # intervals of the prior hold the truth as often as they should, too
+    learned = 1 - (found.draws.double().var(dim=1).mean(dim=0) / found.prior_sd.double().clamp(min=1e-12).square())
+    best = int(learned.argmax())
+    if level == "pass" and float(learned[best]) < NOTHING:
+        level, advice = (
+            "caution",
+            "So would the prior's: nothing was learned. Other summaries, or more learners, tell more.",
+        )
     out.append(
         Verdict(
             "coverage",
             level,
             f"95 % intervals hold the truth in {most:.1%} ± {se:.1%} of cases, 50 % intervals in {half:.1%} (mean over "
-            f"coefficients, {rules} rules).",
+            f"coefficients, {rules} rules); beside it was learned: contraction {float(learned.mean()):.2f} on average, at most "
+            f"{float(learned[best]):.2f} ({found.names[best]}).",
             advice,
-            {"coverage_50": half, "coverage_95": most, "coverage_95_se": se},
+            {
+                "coverage_50": half,
+                "coverage_95": most,
+                "coverage_95_se": se,
+                "contraction": float(learned.mean()),
+                "contraction_most": float(learned[best]),
+            },
             lambda: figures.coverage(found),
             f"Share of {rules} rules whose central interval holds the truth, against the mass of the interval.",
         )
@@ -229,7 +245,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     )
     if tested.observed is not None and rules >= 100:
         p = local_p_value(tested, posterior.draws, seed=child(seed, Stream.CLASSIFIER))
-        level = "caution" if p < 0.05 else "pass"  # fifty classifiers under the null prove no more
+        level = "caution" if p < 0.02 else "pass"  # fifty classifiers under the null prove no more
         out.append(
             Verdict(
                 "local calibration",

@@ -11,7 +11,10 @@ from sbirules.support.typed import typed_class
 __all__ = ["LEVELS", "Verdict", "attempted", "by_p_value"]
 
 LEVELS = ("pass", "caution", "fail")
-UNLIKELY, IMPOSSIBLE = 0.05, 0.001  # p-values below which a check cautions and fails
+# about so many tests by p-values are made of one posterior: together they caution of a right one in one of twenty, and fail
+# it in one of two hundred
+TESTS = 5
+UNLIKELY, IMPOSSIBLE = 0.05 / TESTS, 0.005 / TESTS  # p-values below which one of them does
 
 
 @typed_class

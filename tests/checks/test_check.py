@@ -90,6 +90,7 @@ def test_constraints_are_predicted_and_generalise():
         "predicted success",
         "held out",
         "information",
+        "prior's edge",
         "sampler",
         "simulations",
         "training",

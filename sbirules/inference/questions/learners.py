@@ -17,6 +17,7 @@ from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, P
 from sbirules.inference.questions.learning import TrialsCheck, curve_verdict, try_learners
 from sbirules.inference.questions.reach import beyond_reach
 from sbirules.inference.questions.sessions import learners_of, rows_like_learners, summaries_of
+from sbirules.inference.questions.variety import variety_verdict
 from sbirules.inference.reach import looked_at
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
@@ -234,7 +235,8 @@ class LearnersQuestion(Question):
         return try_learners(theta, simulator, self.table, fresh)
 
     def verdicts(self, found: TrialsCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
-        return [curve_verdict(found, simulator)]
+        vary = [] if found.variety is None else variety_verdict(found.variety, found.networks_per_rule)
+        return [curve_verdict(found, simulator), *vary]
 
     def held_out(
         self, posterior: Asked, simulator: Simulator, variants: Mapping[str, Any], fresh: Fresh
