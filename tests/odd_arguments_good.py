@@ -59,6 +59,11 @@ class Context:
         return sr.simulate(self.cheap, PRIOR, 300, store="kept-store", seed=1, **self.quiet)
 
     @cached_property
+    def own_store(self):
+        """To be written to."""
+        return sr.simulate(self.cheap, PRIOR, 60, store="kept-own-store", seed=1, **self.quiet)
+
+    @cached_property
     def posterior(self):
         """Of constraints, over rules of `Cheap`."""
         asked = {"constraints": {"final_error": (0, 0.5)}}
@@ -382,7 +387,7 @@ SPECIAL = {
     "RuleFilter.posterior(options)": always({"classifier": SMALL, "sampler": QUICK}),
     "Sensitivity(outcome)": always("learned"),
     "Sensitivity(explained)": always(0.5),
-    "SimulationStore(path)": lambda c: str(c.store.path),
+    "SimulationStore(path)": lambda c: str(c.own_store.path),
     "SimulationStore.create(config)": always({"simulator": "mine"}),
     "SimulationStore.create(seed)": always(0),
     "SimulationStore.damaged(wanted)": always([0]),
@@ -423,7 +428,8 @@ SPECIAL = {
     "BPTL.fit(evaluate)": always(0),
     "BPTL.starts(seed)": always(0),
     "calibrate(posterior)": lambda c: c.observed,
-    "calibrate(rules)": always(20),
+    "calibrate(rules)": always(50),
+    "calibrate(num_samples)": always(50),
     "check(parts)": always(["sampler", "information"]),
     "compare_families(settings)": always(SMALL),
     "compare_families(classifier)": always(SMALL),
@@ -437,6 +443,7 @@ SPECIAL = {
     "Simulator.rule_text(theta)": lambda c: torch.rand(2),
     "Status(value)": always(0),
     "reference.compare(num_samples)": always(100),
+    "merge(num_simulations)": always(40),
     "recover(rules)": always(10),
     "recover(num_samples)": always(50),
     "recover(learners)": always(2),
@@ -572,7 +579,7 @@ INSTANCES = {
     "RuleFamily": lambda c: Line(),
     "RuleFilter": lambda c: c.filter,
     "Sensitivity": lambda c: c.found_sensitivity,
-    "SimulationStore": lambda c: c.store,
+    "SimulationStore": lambda c: c.own_store,
     "Simulator": lambda c: c.cheap,
     "Study": lambda c: sr.Study.of(c.study, name="s"),
     "Summary": lambda c: summaries.resolve("final_error"),

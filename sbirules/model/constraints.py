@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from sbirules.support import arguments
-from sbirules.support.typed import typed_class
+from sbirules.support.typed import typed
 
 __all__ = ["Constraints", "nearest"]
 
 
-@typed_class
 @dataclass(frozen=True)
 class Constraints:
     """Closed intervals by summary name; all must hold in the same network.
@@ -33,16 +32,19 @@ class Constraints:
         object.__setattr__(self, "intervals", _intervals(self.intervals))
 
     @staticmethod
+    @typed
     def of(value: Mapping[str, object] | Constraints) -> Constraints:
         """Constraints from a mapping of names to `(low, high)`, or the given ones."""
         return value if isinstance(value, Constraints) else Constraints(_intervals(value))
 
+    @typed
     def check(self, names: Sequence[str]) -> None:
         """Raises ValueError if a name is not a column of x."""
         names = arguments.strings("names", names)
         for name in self.intervals:
             arguments.known("constraints", name, tuple(names))
 
+    @typed
     def satisfied(self, x: Tensor, names: Sequence[str]) -> Tensor:
         """Which rows of x `(n, S)` satisfy all constraints; a failed network, NaN throughout, satisfies none."""
         self.check(names)

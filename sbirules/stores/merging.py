@@ -30,7 +30,7 @@ def merge(parts: Sequence[str | Path], into: str | Path, num_simulations: int | 
     Raises:
         ValueError: If configurations differ, or shards are missing or damaged; names them. Nothing is written then.
     """
-    if isinstance(parts, (str, Path)) or not parts:
+    if isinstance(parts, (str, Path)) or len(parts) == 0:
         raise ValueError(f"merge needs a list of at least one folder, got {parts!r}.")
     stores = [SimulationStore(path) for path in parts]
     first = stores[0]

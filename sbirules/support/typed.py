@@ -16,11 +16,12 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, SupportsIndex, TypeVar, Union, get_args, get_origin
 
 import numpy as np
-from torch import Tensor
+from torch import Size, Tensor
 
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
@@ -37,7 +38,7 @@ WORDS = {
     int: "a whole number",
     float: "a number",
     str: "text",
-    bool: "True or False",
+    bool: "true or false",
     Path: "a path that is not empty",
     type(None): "None",
     Tensor: "a tensor",
@@ -83,9 +84,13 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def typed_class(cls: C) -> C:
-    """The class, whose constructor and public methods refuse arguments that do not suit their annotations."""
+    """The class, whose constructor and public methods refuse arguments that do not suit their annotations.
+
+    Constructors of records that check nothing themselves are left alone: the package makes these.
+    """
+    record = is_dataclass(cls) and "__post_init__" not in dir(cls)
     for name, item in list(vars(cls).items()):
-        if name.startswith("_") and name != "__init__":
+        if name.startswith("_") and (name != "__init__" or record):
             continue
         if inspect.isfunction(item) and not getattr(item, "__isabstractmethod__", False):
             setattr(cls, name, typed(item))
@@ -143,8 +148,9 @@ def _test(wanted: Any) -> Test | None:
         return callable
     if not isinstance(kind, type) or kind in (object, Any):
         return None
-    if getattr(kind, "_is_protocol", False) and not issubclass(kind, SupportsIndex):
-        return _of_protocol(kind)
+    if getattr(kind, "_is_protocol", False):
+        # abilities are asked for by `needed`, which says which simulators have them
+        return None if getattr(kind, "_is_runtime_protocol", False) else _of_protocol(kind)
     if issubclass(kind, Mapping):
         return _of_mapping(inner)
     if kind in (Sequence, tuple, list, Iterable):
@@ -252,6 +258,8 @@ def _words(wanted: Any) -> str:
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin in (Union, types.UnionType):
         members = _members(inner)
+        if Size in members:
+            return "a shape such as (1000,)"
         return " or ".join(dict.fromkeys(_words(one) for one in members if not (one is str and Path in members)))
     kind = origin or (type(None) if wanted is None else wanted)
     words = WORDS.get(kind)

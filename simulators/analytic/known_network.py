@@ -79,8 +79,8 @@ class KnownNetwork(Projections):
         self.projections = arguments.whole("projections", projections, 1)
         self.noise, self.scale = arguments.above("noise", noise, 0.0), arguments.above("scale", scale, 0.0)
         self.seed = arguments.whole("seed", seed, 0)
-        self.episodes = arguments.whole("episodes", episodes, 1)
-        arguments.whole("num_units", num_units, LEAST)
+        self.episodes = arguments.whole("episodes", episodes, 1, 10_000)
+        arguments.whole("num_units", num_units, LEAST, 10_000)
         super().__init__(family, projections)
         task = DelayedDiscrimination(stimulus=40, delay=20, response=40)
         self.network = RateRNN(
