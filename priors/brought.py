@@ -20,7 +20,7 @@ from sbirules.model.prior import Named, Sparse, support_ends
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.scale import unconstrained
-from sbirules.support.streams import seeded
+from sbirules.support.streams import Stream, lastingly, seeded
 
 from ._supports import independent, interval, stack, support_of
 from .correlated import CorrelatedNormal
@@ -50,7 +50,7 @@ class BroughtPrior(Distribution):
         self.names, self.parts = tuple(names), tuple(_own(part) for part in parts)
         self.widths = tuple(part.event_shape.numel() for part in self.parts)
         super().__init__(event_shape=Size([len(self.names)]), validate_args=False)
-        with seeded(0):
+        with seeded(0, Stream.SHAPES):
             self._inside = self.sample()  # a rule to put in the place of those outside, whose density is not asked
 
     @property
@@ -148,7 +148,7 @@ def as_prior(given: Any, names: Sequence[str], argument: str = "prior") -> Distr
         )
     try:
         prior = BroughtPrior(names, parts)
-        with seeded(0):
+        with seeded(0, Stream.SHAPES):
             draws = prior.sample(Size((64,)))
         fine = bool(torch.isfinite(draws).all() and torch.isfinite(prior.log_prob(draws)).all())
     except Exception as error:  # whatever a distribution of one's own may raise
@@ -293,7 +293,7 @@ def _described(part: Distribution) -> dict[str, object]:
         return {"name": name, **{key: _numbers(base, key) for key in REBUILT[type(base)]}}
     if type(part) is MultivariateNormal:
         return {"name": name, "loc": part.loc.tolist(), "covariance_matrix": part.covariance_matrix.tolist()}
-    with seeded(0):
+    with lastingly(0):
         return {"name": name, "draws": part.sample(Size((8,))).tolist()}
 
 

@@ -21,7 +21,7 @@ from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.files import plain
-from sbirules.support.streams import Key, global_seed, seeded
+from sbirules.support.streams import Key, Stream, global_seed, seeded
 
 __all__ = ["FunctionSimulator", "Simulations", "refuse_store", "simulator_of"]
 
@@ -115,7 +115,7 @@ def simulator_of(given: object, posterior: Posterior, stores: Sequence[Simulatio
             f"simulator must be a Simulator, a function from theta (n, D) to x (n, S), or a SimulationStore of fresh "
             f"simulations, got {type(given).__name__}."
         )
-    with seeded(0, 18):
+    with seeded(0, Stream.SHAPES):
         x = called(given, prior_draws(posterior.prior, 2).float())
     width, told = x.shape[1], [float(f"{v:.4g}") for v in x.flatten().tolist()]
     asked = () if posterior.question is None else posterior.question.feature_names

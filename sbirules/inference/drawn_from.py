@@ -68,7 +68,7 @@ def _log_prob(distribution: Distribution, theta: Tensor) -> Tensor:
         return distribution.log_prob(theta)
     check: Callable[[Tensor], Tensor] = support.check  # torch's has no types
     inside = check(theta)
-    with seeded(0):
+    with seeded(0, Stream.SHAPES):
         safe = torch.where(inside[:, None], theta, distribution.sample(Size((1,))).to(theta))
     return torch.where(inside, distribution.log_prob(safe), -math.inf)
 
