@@ -184,6 +184,7 @@ def _checked_prior(stores: Sequence[SimulationStore], given: PriorLike) -> Distr
         if other.simulator_hash != stores[0].simulator_hash:
             raise ValueError(f"{other.path} and {stores[0].path} hold simulations of different simulators.")
     _check_reach(torch.cat([s.theta for s in stores]), prior, names)
+    return prior
 
 
 def _check_inside(stores: Sequence[SimulationStore], prior: Distribution) -> None:
@@ -195,7 +196,6 @@ def _check_inside(stores: Sequence[SimulationStore], prior: Distribution) -> Non
                 f"{int(outside.sum())} of {len(s)} simulated rules in {s.path} lie outside the prior; "
                 f"pass the prior that they were drawn from."
             )
-    return prior
 
 
 def _check_reach(theta: Tensor, prior: Distribution, names: Sequence[str]) -> None:
