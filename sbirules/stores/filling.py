@@ -17,7 +17,6 @@ from threading import Lock
 from typing import Any
 
 import joblib
-import numpy as np
 import torch
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from torch import Tensor
@@ -26,12 +25,13 @@ from tqdm.auto import tqdm
 
 from sbirules.model.abilities import OnDevice
 from sbirules.model.fields import Layout
-from sbirules.model.prior import names_of, written
+from sbirules.model.prior import names_of
 from sbirules.model.runs import Status
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import summarise
-from sbirules.priors import PriorLike, as_prior
+from sbirules.priors import PriorLike
 from sbirules.stores.manifest import refuse_other_streams
+from sbirules.stores.proposal import proposal_config, table_or_prior
 from sbirules.stores.repeatability import draws_from_global_streams
 from sbirules.stores.shards import checksum, encode
 from sbirules.stores.store import SimulationStore
@@ -41,7 +41,7 @@ from sbirules.support.arguments import ArrayLike
 from sbirules.support.ending import end_with, terminable
 from sbirules.support.files import remove_unfinished
 from sbirules.support.locks import locked
-from sbirules.support.streams import Stream, lastingly, seeded
+from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed
 
 __all__ = ["simulate"]
@@ -101,7 +101,7 @@ def simulate(
     Raises:
         ValueError: If the folder holds simulations of another configuration, or an argument is wrong.
     """
-    table, proposal = _table_or_prior(prior, simulator.names)
+    table, proposal = table_or_prior(prior, simulator.names)
     if table is not None:
         if num_simulations not in (None, len(table)):
             raise ValueError(f"num_simulations must be {len(table)}, the length of the table, or left out.")
@@ -155,10 +155,10 @@ def simulate(
     if damaged or not all(target.has(k) for k in wanted):
         job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
         refuse_other_streams(target.path, target.manifest)
-        rule = table[0] if table is not None else job.drawn(0)[0]
-        job.shared = draws_from_global_streams(simulator, rule, sequences[0])
         try:
             with locked(target.path, None if shards is None else wanted), terminable():
+                rule = table[0] if table is not None else job.drawn(0)[0]
+                job.shared = draws_from_global_streams(simulator, rule, sequences[0])
                 part = "" if shards is None else f"-{wanted.start}-{wanted.stop}"
                 _tidy(target.path, None if shards is None else wanted, part)
                 todo = [k for k in wanted if k in damaged or not target.has(k)]
@@ -197,31 +197,6 @@ def _range(shards: Sequence[int] | None, total: int) -> range:
     if len(pair) != 2 or not all(isinstance(k, int) for k in pair) or not 0 <= pair[0] < pair[1] <= total:
         raise ValueError(f"shards must be (first, stop) with 0 <= first < stop <= {total}, got {shards!r}.")
     return range(*pair)
-
-
-def _table_or_prior(given: PriorLike | ArrayLike, names: Sequence[str]) -> tuple[Tensor | None, Distribution | None]:
-    """Rules as a table, or the distribution that they are drawn from."""
-    listed = (
-        isinstance(given, (list, tuple)) and len(given) > 0 and not any(isinstance(one, Distribution) for one in given)
-    )
-    if listed or isinstance(given, (Tensor, np.ndarray, Mapping)) or type(given).__name__ == "DataFrame":
-        table: Any = given
-        return arguments.theta_matrix(table, names).detach().cpu().float(), None
-    prior: Any = given
-    return None, as_prior(prior, names)
-
-
-def proposal_config(prior: Distribution | None, table: Tensor | None, simulator: Simulator) -> dict[str, object]:
-    """What identifies a proposal: its own `config()`, a few of its draws, or the digest of a table."""
-    if table is not None or prior is None:
-        return {"table": checksum(torch.empty(0) if table is None else table)}
-    plain = written(prior)
-    if plain is not None:
-        return {"prior": plain}
-    with lastingly(0):
-        draws = prior.sample(torch.Size((8,)))
-    arguments.theta_matrix(draws, simulator.names, argument="a draw of the prior")
-    return {"prior": type(prior).__name__, "draws": checksum(draws)}
 
 
 class _Job:

@@ -21,6 +21,7 @@ from torch import Tensor
 from sbirules.model.fields import Field, Layout, task_fields
 from sbirules.model.runs import Status, Trajectory
 from sbirules.stores import progress, shards
+from sbirules.stores.arrays import checked_arrays
 from sbirules.stores.dataset import ShardDataset
 from sbirules.stores.manifest import (
     BEFORE,
@@ -44,7 +45,6 @@ from sbirules.support.files import (
     write_bytes,
     write_first,
 )
-from sbirules.support.robust import kept
 from sbirules.support.typed import typed_class
 
 __all__ = ["SimulationStore"]
@@ -126,44 +126,7 @@ class SimulationStore:
         Raises:
             ValueError: If shapes or names do not fit, theta is not finite, or the folder holds other simulations.
         """
-        given_theta = arguments.numbers("theta", theta, torch.float64)
-        theta, x = given_theta.float(), kept(arguments.numbers("x", x, torch.float64))
-        for name, value in (("theta", theta), ("x", x)):
-            if value.ndim != 2 or not value.numel() or len(value) != len(theta):
-                raise ValueError(
-                    f"{name} must have shape (n, columns) with one row per simulation, got {tuple(value.shape)} "
-                    f"beside theta {tuple(theta.shape)}."
-                )
-        if not torch.isfinite(theta).all():
-            raise ValueError("theta must be finite.")
-        if kept(given_theta).dtype != torch.float32:
-            raise ValueError(
-                "theta must be numbers that single precision tells apart, in which priors and networks see it; take a large "
-                "offset off, or choose another unit."
-            )
-        columns = {}
-        for argument, given, value, stem in (
-            ("names", names, theta, "theta"),
-            ("summary_names", summary_names, x, "x"),
-        ):
-            columns[argument] = [f"{stem}_{i + 1}" for i in range(value.shape[1])]
-            if given is not None:
-                columns[argument] = [str(name) for name in ([given] if isinstance(given, str) else given)]
-            if len(set(columns[argument])) != value.shape[1]:
-                raise ValueError(f"{argument} must be {value.shape[1]} different names, got {columns[argument]}.")
-        failed = ~torch.isfinite(x).all(dim=1)
-        if status is None:
-            status = torch.where(failed, int(Status.FAILED), int(Status.OK))
-        status = torch.as_tensor(status)
-        if status.shape != failed.shape or not set(status.tolist()) <= set(map(int, Status)):
-            raise ValueError(
-                f"status must be a Status per row, {len(theta)} of {sorted(map(int, Status))}, got "
-                f"{sorted(set(status.flatten().tolist()))[:5]} of shape {tuple(status.shape)}."
-            )
-        status = status.to(torch.int8)
-        if (failed & (status == Status.OK)).any():
-            raise ValueError("status must not be OK where x is not finite.")
-        x = torch.where((status == Status.OK)[:, None], x, torch.nan)
+        theta, x, status, columns = checked_arrays(theta, x, names, summary_names, status)
         size = min(arguments.whole("shard_size", shard_size, 1), len(theta))
         arrays = [shards.checksum(v) for v in (theta, x, status)]
         config = {"simulator": {"arrays of": columns}, "proposal": arrays, "shard_size": size, "keep_trials": False}
