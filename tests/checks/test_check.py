@@ -152,7 +152,7 @@ def test_learners_of_another_rule_are_seen_through():
         run = simulator.run(torch.full((12, 1), value), seed=seed)
         return sr.Trials(tuple(str(k) for k in range(12)), run)
 
-    good, bad = learners(-0.8, 5), learners(0.8, 6)
+    good, bad = learners(-0.8, 15), learners(0.8, 16)
     posterior = sr.fit(store, prior, trials=good)
     options = {"rules": 48, "parts": "predictions", "num_workers": 2}
     assert sr.check(posterior, simulator, trials=good, **options)["learning curve"].level == "pass"

@@ -175,7 +175,7 @@ def test_families_are_compared_as_the_exact_likelihood_does(stores):
     for slope, winner in ((0.0, "flat"), (0.25, "growing")):
         table = table_of(torch.tensor([0.5, slope]), 3, seed=11)
         error = table.trajectory.error
-        out = sr.compare_families(stores, table, summaries=BINS, settings=EnsembleSettings(members=2), sampler=QUICK)
+        out = sr.compare_families(stores, table, summaries=BINS, settings=EnsembleSettings(members=3), sampler=QUICK)
         assert out.table().index[0] == winner
         exact = exact_evidence(error, POSITIVE) - exact_evidence(error, FLAT)
         ours = float(out.log_evidence[0] - out.log_evidence[1])
