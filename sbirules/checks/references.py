@@ -118,7 +118,12 @@ def _draws(source: Posterior | _Samples | ArrayLike, n: int, seed: int) -> Tenso
         if isinstance(source, _Samples):
             draws = torch.as_tensor(source.sample(Size((n,))))
             return draws.float()
-        draws = torch.as_tensor(source, dtype=torch.float32)
+        try:
+            draws = torch.as_tensor(source, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"posterior and reference must be a Posterior, a distribution or draws (n, D), got {source!r:.80}."
+            ) from error
         if draws.ndim != 2:
             raise ValueError(f"draws must have shape (n, D), got {tuple(draws.shape)}.")
         return draws[torch.randperm(len(draws))][:n]

@@ -267,18 +267,18 @@ def _words(wanted: Any) -> str:
         return f"a {getattr(kind, '__name__', str(kind))}"
     if wanted == tuple[float, float]:
         return "(low, high)"
-    if words == "a list" and inner:
-        return f"a list of {_plural(inner, origin)}"
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return f"({', '.join(_words(one) for one in inner)})"
+    if words == "a list" and inner and Any not in inner:
+        return f"a list of {_plural(inner)}"
     if words == "a mapping" and len(inner) == 2:
         return f"a mapping from {_words(inner[0])} to {_words(inner[1])}"
     return words
 
 
-def _plural(inner: tuple[Any, ...], origin: Any) -> str:
-    if origin is tuple and inner[-1] is not Ellipsis:
-        return f"{len(inner)}: " + ", ".join(_words(one) for one in inner)
+def _plural(inner: tuple[Any, ...]) -> str:
     many = {"text": "names", "a whole number": "whole numbers", "a number": "numbers"}
-    return many.get(_words(inner[0]), f"{_words(inner[0])} each")
+    return many.get(_words(inner[0]), _words(inner[0]).removeprefix("a "))
 
 
 def _shown(value: object) -> str:

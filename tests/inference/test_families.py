@@ -212,7 +212,7 @@ def test_comparisons_that_cannot_be_are_refused_in_words(stores):
     wrong = {"a": stores["flat"], "b": (stores["flat"][0], uniform(sr.PolynomialRule(degree=1), -1, 1))}
     for call, words in [
         (lambda: sr.compare_families(one, table), "at least two families"),
-        (lambda: sr.compare_families({"a": stores["flat"], "b": 3}, table), r"must be \(store, prior\)"),
+        (lambda: sr.compare_families({"a": stores["flat"], "b": 3}, table), r"families must be a mapping from text to"),
         (lambda: sr.compare_families(wrong, table), "the prior of family 'b' is over"),
         (lambda: sr.recover_families({}), "at least two families"),
     ]:

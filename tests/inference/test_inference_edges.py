@@ -261,9 +261,12 @@ def test_plain_mistakes_get_a_sentence(linear, of_learners, tmp_path):
         (lambda: posterior.sample((-1,)), "sample_shape must be a shape"),
         (
             lambda: posterior.sample_batched((9,), "learners.csv"),
-            "observations must be a list of observations, got str",
+            "observations must be a list",
         ),
-        (lambda: fit(str(tmp_path), POSITIVE, x_o=[0.0]), "fit needs a SimulationStore"),
+        (
+            lambda: fit(str(tmp_path), POSITIVE, x_o=[0.0]),
+            "store must be a SimulationStore or a list of SimulationStore",
+        ),
         (
             lambda: fit(store, wide, x_o=[0.0, 0.0, 0.0]),
             "the prior reaches beyond the simulations: 50 %|4[0-9] %|5[0-9] %",
