@@ -14,10 +14,12 @@ from sbirules.samplers.chains import Chains, draw_chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.streams import seeded
 
 __all__ = ["RuleDensity"]
 
+OF_A_DRAW = 64  # bytes in memory for each coefficient, with what samplers carry along
 EVIDENCE = 1000  # draws for the evidence
 
 
@@ -60,6 +62,8 @@ class RuleDensity:
     def draw(self, num_samples: int, *, seed: int = 0, progress: bool = False) -> Chains:
         """At least so many draws, run by run, with what tells whether the runs agree."""
         arguments.whole("num_samples", num_samples, 1)
+        each = OF_A_DRAW * len(self.names)
+        refuse_beyond("num_samples", num_samples, lambda n: n * each, free_memory(), "memory", "draws")
         potential = self.potential_net
         if isinstance(potential, NormalisedPotential) and not (self.hold or self.region):
             with seeded(seed):  # independent draws

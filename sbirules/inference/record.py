@@ -48,8 +48,9 @@ class FitRecord:
     @classmethod
     def from_config(cls, config: Plain) -> FitRecord:
         """The record that gave this `config()`."""
-        curves = {name: [float(v) for v in curve] for name, curve in config["training"].items()}
-        return cls(**{**config, "cautions": tuple(config["cautions"]), "training": curves})
+        curves = {str(name): [float(v) for v in curve] for name, curve in config["training"].items()}
+        cautions, details = tuple(map(str, config["cautions"])), dict(config["details"])
+        return cls(**{**config, "cautions": cautions, "training": curves, "details": details})
 
     def facts(self) -> dict[str, Any]:
         """What a reader wants to know, by name."""

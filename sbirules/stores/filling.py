@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 import warnings
 from collections import Counter
@@ -29,6 +30,7 @@ from sbirules.model.prior import names_of, written
 from sbirules.model.runs import Status
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import summarise
+from sbirules.stores.needs import refuse_too_large, row_bytes
 from sbirules.stores.shards import checksum, encode
 from sbirules.stores.store import SimulationStore
 from sbirules.stores.temporary import removed_with, temporary_folder
@@ -127,6 +129,9 @@ def simulate(
     sequences = simulator.sequence() if trial_types is None else torch.as_tensor(trial_types)
     sequences = sequences[None] if sequences.ndim == 1 else sequences
     sequences = simulator.sequence_matrix(sequences, len(sequences))
+    place = Path(tempfile.gettempdir() if store is None else store)
+    row = row_bytes(simulator, sequences.shape[1], keep_trials)
+    refuse_too_large("num_simulations", count, shard_size, row, place, wanted, num_workers or 1)
     config = {
         "simulator": simulator.config(),
         "proposal": proposal_config(prior if table is None else table, simulator),

@@ -20,6 +20,7 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Key, generator, global_seed, seeded
 
@@ -29,6 +30,7 @@ from ._projections import Projections
 __all__ = ["KnownNetwork"]
 
 DRAWS, NETWORK, PROJECTIONS = range(3)  # streams
+STEPS = 20  # of an episode
 LEAST = 12  # units: 1, 10 and 11 are clamped
 RULES = 256  # rules whose weight changes set the projections
 
@@ -75,9 +77,16 @@ class KnownNetwork(Projections):
     ) -> None:
         family = PolynomialRule(degree=2) if family is None else family
         self.projections = arguments.whole("projections", projections, 1)
+        arguments.whole("num_units", num_units, 1)
+        each = 16 * num_units**2 + 2000  # a projection and its like in an orthogonal basis, and its column
+        refuse_beyond(
+            "projections", projections, lambda n: n * each, free_memory(), "memory", "projections of the weights"
+        )
         self.noise, self.scale = arguments.above("noise", noise, 0.0), arguments.above("scale", scale, 0.0)
         self.seed = arguments.whole("seed", seed, 0)
         self.episodes = arguments.whole("episodes", episodes, 1)
+        step = 16 * STEPS * num_units
+        refuse_beyond("episodes", episodes, lambda n: n * step, free_memory(), "memory", "their kicks")
         arguments.whole("num_units", num_units, LEAST)
         super().__init__(family, projections)
         task = DelayedDiscrimination(stimulus=40, delay=20, response=40)

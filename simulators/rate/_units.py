@@ -11,6 +11,7 @@ from sbirules.model.tasks import Task
 from ._backends import TorchBackend
 from ._draws import draw
 from ._episode import deviation_from_mean
+from ._settings import MEASURED as BLOCK
 from ._settings import Settings
 from ._trial import Stage
 
@@ -18,7 +19,6 @@ __all__ = ["measure_raw_per_unit"]
 
 SEED = 20170213
 NUM_NETWORKS = 512
-BLOCK = 64
 CHANGE = 0.05  # weight change of one natural unit, in initial s.d. per unit of reward error
 
 

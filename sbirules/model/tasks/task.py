@@ -9,8 +9,12 @@ import torch
 from torch import Generator, Tensor
 
 from sbirules.support import arguments
+from sbirules.support.room import free_memory, refuse_beyond
 
 __all__ = ["Task", "TrialTensors"]
+
+MOST_STEPS = 1e15
+OF_A_STEP = 64  # bytes of a task for each step: inputs and targets of a few types and channels
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,12 @@ class Task(ABC):
 def steps_of(argument: str, duration: float, dt: float) -> int:
     """Number of steps in `duration` ms, refused if dt does not divide it."""
     arguments.at_least(argument, duration, 0.0)
+    if not duration / dt < MOST_STEPS:
+        raise ValueError(f"{argument} = {duration:g} ms is too long for steps of dt = {dt:g} ms; choose a larger dt.")
     steps = round(duration / dt)
+    refuse_beyond(
+        f"{argument} in steps of dt = {dt:g} ms", steps, lambda n: n * OF_A_STEP, free_memory(), "memory", "the task"
+    )
     if abs(steps * dt - duration) > 1e-6 * max(dt, duration):
         raise ValueError(f"{argument} must be a multiple of dt = {dt:g} ms, got {duration:g} ms.")
     return steps
