@@ -143,9 +143,7 @@ class PointEstimate:
             rates = None if success is None else [Rate(float(value), float(se)) for value, se in success]
             parts = [tensors[name] for name in ("theta", "diverged", "raw_per_unit")]
         if tuple(names) != family.names:
-            raise ValueError(
-                f"{folder} holds a rule with {', '.join(names)}, the family has {', '.join(family.names)}."
-            )
+            raise ValueError(f"{folder} holds a rule with {names!r:.200}, the family has {list(family.names)!r}.")
         if probe != family_probe(family):
             raise ValueError(
                 f"{folder} holds a rule of another family: its coefficients have the same names, but change synapses "

@@ -189,7 +189,7 @@ def written(tmp_path_factory):
         "posterior.json with its checksum made right": Kind(
             top / "posterior" / "posterior.json",
             fuzz.of_json,
-            lambda p: of_posterior(p.parent),
+            lambda p: repr(Posterior.load(p.parent)),
             same=False,
             extra=signed,
         ),

@@ -47,7 +47,7 @@ def test_without_an_install_one_sentence_says_what_to_do(tmp_path):
 
 STUDY = '[data]\ntrials = "learners.csv"\n[rule]\ndegree = 1\n[simulator]\nnum_units = 16\nnum_trials = 2\n'
 TABLE = "learner,trial,trial_type,error\na,0,A,0.5\na,1,B,0.4\n"
-BESIDE = ("pandas", "numba", "arviz", "sbi", "tomli_w", "mine_for_test")
+BESIDE = ("pandas", "numba", "arviz", "sbi", "tomli_w", "lies_beside")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_search_path_changes_with_trust_only(study, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = list(sys.path)
     named = study.with_name("named.toml")
-    named.write_text('[task]\nname = "mine_for_test:Mine"\n[constraints]\nlearned = [1, 1]\n')
+    named.write_text('[task]\nname = "lies_beside:Mine"\n[constraints]\nlearned = [1, 1]\n')
     assert main(["run", str(named), "--dry-run"]) == EXIT["wrong input"]
     assert "pass --trust to allow it" in capsys.readouterr().err
     assert sys.path == before
@@ -80,4 +80,4 @@ def test_the_search_path_changes_with_trust_only(study, monkeypatch, capsys):
         assert main(["run", str(named), "--dry-run", "--trust"]) == EXIT["wrong input"]
         assert "has no attribute 'Mine'" in capsys.readouterr().err
     assert sys.path == [str(study.parent), *before]
-    assert [path.stem for path in study.parent.glob("*.ran")] == ["mine_for_test"]
+    assert [path.stem for path in study.parent.glob("*.ran")] == ["lies_beside"]
