@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     for parsed in (run, simulate):
         parsed.add_argument("study", metavar="STUDY.toml", type=_place, help="the study file")
         parsed.add_argument(
-            "--dry-run", action="store_true", help="print the resolved study and the expected time, and stop"
+            "--dry-run",
+            action="store_true",
+            help="print the resolved study, the expected time, disk and memory, and stop",
         )
     for parsed in stages:
         parsed.add_argument("folder", metavar="DIR", type=_place, help="a folder made by sbirules run or demo")
@@ -153,7 +155,7 @@ def _run(args: argparse.Namespace) -> int:
             trusted(args.study.parent)
         study = Study.read(args.study, trust=args.trust)
         if args.dry_run:
-            return _dry_run(study, args.workers)
+            return _dry_run(study, args.out or Path("runs") / study.name, args.workers)
     out = args.out or Path("runs") / study.name
     if args.command == "simulate":
         return _simulate(args, study, out)
@@ -176,13 +178,15 @@ def _run(args: argparse.Namespace) -> int:
     return EXIT["failed checks"] if failed and args.strict else EXIT["done"]
 
 
-def _dry_run(study: Study, workers: int | None) -> int:
+def _dry_run(study: Study, out: Path, workers: int | None) -> int:
     import tomli_w
 
+    from sbirules.studies.expected_room import expected_room
     from sbirules.studies.expected_time import forecast
     from sbirules.studies.stages import plain_toml
 
-    for line in forecast(study, workers):
+    room = expected_room(study, out, workers)  # says what does not fit, before anything is simulated
+    for line in (*forecast(study, workers), *room):
         print(f"# {line}")
     print(tomli_w.dumps(plain_toml(study.resolved())), end="")
     return EXIT["done"]

@@ -17,6 +17,7 @@ from sbirules.samplers.chains import Chains, draw_chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed_class
 
@@ -24,6 +25,7 @@ __all__ = ["MOST", "RuleDensity"]
 
 MOST = 10**8  # draws that fit in memory
 FEW_RUNS = 3.0  # by which the error between fewer than four runs is widened: that between two is hardly one
+OF_A_DRAW = 64  # bytes in memory for each coefficient, with what samplers carry along
 EVIDENCE = 1000  # draws for the evidence
 ROUNDING = 1e-5  # by which fixed columns may be off, as a share of their value or of the prior's s.d.
 
@@ -72,6 +74,8 @@ class RuleDensity:
     def draw(self, num_samples: int, *, seed: int = 0, progress: bool = False) -> Chains:
         """At least so many draws, run by run, with what tells whether the runs agree."""
         arguments.whole("num_samples", num_samples, 1, MOST)
+        each = OF_A_DRAW * len(self.names)
+        refuse_beyond("num_samples", num_samples, lambda n: n * each, free_memory(), "memory", "draws")
         potential = self.potential_net
         if isinstance(potential, NormalisedPotential) and not (self.hold or self.region):
             with seeded(seed, Stream.SAMPLING):  # independent draws

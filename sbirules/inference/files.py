@@ -105,11 +105,17 @@ def load(folder: Path, prior: PriorLike | None = None) -> Kept:
         raise ValueError(
             f"{folder / TENSORS} does not hold this posterior: it was saved with another {CONTENT}. {REMEDY}"
         )
-    kind, potential = _kinds(content, folder)
+    with reading(folder / CONTENT, REMEDY):
+        asked = None if content["question"] is None else str(content["question"]["kind"])
+        learned = str(content["potential"]["kind"])
+    kind, potential = _kinds(asked, learned, folder)
     with reading(folder / CONTENT, REMEDY):
         names = tuple(str(name) for name in content["names"])
         told = content["prior"]
-    whole = _prior_of(told, folder) if prior is None else _same_prior(prior, names, told, tensors, folder)
+        plainly = None if told is None else from_written(told)
+    if prior is None and plainly is None:
+        raise ValueError(f"the prior of {folder} is not one of sbirules.priors; pass it as load(folder, prior=...).")
+    whole = plainly if prior is None else _same_prior(prior, names, told, tensors, folder)
     with reading(folder / CONTENT, REMEDY):
         kept = _taken_apart(content, tensors, kind, potential, whole)
     if kept.question is not None and kept.question.forgotten():
@@ -117,22 +123,21 @@ def load(folder: Path, prior: PriorLike | None = None) -> Kept:
     return kept
 
 
-def _kinds(content: Plain, folder: Path) -> tuple[type[Question] | None, type[Potential]]:
+def _kinds(asked: str | None, learned: str, folder: Path) -> tuple[type[Question] | None, type[Potential]]:
     """Classes of the question and of the potential, which code of one's own may have added."""
-    asked, learned = content["question"], content["potential"]
-    kind = None if asked is None else QUESTIONS.get(asked["kind"])
+    kind = None if asked is None else QUESTIONS.get(asked)
     if kind is None and asked is not None:
         raise ValueError(
-            f"{folder} answers a question of the kind {asked['kind']!r}, which is not registered here: import the module "
+            f"{folder} answers a question of the kind {asked!r}, which is not registered here: import the module "
             f"that adds it to sbirules.inference.questions.QUESTIONS first."
         )
     potentials = {**POTENTIALS, **(kind.potentials if kind is not None else {})}
-    if learned["kind"] not in potentials:
+    if learned not in potentials:
         raise ValueError(
-            f"{folder} holds a potential of the kind {learned['kind']!r}, which is not registered here: import the module "
+            f"{folder} holds a potential of the kind {learned!r}, which is not registered here: import the module "
             f"that adds it to sbirules.inference.estimators.POTENTIALS first."
         )
-    return kind, potentials[learned["kind"]]
+    return kind, potentials[learned]
 
 
 def _taken_apart(
@@ -180,10 +185,3 @@ def _same_prior(
 def _number(value: float | None) -> float:
     """JSON has no NaN."""
     return float("nan") if value is None else float(value)
-
-
-def _prior_of(content: Plain | None, folder: Path) -> Distribution:
-    prior = None if content is None else from_written(content)
-    if prior is None:
-        raise ValueError(f"the prior of {folder} is not one of sbirules.priors; pass it as load(folder, prior=...).")
-    return prior

@@ -52,9 +52,10 @@ class FitRecord:
     @classmethod
     def from_config(cls, config: Plain) -> FitRecord:
         """The record that gave this `config()`."""
-        curves = {name: [float(v) for v in curve] for name, curve in config["training"].items()}
+        curves = {str(name): [float(v) for v in curve] for name, curve in config["training"].items()}
         reach = Reach.from_config(config.get("reach", {}))
-        return cls(**{**config, "cautions": tuple(config["cautions"]), "training": curves, "reach": reach})
+        cautions, details = tuple(map(str, config["cautions"])), dict(config["details"])
+        return cls(**{**config, "cautions": cautions, "training": curves, "reach": reach, "details": details})
 
     def facts(self) -> dict[str, Any]:
         """What a reader wants to know, by name."""

@@ -51,7 +51,7 @@ class Field:
     follows: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier() or self.name in TAKEN:
+        if not isinstance(self.name, str) or not self.name.isidentifier() or self.name in TAKEN:
             raise ValueError(
                 f"a field's name must be a Python identifier other than {arguments.listed(TAKEN)}, got {self.name!r}."
             )
@@ -61,13 +61,7 @@ class Field:
             arguments.known(f"better of field {self.name}", self.better, ("low", "high"))
         object.__setattr__(self, "follows", tuple(self.follows))
         if self.follows:
-            arguments.known(f"follows of field {self.name}", self.follows[0], DERIVATIONS)
-            if len(self.follows) != (3 if self.follows[0] == "below" else 2) or not isinstance(self.follows[1], str):
-                raise ValueError(
-                    f'follows of field {self.name} must be ("minus", FIELD) or ("below", FIELD, NUMBER), got {self.follows!r}.'
-                )
-            if self.follows[0] == "below":
-                arguments.finite(f"follows of field {self.name}", self.follows[2])
+            object.__setattr__(self, "follows", _derivation(self.name, self.follows))
 
     def config(self) -> dict[str, object]:
         """Plain types for a manifest, without what is as by default."""
@@ -89,6 +83,19 @@ class Field:
         if self.follows[0] == "minus":
             return -source
         return torch.where(torch.isnan(source), torch.nan, (source < self.follows[2]).to(source.dtype))
+
+
+def _derivation(name: str, follows: object) -> tuple[Any, ...]:
+    """How a field follows from another, checked."""
+    parts = tuple(follows) if isinstance(follows, (list, tuple)) else (follows,)
+    arguments.known(f"follows of field {name}", parts[0], DERIVATIONS)
+    if len(parts) != (2 if parts[0] == "minus" else 3) or not isinstance(parts[1], str):
+        raise ValueError(
+            f'follows of field {name} must be like ("minus", "error") or ("below", "error", 0.5), got {follows!r}.'
+        )
+    for bound in parts[2:]:
+        arguments.finite(f"follows of field {name}: the bound", bound)
+    return parts
 
 
 def task_fields(criterion: float = 0.5) -> tuple[Field, ...]:
@@ -124,6 +131,8 @@ class Layout:
     type_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in self.type_names):
+            raise ValueError(f"type_names must be names, got {self.type_names!r}.")
         names = [f.name for f in self.fields]
         if len(set(names)) != len(names):
             raise ValueError(f"fields must have different names, got {arguments.listed(names)}.")

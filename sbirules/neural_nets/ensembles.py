@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from sbirules.support import arguments
 from sbirules.support.gradients import gradients
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.typed import typed_class
 
 __all__ = ["EnsembleSettings", "Stack", "train_folds"]
+
+
+OF_A_WEIGHT = 16  # bytes in memory while it is trained: itself, its gradient and AdamW's two moments
 
 
 @typed_class
@@ -45,6 +49,10 @@ class EnsembleSettings:
         for name in ("hidden", "max_epochs", "patience"):
             arguments.whole(name, getattr(self, name), 1)
         arguments.whole("batch_size", self.batch_size, 2)
+        room = free_memory()
+        refuse_beyond("hidden", self.hidden, lambda n: OF_A_WEIGHT * n * n, room, "memory", "one network")
+        each = OF_A_WEIGHT * self.hidden**2
+        refuse_beyond("members", self.members, lambda n: n * each, room, "memory", "the ensemble")
         arguments.above("learning_rate", self.learning_rate, 0.0)
         arguments.at_least("weight_decay", self.weight_decay, 0.0)
 

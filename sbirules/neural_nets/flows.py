@@ -17,9 +17,13 @@ from torch import Tensor
 from sbirules.support import arguments
 from sbirules.support.devices import usable
 from sbirules.support.gradients import gradients
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.typed import typed_class
 
 __all__ = ["FlowSettings", "train_flow"]
+
+
+OF_A_WEIGHT = 16  # bytes in memory while it is trained: itself, its gradient and AdamW's two moments
 
 
 @typed_class
@@ -58,6 +62,16 @@ class FlowSettings:
     def __post_init__(self) -> None:
         for name in ("members", "num_transforms", "hidden_features", "num_bins", "batch_size", "epochs"):
             arguments.whole(name, getattr(self, name), 1)
+        room = free_memory()
+        refuse_beyond(
+            "hidden_features", self.hidden_features, lambda n: OF_A_WEIGHT * n * n, room, "memory", "one layer"
+        )
+        each = OF_A_WEIGHT * self.hidden_features
+        refuse_beyond("num_bins", self.num_bins, lambda n: n * each, room, "memory", "one layer")
+        each = OF_A_WEIGHT * self.hidden_features * (self.hidden_features + self.num_bins)
+        refuse_beyond("num_transforms", self.num_transforms, lambda n: n * each, room, "memory", "one flow")
+        each *= self.num_transforms
+        refuse_beyond("members", self.members, lambda n: n * each, room, "memory", "all flows")
         arguments.whole("min_steps", self.min_steps, 0)
         arguments.above("learning_rate", self.learning_rate, 0.0)
         arguments.at_least("weight_decay", self.weight_decay, 0.0)

@@ -134,29 +134,26 @@ class PointEstimate:
             raise ValueError(
                 f"{folder / CONTENT} has schema {str(content.get('schema'))[:20]}, this version reads {SCHEMA}."
             )
-        facts, tensors = tensor_files.read(folder / TENSORS)
+        try:
+            facts, tensors = tensor_files.read(folder / TENSORS)
+        except tensor_files.DamagedFile as error:
+            raise ValueError(f"{folder} is damaged: {error}.") from error
         if facts.get("content") != digest(content):
             raise ValueError(f"{folder / CONTENT} is not as it was written: {TENSORS} was saved with another one.")
-        if tuple(content["names"]) != family.names:
-            raise ValueError(
-                f"{folder} holds a rule with {', '.join(content['names'])}, the family has {', '.join(family.names)}."
-            )
-        if content["family"] != family_probe(family):
+        with reading(folder / CONTENT):
+            names, success = [str(name) for name in content["names"]], content["success"]
+            probe, settings = str(content["family"]), dict(content["settings"])
+            rates = None if success is None else [Rate(float(value), float(se)) for value, se in success]
+            parts = [tensors[name] for name in ("theta", "diverged", "raw_per_unit")]
+        if tuple(names) != family.names:
+            raise ValueError(f"{folder} holds a rule with {names!r:.200}, the family has {list(family.names)!r}.")
+        if probe != family_probe(family):
             raise ValueError(
                 f"{folder} holds a rule of another family: its coefficients have the same names, but change synapses "
                 f"in another way than those of {type(family).__name__}."
             )
-        with reading(folder / CONTENT):
-            success = content["success"]
-            return cls(
-                family=family,
-                theta=tensors["theta"],
-                diverged=tensors["diverged"],
-                success=None if success is None else [Rate(*pair) for pair in success],
-                trace={name[6:]: value for name, value in tensors.items() if name.startswith("trace.")},
-                raw_per_unit=tensors["raw_per_unit"],
-                settings=content["settings"],
-            )
+        trace = {name[6:]: value for name, value in tensors.items() if name.startswith("trace.")}
+        return cls(family, parts[0], parts[1], rates, trace, parts[2], settings)
 
 
 def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int) -> list[Rate]:

@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 
 from sbirules.model.prior import Sparse, held_at
 from sbirules.support import arguments
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed_class
@@ -28,6 +29,7 @@ __all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
 # log-likelihood (B, P) of theta (B, P, D) for the observations numbered (B,)
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]
 
+OF_A_PARTICLE = 256  # bytes in memory at least, with its proposals
 FEWEST = 20  # particles with a likelihood above zero below which an observation is given up
 
 
@@ -61,6 +63,11 @@ class SamplerSettings:
             arguments.whole(name, getattr(self, name), 1)
         arguments.whole("num_particles", self.num_particles, 4 * FEWEST)
         arguments.whole("max_doublings", self.max_doublings, 0)
+        room = free_memory()
+        refuse_beyond("num_runs", self.num_runs, lambda n: n * OF_A_PARTICLE, room, "memory", "particles")
+        particles = self.num_runs * OF_A_PARTICLE
+        refuse_beyond("num_particles", self.num_particles, lambda n: n * particles, room, "memory", "particles")
+        refuse_beyond("num_candidates", self.num_candidates, lambda n: n * OF_A_PARTICLE, room, "memory")
         arguments.share("ess", self.ess)
         arguments.above("r_hat", self.r_hat, 1.0)
         if self.time_limit is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 import warnings
 from collections import Counter
@@ -31,6 +32,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import summarise
 from sbirules.priors import PriorLike
 from sbirules.stores.manifest import refuse_other_streams
+from sbirules.stores.needs import refuse_too_large, row_bytes
 from sbirules.stores.proposal import proposal_config, table_or_prior
 from sbirules.stores.repeatability import draws_from_global_streams
 from sbirules.stores.shards import checksum, encode
@@ -130,6 +132,9 @@ def simulate(
             f"trial_types must be whole numbers of shape (trials,) or (sequences, trials), got {tuple(sequences.shape)}."
         )
     sequences = simulator.sequence_matrix(sequences, len(sequences))
+    place = Path(tempfile.gettempdir() if store is None else store)
+    row = row_bytes(simulator, sequences.shape[1], keep_trials)
+    refuse_too_large("num_simulations", count, shard_size, row, place, wanted, num_workers or 1)
     config = {
         "simulator": simulator.config(),
         "proposal": proposal_config(proposal, table, simulator),

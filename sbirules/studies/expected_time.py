@@ -10,9 +10,20 @@ from torch import Size
 from sbirules.studies.study import Study
 from sbirules.support.streams import Stream, seeded
 
-__all__ = ["forecast"]
+__all__ = ["counts_of", "forecast"]
 
 PROBE = 64  # networks that are simulated to see how fast that is
+
+
+def counts_of(study: Study) -> dict[str, int]:
+    """How many networks a study simulates, by what they are for."""
+    fit, check = study.fit, study.check
+    counts = {"simulate": study.simulate.num_simulations, "rounds": fit.rounds * fit.round_simulations}
+    counts |= study.question.costs(check.rules, check.networks_per_rule, check.calibration, len(study.variants))
+    if "knock_outs" in study.sensitivity.parts:
+        terms = len(study.simulator.names) + 1
+        counts["knock-outs"] = terms * study.sensitivity.rules * study.sensitivity.networks
+    return {name: n for name, n in counts.items() if n}
 
 
 def forecast(study: Study, workers: int | None = None) -> list[str]:
@@ -22,12 +33,7 @@ def forecast(study: Study, workers: int | None = None) -> list[str]:
         study: The study.
         workers: Worker processes; None for one per core.
     """
-    simulator, fit, check = study.simulator, study.fit, study.check
-    counts = {"simulate": study.simulate.num_simulations, "rounds": fit.rounds * fit.round_simulations}
-    counts |= study.question.costs(check.rules, check.networks_per_rule, check.calibration, len(study.variants))
-    if "knock_outs" in study.sensitivity.parts:
-        counts["knock-outs"] = (len(simulator.names) + 1) * study.sensitivity.rules * study.sensitivity.networks
-    counts = {name: n for name, n in counts.items() if n}
+    simulator, counts = study.simulator, counts_of(study)
     with seeded(0, Stream.PRIOR):
         theta = study.prior.sample(Size((PROBE,))).float()
     types = study.question.trial_types

@@ -19,7 +19,6 @@ from sbirules.support import arguments
 from sbirules.support.files import Plain
 
 __all__ = [
-    "MOST",
     "CheckSection",
     "FitSection",
     "NamedSection",
@@ -29,8 +28,6 @@ __all__ = [
     "read",
     "table",
 ]
-
-MOST = 10**9  # of any count in a study file: more is a slip of the pen
 
 
 def _whole(default: int | None, least: int) -> Any:
@@ -151,8 +148,6 @@ def _value(f: Any, section: str, value: Any) -> Any:
         if value is None:
             return None
         whole = arguments.whole(where, value, f.metadata["least"])
-        if whole > MOST and f.name != "seed":
-            raise ValueError(f"{where} must be at most {MOST:,}, got {value!r}.")
         if f.name == "calibration" and 0 < whole < 50:
             raise ValueError(f"{where}, unless it is 0, must be a whole number of at least 50, got {value!r}.")
         return whole

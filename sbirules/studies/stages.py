@@ -23,8 +23,9 @@ from sbirules.reporting.numbers import summary
 from sbirules.reporting.writing import report
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
+from sbirules.studies.expected_room import expected_room
 from sbirules.studies.sections import table
-from sbirules.studies.study import Study
+from sbirules.studies.study import Study, StudyError
 from sbirules.support import arguments
 from sbirules.support.files import (
     digest,
@@ -64,6 +65,7 @@ def run_study(
         progress: Whether to show progress bars.
         say: Called with a line of text as each stage starts.
     """
+    expected_room(study, Path(folder), num_workers)
     folder = make_folder(Path(folder))
     with locked(folder):
         for place in (folder, *(folder / name for name in ("posterior", "figures"))):
@@ -121,7 +123,10 @@ def study_of(folder: Path, *, trust: bool = False) -> Study:
                 raise ValueError("folder is no path")
     if trust:
         trusted(Path(origin["folder"]))
-    study = Study.read(folder / "study.toml", trust=trust)
+    try:
+        study = Study.read(folder / "study.toml", trust=trust)
+    except StudyError as error:
+        raise ValueError(f"{folder / 'study.toml'} is not as it was written: {error}") from error
     return replace(study, name=origin["name"], folder=Path(origin["folder"]))
 
 

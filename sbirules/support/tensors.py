@@ -67,7 +67,7 @@ def read(path: Path, fields: Sequence[str] = ()) -> tuple[Plain, dict[str, Tenso
         if (_fingerprint(value) if kind == "sums" else checksum(value)) != sums.get(name):
             raise DamagedFile(f"the checksum of {name} in {path.name} is wrong")
     if set(sums) != have:
-        raise DamagedFile(f"{path.name} does not hold what it names: {', '.join(sorted(set(sums) ^ have))[:100]}")
+        raise DamagedFile(f"{path.name} does not hold what it names: {sorted(set(sums) ^ have)!r:.100}")
     return facts, tensors
 
 

@@ -21,6 +21,7 @@ from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.borrowed import torch_as_found
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Key, Stream, global_seed, lasting, lastingly, seeded
 from sbirules.support.typed import typed_class
@@ -30,6 +31,7 @@ from ._projections import NETWORK, PROJECTIONS, Projections
 
 __all__ = ["KnownNetwork"]
 
+STEPS = 20  # of an episode
 LEAST = 12  # units: 1, 10 and 11 are clamped
 RULES = 256  # rules whose weight changes set the projections
 
@@ -77,9 +79,16 @@ class KnownNetwork(Projections):
     ) -> None:
         family = PolynomialRule(degree=2) if family is None else family
         self.projections = arguments.whole("projections", projections, 1)
+        arguments.whole("num_units", num_units, 1)
+        each = 16 * num_units**2 + 2000  # a projection and its like in an orthogonal basis, and its column
+        refuse_beyond(
+            "projections", projections, lambda n: n * each, free_memory(), "memory", "projections of the weights"
+        )
         self.noise, self.scale = arguments.above("noise", noise, 0.0), arguments.above("scale", scale, 0.0)
         self.seed = arguments.whole("seed", seed, 0)
         self.episodes = arguments.whole("episodes", episodes, 1, 10_000)
+        step = 16 * STEPS * num_units
+        refuse_beyond("episodes", episodes, lambda n: n * step, free_memory(), "memory", "their kicks")
         arguments.whole("num_units", num_units, LEAST, 10_000)
         super().__init__(family, projections)
         task = DelayedDiscrimination(stimulus=40, delay=20, response=40)

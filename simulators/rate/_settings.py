@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sbirules.model.tasks import TrialTensors
 from sbirules.support import arguments
+from sbirules.support.room import free_memory, refuse_beyond
 
 from ._episode import NONLINEARITIES
 from ._network import Connectivity
@@ -20,6 +21,9 @@ from ._network import Connectivity
 __all__ = ["Settings"]
 
 Mask = Tensor | float | None
+MEASURED = 64  # networks in which natural units are measured at a time
+# bytes in memory for each weight (weights, trace and its square in double precision), rate of a step, and trial
+OF_A_WEIGHT, OF_A_RATE, OF_A_TRIAL = 28, 16, 40
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,24 @@ class Settings:
                 f"rates of {self.nonlinearity} units are never negative, but the task has a target of "
                 f"{tensors.targets.min().item():g}; read out with weights (readout='random' or a tensor W_out)."
             )
+
+    def check_room(self, steps: int, measured: bool) -> None:
+        """Raises ValueError if what must be in memory together does not fit.
+
+        Arguments:
+            steps: Of a trial.
+            measured: Whether natural units are measured, in `MEASURED` networks at a time.
+        """
+        room, networks = free_memory(), MEASURED if measured else 1
+        refuse_beyond("num_trials", self.num_trials, lambda n: n * OF_A_TRIAL, room, "memory", "one network")
+        refuse_beyond(
+            "num_units",
+            self.num_units,
+            lambda n: networks * n * (OF_A_WEIGHT * n + OF_A_RATE * steps),
+            room,
+            "memory",
+            f"{networks} network(s) together, whose trials have {steps:,} steps",
+        )
 
     def config(self) -> dict[str, object]:
         """Plain types for the manifest."""

@@ -12,6 +12,7 @@ from sbirules.support.streams import Stream, lasting
 from ._backends import TorchBackend
 from ._draws import networks_of
 from ._episode import deviation_from_mean
+from ._settings import MEASURED as BLOCK
 from ._settings import Settings
 from ._trial import Block, Noise, Stage
 
@@ -19,7 +20,6 @@ __all__ = ["measure_raw_per_unit"]
 
 SEED = 20170213
 NUM_NETWORKS = 512
-BLOCK = 64
 CHANGE = 0.05  # weight change of one natural unit, in initial s.d. per unit of reward error
 
 

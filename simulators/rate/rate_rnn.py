@@ -122,6 +122,7 @@ class RateRNN(Simulator):
         self.engine = f"{choose(backend, self.device, dtype, differentiable=False).name} on {self.device.type}"
         self.max_batch = None if max_batch is None else arguments.whole("max_batch", max_batch, 1)
         tensors = task.tensors(self.settings.dt)
+        self.settings.check_room(len(tensors.response), isinstance(family, ThreeFactorRule))
         self.settings.check_task(tensors, task.num_types)
         # a constant, not what fits: the default size of a store's shards must be the same everywhere
         self.batch = 128 if self.device.type == "cpu" else 4096

@@ -289,6 +289,11 @@ num_trials = 24
 num_simulations = 16
 [constraints]
 final_error = [0.0, 2.0]
+[check]
+rules = 4
+networks_per_rule = 2
+[sensitivity]
+parts = ["stiff"]
 """
 
 

@@ -10,11 +10,14 @@ from torch import Generator, Tensor
 
 from sbirules.support import arguments
 from sbirules.support.devices import usable
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Task", "TrialTensors"]
 
 MOST = 10**8  # trials, or steps, of a session
+MOST_STEPS = 1e15
+OF_A_STEP = 64  # bytes of a task for each step: inputs and targets of a few types and channels
 
 
 @typed_class
@@ -121,7 +124,12 @@ def steps_of(argument: str, duration: float, dt: float) -> int:
     arguments.above("dt", dt, 0.0)
     if duration > MOST * dt:
         raise ValueError(f"{argument} must be at most {MOST} steps of dt = {dt:g} ms, got {duration:g} ms.")
+    if not duration / dt < MOST_STEPS:
+        raise ValueError(f"{argument} = {duration:g} ms is too long for steps of dt = {dt:g} ms; choose a larger dt.")
     steps = round(duration / dt)
+    refuse_beyond(
+        f"{argument} in steps of dt = {dt:g} ms", steps, lambda n: n * OF_A_STEP, free_memory(), "memory", "the task"
+    )
     if abs(steps * dt - duration) > 1e-6 * max(dt, duration):
         raise ValueError(f"{argument} must be a multiple of dt = {dt:g} ms, got {duration:g} ms.")
     return steps
