@@ -87,6 +87,6 @@ def of_plain_form(config: Plain) -> Distribution | None:
             prior = read(config)
             if isinstance(prior, Written) and plain(prior.config()) == plain(config):
                 return prior
-        except (ValueError, KeyError, TypeError, AttributeError):  # another class's form
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):  # another class's form
             continue
     return None

@@ -18,9 +18,11 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 
 from sbirules.model.prior import Named, Sparse, support_ends
 from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.files import Plain
 from sbirules.support.scale import unconstrained
 from sbirules.support.streams import Stream, lastingly, seeded
+from sbirules.support.typed import typed_class
 
 from ._supports import independent, interval, stack, support_of
 from .correlated import CorrelatedNormal
@@ -36,6 +38,7 @@ TAKES = (
 )
 
 
+@typed_class
 class BroughtPrior(Distribution):
     """A prior over theta `(batch, D)` of parts that are independent of each other; made by `as_prior`.
 
@@ -49,6 +52,8 @@ class BroughtPrior(Distribution):
     def __init__(self, names: Sequence[str], parts: Sequence[Distribution]) -> None:
         self.names, self.parts = tuple(names), tuple(_own(part) for part in parts)
         self.widths = tuple(part.event_shape.numel() for part in self.parts)
+        if not self.parts or sum(self.widths) != len(self.names):
+            raise ValueError(f"parts must have {len(self.names)} columns, one per name, got {sum(self.widths)}.")
         super().__init__(event_shape=Size([len(self.names)]), validate_args=False)
         with seeded(0, Stream.SHAPES):
             self._inside = self.sample()  # a rule to put in the place of those outside, whose density is not asked
@@ -86,12 +91,13 @@ class BroughtPrior(Distribution):
         return torch.cat([torch.as_tensor(part.variance).reshape(-1) for part in self.parts])
 
     def sample(self, sample_shape: Size | Sequence[int] = ()) -> Tensor:
-        shape = Size(sample_shape)
+        shape = arguments.shape("sample_shape", sample_shape)
         drawn = [part.sample(shape).reshape(*shape, w) for part, w in zip(self.parts, self.widths, strict=True)]
         return torch.cat(drawn, dim=-1).float()
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """Log-density `(...)` of theta `(..., D)`; -inf outside the support."""
+        value = arguments.theta_columns(value, self.names, argument="value")
         total, at = torch.zeros(value.shape[:-1]), 0
         for part, width in zip(self.parts, self.widths, strict=True):
             columns = slice(at, at + width)
@@ -121,7 +127,8 @@ class BroughtPrior(Distribution):
         Raises:
             ValueError: If one of its parts has no plain form.
         """
-        return cls(config["names"], [_rebuilt(part) for part in config["parts"]])
+        with arguments.plain_form("a prior of parts"):
+            return cls(config["names"], [_rebuilt(part) for part in config["parts"]])
 
 
 def as_prior(given: Any, names: Sequence[str], argument: str = "prior") -> Distribution:

@@ -53,6 +53,11 @@ class RuleDensity:
         if isinstance(names, str) or len(set(self.names)) != len(self.names):
             raise ValueError(f"names must be a different one for each coefficient, got {names!r}.")
         self.prior: Distribution = as_prior(prior, self.names)
+        width = self.prior.event_shape.numel()
+        if width != len(self.names):
+            raise ValueError(
+                f"names must be one per coefficient of the prior, {width}, got {arguments.listed(self.names)}."
+            )
         net = potential if isinstance(potential, Potential) else FunctionPotential(potential)
         net.requires_grad_(False)
         net.bind(self.prior)
@@ -162,7 +167,7 @@ class RuleDensity:
 
         By sequential Monte Carlo. The error joins that between its independent runs to that of what was learned, from
         how far its replicates, each learned without some of the simulations, give other constants (the jackknife; of flows
-        with two members or more). Where exact values are known, differences from them were 0.2 to 1.6 times the error. It
+        with two members or more). Where exact values are known, differences from them were 0.2 to 1.8 times the error. It
         leaves out what all replicates have in common, such as networks too small for the summaries; a demanded
         `reliability`, and potentials without `replicates`, have the sampler's error only. Likelihoods are known up to a
         constant for `estimator="ratio"`, and so is this.

@@ -113,9 +113,12 @@ def load(folder: Path, prior: PriorLike | None = None) -> Kept:
         names = tuple(str(name) for name in content["names"])
         told = content["prior"]
         plainly = None if told is None else from_written(told)
-    if prior is None and plainly is None:
+    if prior is not None:
+        whole = _same_prior(prior, names, told, tensors, folder)
+    elif plainly is not None:
+        whole = plainly
+    else:
         raise ValueError(f"the prior of {folder} is not one of sbirules.priors; pass it as load(folder, prior=...).")
-    whole = plainly if prior is None else _same_prior(prior, names, told, tensors, folder)
     with reading(folder / CONTENT, REMEDY):
         kept = _taken_apart(content, tensors, kind, potential, whole)
     if kept.question is not None and kept.question.forgotten():

@@ -40,7 +40,12 @@ class Trend(nn.Module):
 
     def __init__(self, weights: Tensor, mean: Tensor, scale: Tensor, without: Tensor) -> None:
         super().__init__()
-        for name, value in (("weights", weights.float()), ("mean", mean), ("scale", scale), ("without", without)):
+        for name, value in (
+            ("weights", weights.float()),
+            ("mean", mean),
+            ("scale", scale),
+            ("without", without.float()),
+        ):
             self.register_buffer(name, value)
 
     def forward(self, context: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from typing import Any, ParamSpec, SupportsIndex, TypeVar, Union, get_args, get_
 
 import numpy as np
 from torch import Size, Tensor
+from torch.distributions import Distribution
 
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
@@ -33,6 +34,7 @@ R = TypeVar("R")
 C = TypeVar("C", bound=type)
 Test = Callable[[object], bool]
 
+NAMED = ("theta", "raw", "draws", "x", "observation", "chains")  # arrays that may come as tables with names
 MANY = 100  # elements of a sequence that are looked at
 WORDS = {
     int: "a whole number",
@@ -114,6 +116,8 @@ def _tests_of(function: Callable[..., object], signature: inspect.Signature) -> 
         except (NameError, TypeError, AttributeError):
             continue  # imported for type checkers only
         test = _test(wanted)
+        if test is not None and p.name in NAMED:
+            test = _or_named(test)
         if test is not None:
             out[p.name] = test, _words(wanted)
     return out
@@ -126,6 +130,8 @@ def _test(wanted: Any) -> Test | None:
     origin, inner = get_origin(wanted), get_args(wanted)
     if origin in (Union, types.UnionType):
         members = _members(inner)
+        if Sequence[Distribution] in members:
+            return None  # what may be a prior is said by `as_prior`
         tests = [_test(one) for one in members if not (one is str and Path in members)]
         known = [t for t in tests if t is not None]
         return (lambda value: any(t(value) for t in known)) if len(known) == len(tests) else None
@@ -219,6 +225,11 @@ def _holds(value: Tensor, inner: tuple[Any, ...]) -> bool:
 def _is_array(value: object) -> bool:
     """Numbers as users give them, also in lists of lists that are no staircase."""
     return _shape(value) is not None
+
+
+def _or_named(test: Test) -> Test:
+    """Also a table or mapping of columns, whose names the function looks at."""
+    return lambda value: test(value) or isinstance(value, Mapping) or callable(getattr(value, "to_numpy", None))
 
 
 def _shape(value: object) -> tuple[int, ...] | None:

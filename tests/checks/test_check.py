@@ -82,7 +82,7 @@ def test_data_that_no_rule_makes_fail(x_o):
 
 def test_constraints_are_predicted_and_generalise():
     store = sr.simulate(Cheap(), PRIOR, 2048, seed=1)
-    posterior = sr.fit(store, PRIOR, constraints={"final_error": (0, 0.3)}, all_of_networks=4)
+    posterior = sr.fit(store, PRIOR, constraints={"final_error": (0.5, 1.0)}, all_of_networks=4)
     variants = {"longer": Cheap(num_trials=30), "shorter": Cheap(num_trials=5)}
     found = sr.check(posterior, Cheap(), store=store, rules=64, networks_per_rule=16, held_out=variants, num_workers=1)
     assert {v.name for v in found} == {

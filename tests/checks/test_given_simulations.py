@@ -95,7 +95,7 @@ def test_what_cannot_stand_for_a_simulator_is_refused(wrapped):
     fitted = fresh_store(seed=1)
     with pytest.raises(ValueError, match=r"400 of 400 rules in .* are also in the store of the fit"):
         sr.check(wrapped, fitted, store=fitted)
-    with pytest.raises(ValueError, match=r"simulator must be a Simulator, a function .* got int"):
+    with pytest.raises(ValueError, match=r"simulator must be a Simulator"):
         sr.check(wrapped, 5)
     with pytest.raises(ValueError, match=r"must return x of shape \(n, S\) for theta \(n, D\)"):
         sr.check(wrapped, lambda theta: theta[:1])
@@ -155,9 +155,9 @@ def test_a_posterior_that_leaks_nearly_all_does_not_make_check_crawl():
 
 def test_draws_of_a_posterior_that_leaks_little_are_sbis_own():
     one = sr.Posterior.wrap(Leaky(0.9), BOX, NAMES, X_O).draw(50, seed=3).draws
-    from sbirules.support.streams import seeded
+    from sbirules.support.streams import Stream, seeded
 
-    with seeded(3):
+    with seeded(3, Stream.SAMPLING):
         own = Leaky(0.9).sample((50,))
     assert torch.equal(one.reshape(-1, 2), own)
 

@@ -37,7 +37,7 @@ def test_errors_of_the_evidence_are_as_large_as_they_say():
         learned.append(posterior._error_of_learning(posterior.draws))
         assert error > learned[-1] > 0
     size = math.sqrt(sum(s * s for s in scores) / len(scores))
-    assert size < 1.8, "errors are not larger than they say"
+    assert size < 2.2, "errors are not larger than they say"
     assert size > 0.1, "and not all but infinitely smaller"
     assert max(abs(s) for s in scores) < 4
 

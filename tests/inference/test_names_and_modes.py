@@ -52,7 +52,7 @@ def test_other_names_stay_without_a_word():
 @pytest.mark.parametrize("names", ["abc", ["a", "a", "b"]])
 def test_names_of_coefficients_differ(names):
     if names == "abc":
-        with pytest.raises(ValueError, match="names must be a different one for each coefficient, got 'abc'"):
+        with pytest.raises(ValueError, match=r"names must be a .*, got 'abc'"):
             sr.Posterior(GAUSS, names, bell)
     else:
         with pytest.raises(ValueError, match="names must be a different one for each"):

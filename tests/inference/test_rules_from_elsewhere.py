@@ -92,8 +92,8 @@ def test_a_proposal_that_lacks_part_of_the_prior_or_is_worth_too_little_is_refus
     store = sr.simulate(SIMULATOR, narrow, 1000, num_workers=1, progress=False)
     with pytest.raises(ValueError, match="of the prior lies where the proposal"):
         sr.fit(store, BOX, x_o=X_O, estimator="npe", settings=QUICK_NPE)
-    steep = sr.simulate(SIMULATOR, BELL, 1500, num_workers=1, progress=False)
-    with pytest.raises(ValueError, match=r"all 1500 are worth \d+"):
+    steep = sr.simulate(SIMULATOR, BELL, 900, num_workers=1, progress=False)
+    with pytest.raises(ValueError, match=r"all 900 are worth \d+"):
         sr.fit(steep, BOX, x_o=X_O, estimator="npe", settings=QUICK_NPE)
 
 

@@ -145,7 +145,7 @@ class Runaway(Cheap):
 
     def run(self, theta, **options):
         runs = super().run(theta, **options)
-        runs.per_trial["error"][7] *= 1e5
+        runs.per_trial["error"][7:8] *= 1e5
         return runs
 
 

@@ -239,10 +239,10 @@ def test_a_file_with_a_pickle_in_it_is_refused_and_not_run(tmp_path, capsys):
     path = tmp_path / "posterior.safetensors"
     whole = path.read_bytes()
     torch.save({"net": Bomb()}, path)
-    with pytest.raises(ValueError, match="does not hold this posterior"):
+    with pytest.raises(ValueError, match="is damaged"):
         Posterior.load(tmp_path)
     path.write_bytes(whole + pickle.dumps(Bomb()))
-    with pytest.raises(ValueError, match="does not hold this posterior"):
+    with pytest.raises(ValueError, match="is damaged"):
         Posterior.load(tmp_path)
     path.write_bytes(whole)
     Posterior.load(tmp_path)
@@ -258,5 +258,5 @@ def test_tensors_of_another_posterior_are_refused(tmp_path):
     safetensors.torch.save_file(
         {k: v + 1 for k, v in other.items()}, tmp_path / "a" / "posterior.safetensors", {"content": "0"}
     )
-    with pytest.raises(ValueError, match=r"another posterior\.json"):
+    with pytest.raises(ValueError, match=r"is damaged"):
         Posterior.load(tmp_path / "a")

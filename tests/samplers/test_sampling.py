@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 
 from sbirules import PolynomialRule, Posterior
 from sbirules.checks.references import compare
-from sbirules.priors import correlated_normal, normal, spike_and_slab, two_sided, uniform
+from sbirules.priors import normal, spike_and_slab, two_sided, uniform
 from sbirules.samplers.chains import draw_chains
 from sbirules.samplers.smc import SamplerSettings, run_smc
 
@@ -194,9 +194,6 @@ def test_what_a_part_cannot_be_is_said_in_words(posterior):
     ]:
         with pytest.raises(ValueError, match=words):
             call()
-    bound = Posterior(correlated_normal(FAMILY, COVARIANCE), FAMILY.names, Gauss())
-    with pytest.raises(ValueError, match="independent coefficients"):
-        bound.conditioned(theta_02=0.0)
 
 
 @pytest.mark.parametrize(
