@@ -120,7 +120,7 @@ def simulate(
     if shard_size is None:
         known = store is not None and (Path(store) / "manifest.json").is_file()
         shard_size = SimulationStore(str(store)).shard_size if known else min(max(SHARD_SIZE, simulator.batch), count)
-    arguments.whole("shard_size", shard_size, 1, 10**8)
+    arguments.whole("shard_size", shard_size, 1)
     arguments.whole("seed", seed, 0)
     if num_workers is not None:
         arguments.whole("num_workers", num_workers, 1)

@@ -86,10 +86,10 @@ class KnownNetwork(Projections):
         )
         self.noise, self.scale = arguments.above("noise", noise, 0.0), arguments.above("scale", scale, 0.0)
         self.seed = arguments.whole("seed", seed, 0)
-        self.episodes = arguments.whole("episodes", episodes, 1, 10_000)
+        self.episodes = arguments.whole("episodes", episodes, 1)
         step = 16 * STEPS * num_units
         refuse_beyond("episodes", episodes, lambda n: n * step, free_memory(), "memory", "their kicks")
-        arguments.whole("num_units", num_units, LEAST, 10_000)
+        arguments.whole("num_units", num_units, LEAST)
         super().__init__(family, projections)
         task = DelayedDiscrimination(stimulus=40, delay=20, response=40)
         self.network = RateRNN(

@@ -75,7 +75,7 @@ class LinearGaussian(Projections):
         )
         self.noise = arguments.above("noise", noise, 0.0)
         self.seed = arguments.whole("seed", seed, 0)
-        arguments.whole("num_units", num_units, 1, 10_000)
+        arguments.whole("num_units", num_units, 1)
         super().__init__(family, projections)
         if not all(p.linear for p in family.parameters):
             raise ValueError("family must be linear in all its coefficients, and infer no time constant.")

@@ -17,7 +17,7 @@ from cheap import PRIOR, Cheap, Line
 from sbirules import EnsembleSettings, PointEstimate, Posterior, SimulationStore, Study, fit, simulate
 from sbirules.checks.calibrating import _kept
 from sbirules.inference.rounds.refining import RULES, _drawn_before
-from sbirules.stores.filling import proposal_config
+from sbirules.stores.proposal import proposal_config
 from sbirules.studies.stages import ASKED, ORIGIN, _fitted_before, study_of
 from sbirules.support import tensors
 from sbirules.support.files import digest
@@ -98,7 +98,7 @@ def of_store(folder):
         folder,
         {
             "simulator": Cheap().config(),
-            "proposal": proposal_config(PRIOR, Cheap()),
+            "proposal": proposal_config(PRIOR, None, Cheap()),
             "trial_types": store.manifest["config"].get("trial_types"),
             "shard_size": 8,
             "keep_trials": True,
