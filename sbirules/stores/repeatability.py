@@ -5,6 +5,8 @@ One that does not fills a store with noise that repeats itself: every job gets a
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,12 +20,26 @@ __all__ = ["draws_from_global_streams"]
 ADVICE = "draw from torch.Generator().manual_seed(...) or sbirules.support.streams.generator(seed) in each run"
 
 
+# a check fills dozens of small stores by one simulator; those that cannot be keys are tried each time
+_TRIED: WeakKeyDictionary[Simulator, bool] = WeakKeyDictionary()
+
+
 def draws_from_global_streams(simulator: Simulator, rule: Tensor, sequence: Tensor) -> bool:
     """Tries a rule `(D,)` on two networks, three times; whether torch's or numpy's global stream moved meanwhile.
+
+    A simulator that passed is not tried again.
 
     Raises:
         ValueError: If the same seed gives other numbers, or every seed the same noise.
     """
+    if type(simulator).__hash__ is None:
+        return _moves_global_streams(simulator, rule, sequence)
+    if simulator not in _TRIED:
+        _TRIED[simulator] = _moves_global_streams(simulator, rule, sequence)
+    return _TRIED[simulator]
+
+
+def _moves_global_streams(simulator: Simulator, rule: Tensor, sequence: Tensor) -> bool:
     theta, types, name = rule.expand(2, -1), sequence.expand(2, -1), type(simulator).__name__
 
     def tried(seed: int) -> tuple[Trajectory, bool]:
