@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-from torch import Tensor
-from torch.distributions import Distribution
 
 from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import bounds_of, prior_draws
@@ -25,7 +21,7 @@ def edges_verdict(posterior: Posterior) -> list[Verdict]:
     """
     shares = {}
     draws, prior = posterior.draws.double(), prior_draws(posterior.prior, 10_000).double()
-    for k, (name, ends) in enumerate(zip(posterior.names, _bounds(posterior.prior, posterior.names), strict=True)):
+    for k, (name, ends) in enumerate(zip(posterior.names, bounds_of(posterior.prior, posterior.names), strict=True)):
         if k in posterior.hold or k in posterior.region:
             continue
         for side, end in zip(("lower", "upper"), ends, strict=True):
@@ -49,15 +45,3 @@ def edges_verdict(posterior: Posterior) -> list[Verdict]:
         else ""
     )
     return [Verdict("prior's edge", level, finding, advice, shares)]
-
-
-def _bounds(prior: Distribution, names: Sequence[str]) -> list[tuple[float, float]]:
-    """Ends of each coefficient's support, those of torch's own priors among them; infinite where they are not known."""
-    known = bounds_of(prior, names)
-    support: object = prior.support if prior.event_shape else None
-    support = getattr(support, "base_constraint", support)  # of independent coefficients
-    ends = [getattr(support, f"{side}_bound", None) for side in ("lower", "upper")]
-    if not all(isinstance(end, Tensor) and end.shape == (len(names),) for end in ends):
-        return known
-    low, high = (end.tolist() for end in ends if isinstance(end, Tensor))
-    return list(zip(low, high, strict=True))

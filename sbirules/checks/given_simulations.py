@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from sbirules.inference.drawn_from import drawn_from
 from sbirules.inference.posterior import Posterior
 from sbirules.model.fields import Field
 from sbirules.model.prior import prior_draws, written
@@ -20,7 +21,6 @@ from sbirules.model.summaries import Summary
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.files import plain
 from sbirules.support.streams import Key, Stream, global_seed, seeded
 
 __all__ = ["FunctionSimulator", "Simulations", "refuse_store", "simulator_of"]
@@ -132,6 +132,6 @@ def refuse_store(fresh: SimulationStore, prior: Distribution, fitted: Sequence[S
             raise ValueError(
                 f"{twice} of {len(fresh)} rules in {fresh.path} are also in the store of the fit; give fresh ones."
             )
-    drawn, wanted = fresh.manifest["config"]["proposal"], written(prior)
-    if isinstance(drawn, dict) and "prior" in drawn and wanted is not None and drawn != {"prior": plain(dict(wanted))}:
+    drawn = fresh.manifest["config"]["proposal"]
+    if isinstance(drawn, dict) and "prior" in drawn and written(prior) is not None and not drawn_from(fresh, prior):
         raise ValueError(f"the rules in {fresh.path} were drawn from another prior than the posterior's.")

@@ -177,9 +177,8 @@ class RuleDensity:
         s = self.settings
         chains = draw_chains(self.log_likelihood, self.prior, EVIDENCE, s, seed=seed, hold=self.hold)
         value, error = chains.log_evidence
-        error *= (
-            math.sqrt((s.num_runs - 1) / (s.num_runs - 3)) if s.num_runs > 3 else FEW_RUNS
-        )  # of few, it is uncertain
+        # the error between few runs is uncertain itself
+        error *= math.sqrt((s.num_runs - 1) / (s.num_runs - 3)) if s.num_runs > 3 else FEW_RUNS
         rules = chains.draws.reshape(-1, len(self.names))
         return value, math.hypot(error, self._error_of_learning(rules))
 

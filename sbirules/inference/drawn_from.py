@@ -17,7 +17,7 @@ from sbirules.stores.store import SimulationStore
 from sbirules.support.files import plain
 from sbirules.support.streams import Stream, generator, seeded
 
-__all__ = ["log_weight_of", "refuse_other_rules"]
+__all__ = ["drawn_from", "log_weight_of", "refuse_other_rules"]
 
 UNLIKELY = 1e-4  # p-value, of all tests together, below which rules are not draws of the prior
 CLEARLY = 0.1  # distance between distribution functions above which the answer would be another
@@ -36,11 +36,11 @@ def log_weight_of(store: SimulationStore, prior: Distribution) -> Callable[[Tens
         return None
 
     def log_weight(theta: Tensor) -> Tensor:
-        own = _log_prob(prior, theta)
-        return torch.where(torch.isfinite(own), own - _log_prob(proposal, theta), -math.inf)
+        own = prior.log_prob(theta)
+        return torch.where(torch.isfinite(own), own - proposal.log_prob(theta), -math.inf)
 
     with seeded(0, Stream.PRIOR_SPREAD):
-        unreached = torch.isinf(_log_prob(proposal, prior.sample(Size((DRAWS,))).float())).double().mean()
+        unreached = torch.isinf(proposal.log_prob(prior.sample(Size((DRAWS,))).float())).double().mean()
     if float(unreached) > 0:
         raise ValueError(
             f"{100 * float(unreached):.2g} % of the prior lies where the proposal of {store.path} has no rules; give a prior "
@@ -61,30 +61,14 @@ def log_weight_of(store: SimulationStore, prior: Distribution) -> Callable[[Tens
     return log_weight
 
 
-def _log_prob(distribution: Distribution, theta: Tensor) -> Tensor:
-    """Log-density `(n,)`, -inf outside the support, where torch's own distributions may raise."""
-    support = distribution.support
-    if support is None:
-        return distribution.log_prob(theta)
-    check: Callable[[Tensor], Tensor] = support.check  # torch's has no types
-    inside = check(theta)
-    with seeded(0, Stream.SHAPES):
-        safe = torch.where(inside[:, None], theta, distribution.sample(Size((1,))).to(theta))
-    return torch.where(inside, distribution.log_prob(safe), -math.inf)
-
-
 def _known_proposal(store: SimulationStore, prior: Distribution) -> Distribution | None:
     """What a store's rules were drawn from, where that is known and not the prior."""
     told = store.manifest["config"].get("proposal")
-    if not isinstance(told, dict) or not isinstance(told.get("prior"), dict):
-        return None
-    mine = written(prior)
-    if mine is not None and plain(dict(mine)) == told["prior"]:
+    if not isinstance(told, dict) or not isinstance(told.get("prior"), dict) or drawn_from(store, prior):
         return None
     found = of_plain_form(told["prior"])
-    return (
-        None if isinstance(found, Sparse) or isinstance(prior, Sparse) else found
-    )  # terms that are absent have no density
+    # terms that are absent have no density
+    return None if isinstance(found, Sparse) or isinstance(prior, Sparse) else found
 
 
 def refuse_other_rules(store: SimulationStore, prior: Distribution, names: Sequence[str]) -> None:
@@ -96,7 +80,7 @@ def refuse_other_rules(store: SimulationStore, prior: Distribution, names: Seque
     from scipy.stats import ks_2samp
 
     theta = torch.unique(store.theta, dim=0).double()
-    if len(theta) < 20 or _drawn_from(store, prior):
+    if len(theta) < 20 or drawn_from(store, prior):
         return
     with seeded(0, Stream.PRIOR_SPREAD):
         draws = prior.sample(Size((DRAWS,))).double()
@@ -123,7 +107,7 @@ def refuse_other_rules(store: SimulationStore, prior: Distribution, names: Seque
     warnings.warn(text)
 
 
-def _drawn_from(store: SimulationStore, prior: Distribution) -> bool:
+def drawn_from(store: SimulationStore, prior: Distribution) -> bool:
     """Whether the store says that its rules are draws of this prior."""
     told, mine = store.manifest["config"].get("proposal"), written(prior)
     return isinstance(told, dict) and mine is not None and told.get("prior") == plain(dict(mine))

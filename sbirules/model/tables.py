@@ -16,6 +16,7 @@ from sbirules.model.fields import Field, Layout, task_fields
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
 from sbirules.support.columns import Columns
+from sbirules.support.robust import kept
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ def _from_columns(table: Columns, layout: Layout) -> Trials:
     for name in have:
         _check_values(layout[name], values, table)
     shape = (len(rows_of), max(len(rows) for rows in rows_of.values()))
-    fields = {name: torch.full(shape, torch.nan, dtype=_dtype(column)) for name, column in values.items()}
+    # single precision, as runs have it, unless that would lose something
+    precise = {name: kept(torch.as_tensor(column)) for name, column in values.items()}
+    fields = {name: torch.full(shape, torch.nan, dtype=column.dtype) for name, column in precise.items()}
     sequence, lines = torch.full(shape, -1), torch.full(shape, -1)
     for i, (name, unsorted) in enumerate(rows_of.items()):
         rows = np.asarray(unsorted)
@@ -168,17 +171,11 @@ def _from_columns(table: Columns, layout: Layout) -> Trials:
         _check_order(name, order[rows], [table.lines[row] for row in rows], where, unit)
         sequence[i, : len(rows)] = torch.as_tensor(types[rows])
         lines[i, : len(rows)] = torch.as_tensor(np.asarray(table.lines)[rows])
-        for field, column in values.items():
-            fields[field][i, : len(rows)] = torch.as_tensor(column[rows])
+        for field, column in precise.items():
+            fields[field][i, : len(rows)] = column[torch.as_tensor(rows)]
     status = torch.full((len(rows_of),), int(Status.OK), dtype=torch.int8)
     runs = Trajectory(status, sequence, layout.completed(fields, "trial"), type_names=layout.type_names)
     return Trials(tuple(rows_of), runs, Lines(where, unit, lines))
-
-
-def _dtype(column: np.ndarray) -> torch.dtype:
-    """Single precision, as runs have it, unless that would merge values that differ."""
-    lost = np.abs(column - column.astype(np.float32)).max()
-    return torch.float64 if lost > 1e-4 * np.ptp(column) > 0 else torch.float32
 
 
 def _check_order(name: str, order: np.ndarray, lines: Sequence[int], where: str, unit: str) -> None:

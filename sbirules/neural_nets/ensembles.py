@@ -15,7 +15,7 @@ from sbirules.support.gradients import gradients
 from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.typed import typed_class
 
-__all__ = ["EnsembleSettings", "Stack", "train_folds"]
+__all__ = ["OF_A_WEIGHT", "EnsembleSettings", "Stack", "train_folds"]
 
 
 OF_A_WEIGHT = 16  # bytes in memory while it is trained: itself, its gradient and AdamW's two moments

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sbirules.neural_nets.ensembles import OF_A_WEIGHT
 from sbirules.support import arguments
 from sbirules.support.devices import usable
 from sbirules.support.gradients import gradients
@@ -21,9 +22,6 @@ from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.typed import typed_class
 
 __all__ = ["FlowSettings", "train_flow"]
-
-
-OF_A_WEIGHT = 16  # bytes in memory while it is trained: itself, its gradient and AdamW's two moments
 
 
 @typed_class

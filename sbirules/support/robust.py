@@ -15,9 +15,8 @@ __all__ = ["centre_and_spread", "far_out", "kept", "width_of"]
 
 FAR = 20.0  # half-widths of the central 80 % of values from the middle, about 26 s.d. of a Gaussian
 FEWEST = 50  # rows below which none is called far
-FEW_VALUES = (
-    10  # a column of fewer has no central 80 %: there it is FAR times as far from the commonest as the next nearest
-)
+# a column of fewer has no central 80 %: there it is FAR times as far from the commonest as the next nearest
+FEW_VALUES = 10
 RESOLUTION = 1e-4  # of the central width; what is stored more coarsely than that is not what was given
 
 

@@ -13,6 +13,8 @@ from sbirules.model.rules import RuleFamily
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import Summary
+from sbirules.support import arguments
+from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.streams import Key, Stream, by_row
 from sbirules.support.typed import typed_class
 
@@ -38,6 +40,17 @@ class Projections(Simulator):
         names = tuple(f.name for f in fields)
         columns = Summary("projections", names, partial(_columns, names=names), partial(_labels, count=count))
         super().__init__(family, None, [columns])
+
+    @staticmethod
+    def checked(projections: int, num_units: int) -> int:
+        """The number of projections of the weights of so many units; refused where it does not fit into memory."""
+        arguments.whole("projections", projections, 1)
+        arguments.whole("num_units", num_units, 1)
+        each = 16 * num_units**2 + 2000  # a projection and its like in an orthogonal basis, and its column
+        refuse_beyond(
+            "projections", projections, lambda n: n * each, free_memory(), "memory", "projections of the weights"
+        )
+        return projections
 
     def normal(self, batch: int, seed: Key) -> Tensor:
         """Standard normal noise of so many runs, `(batch, count)`, float64."""

@@ -78,12 +78,7 @@ class KnownNetwork(Projections):
         seed: int = 0,
     ) -> None:
         family = PolynomialRule(degree=2) if family is None else family
-        self.projections = arguments.whole("projections", projections, 1)
-        arguments.whole("num_units", num_units, 1)
-        each = 16 * num_units**2 + 2000  # a projection and its like in an orthogonal basis, and its column
-        refuse_beyond(
-            "projections", projections, lambda n: n * each, free_memory(), "memory", "projections of the weights"
-        )
+        self.projections = self.checked(projections, num_units)
         self.noise, self.scale = arguments.above("noise", noise, 0.0), arguments.above("scale", scale, 0.0)
         self.seed = arguments.whole("seed", seed, 0)
         self.episodes = arguments.whole("episodes", episodes, 1)

@@ -22,7 +22,6 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.tasks import DelayedDiscrimination
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.streams import Key, global_seed, lasting
 from sbirules.support.typed import typed_class
 
@@ -67,15 +66,9 @@ class LinearGaussian(Projections):
         seed: int = 0,
     ) -> None:
         family = PolynomialRule(degree=2) if family is None else family
-        self.projections = arguments.whole("projections", projections, 1)
-        arguments.whole("num_units", num_units, 1)
-        each = 16 * num_units**2 + 2000  # a projection and its like in an orthogonal basis, and its column
-        refuse_beyond(
-            "projections", projections, lambda n: n * each, free_memory(), "memory", "projections of the weights"
-        )
+        self.projections = self.checked(projections, num_units)
         self.noise = arguments.above("noise", noise, 0.0)
         self.seed = arguments.whole("seed", seed, 0)
-        arguments.whole("num_units", num_units, 1)
         super().__init__(family, projections)
         if not all(p.linear for p in family.parameters):
             raise ValueError("family must be linear in all its coefficients, and infer no time constant.")

@@ -1,7 +1,6 @@
 """What cannot fit is refused before it is started: with how much it needs, and the largest value that fits."""
 
 import re
-from pathlib import Path
 
 import pytest
 from cheap import PRIOR, Cheap
@@ -17,7 +16,7 @@ FAMILY, TASK = PolynomialRule(degree=1), DelayedDiscrimination()
 HUGE = 10**18
 
 
-def test_the_largest_value_is_the_largest_that_fits():
+def test_the_largest_value_is_the_largest_that_fits(tmp_path):
     for needed, room in ((lambda n: 28 * n * n, 1e9), (lambda n: 7 * n, 100), (lambda n: n + 5, 4)):
         found = largest(needed, room, 10**12)
         assert not found or needed(found) <= room
@@ -28,7 +27,7 @@ def test_the_largest_value_is_the_largest_that_fits():
         refuse_beyond("n", 1000, lambda n: 7 * n, 100, "memory", "it")
     assert [spoken(v) for v in (0, 999, 1500, 2e9, 1e30)] == ["0 bytes", "999 bytes", "1.5 kB", "2.0 GB", "1e+06 YB"]
     assert 0 < free_memory() < 1e15
-    assert free_disk(Path("/tmp/not/there/yet")) == pytest.approx(free_disk(Path("/tmp")), rel=0.5)
+    assert free_disk(tmp_path / "not" / "there" / "yet") == pytest.approx(free_disk(tmp_path), rel=0.5)
 
 
 def test_the_estimate_is_what_a_store_takes(tmp_path):
