@@ -43,6 +43,7 @@ class Case:
         found: What re-simulation found, once it has.
         tested: What calibration found, once it has.
         kept: Fresh simulations of rules of the prior, in place of a simulator.
+        cautions: What is to be said of the simulations beside what the fit warned of.
         left_out: Why a part does not apply, by part.
     """
 
@@ -56,6 +57,7 @@ class Case:
     found: Resimulation | None = None
     tested: Calibration | None = None
     kept: SimulationStore | None = None
+    cautions: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
 
@@ -132,6 +134,8 @@ CHECKS: dict[str, Callable[[Case], list[Verdict]]] = {
     "information": lambda case: information_verdict(case.posterior),
     "edges": lambda case: edges_verdict(case.posterior),
     "sampler": lambda case: sampler_verdict(case.posterior),
-    "simulations": lambda case: simulation_verdict(case.stores, case.found, case.posterior.record.cautions),
+    "simulations": lambda case: simulation_verdict(
+        case.stores, case.found, (*case.cautions, *case.posterior.record.cautions)
+    ),
     "training": lambda case: training_verdict(case.posterior),
 }

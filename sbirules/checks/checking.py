@@ -9,7 +9,7 @@ from typing import Any
 
 from sbirules.checks.case import CHECKS, Case, refuse
 from sbirules.checks.collected import Checks
-from sbirules.checks.given_simulations import Simulations, refuse_store, simulator_of
+from sbirules.checks.given_simulations import Simulations, other_than, refuse_store, simulator_of
 from sbirules.inference.fitting import question_of
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import QUESTIONS, Fresh, Question
@@ -97,7 +97,17 @@ def check(
     place = None if folder is None else Path(folder)
     rules = arguments.whole("rules", rules, 2, arguments.MANY)
     fresh = Fresh(rules, networks_per_rule, place, seed, num_workers, progress)
-    case = Case(posterior, runner, asked, stores, fresh, calibration, held_out or {}, kept=kept)
+    case = Case(
+        posterior,
+        runner,
+        asked,
+        stores,
+        fresh,
+        calibration,
+        held_out or {},
+        kept=kept,
+        cautions=other_than(stores, runner),
+    )
     refuse(case, wanted)
     verdicts = [
         verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,13 @@ from sbirules.model.summaries import Summary
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.files import alike, flat, plain
 from sbirules.support.streams import Key, Stream, global_seed, seeded
 
-__all__ = ["FunctionSimulator", "Simulations", "refuse_store", "simulator_of"]
+__all__ = ["FunctionSimulator", "Simulations", "other_than", "refuse_store", "simulator_of"]
+
+ABSENT = "nothing"
+LEFT_OUT = ("probes", "raw_per_unit")  # follow from the settings, up to rounding
 
 Simulations = Simulator | SimulationStore | Callable[[Tensor], Any]
 
@@ -121,6 +125,25 @@ def simulator_of(given: object, posterior: Posterior, stores: Sequence[Simulatio
     asked = () if posterior.question is None else posterior.question.feature_names
     known = (*(store.summary_names for store in stores), asked, [f"x_{k + 1}" for k in range(width)])
     return FunctionSimulator(given, posterior.names, next(names for names in known if len(names) == width), told)
+
+
+def other_than(fitted: Sequence[SimulationStore], simulator: Simulator | None) -> tuple[str, ...]:
+    """What is otherwise in a simulator than in the one that filled the fit's store, a sentence; empty if nothing is."""
+    then = fitted[0].manifest["config"].get("simulator") if fitted else None
+    if simulator is None or isinstance(simulator, FunctionSimulator) or not isinstance(then, Mapping):
+        return ()
+    if "simulator" not in then:  # arrays from elsewhere do not tell
+        return ()
+    mine, now = (flat(plain({k: v for k, v in c.items() if k not in LEFT_OUT})) for c in (then, simulator.config()))
+    if mine.get("simulator") != now.get("simulator"):
+        mine, now = ({"simulator": content.get("simulator")} for content in (mine, now))
+    other = [key for key in {**mine, **now} if not alike(mine.get(key, ABSENT), now.get(key, ABSENT))]
+    if not other:
+        return ()
+    listed = arguments.listed(
+        f"{key} was {mine.get(key, ABSENT)} and is now {now.get(key, ABSENT)}" for key in other[:3]
+    )
+    return (f"The simulator is not that of the fit: {listed}; what the checks say is about this one.",)
 
 
 def refuse_store(fresh: SimulationStore, prior: Distribution, fitted: Sequence[SimulationStore]) -> None:

@@ -72,6 +72,29 @@ class Recovery:
         return {name: float(kstest(u[:, k].numpy(), "uniform").pvalue) for k, name in enumerate(self.names)}
 
     @property
+    def pairs_p(self) -> dict[str, float]:
+        """p-value by pair of coefficients of their going together as posteriors say (of a right one: uniform).
+
+        Truth and draws are turned and scaled together until their covariance is one; two coefficients then have a mean
+        product of 0 over draws, and over true rules too. Ranks of single coefficients see nothing of how these depend on
+        each other: other quantities of theta do (Modrak et al. 2023).
+        """
+        d = len(self.names)
+        first, second = torch.triu_indices(d, d, offset=1)
+        if not len(first):
+            return {}
+        # the truth among the draws, so that it is one of them where the posterior is right
+        z = _whitened(torch.cat([self.truth.double()[:, None], self.draws.double()], dim=1))
+        z = z.clamp(-5, 5)  # a single rule shall not decide
+        sums = (z[..., first] * z[..., second]).mean(dim=0)
+        own, others = sums[0], sums[1:]
+        sd = others.std(dim=0)
+        away = (own - others.mean(dim=0)).abs() / torch.where(sd > 1e-9, sd, 1.0)
+        p = torch.where(sd > 1e-9, torch.special.erfc(away / math.sqrt(2)), 1.0)
+        names = [f"{self.names[i]}, {self.names[k]}" for i, k in zip(first.tolist(), second.tolist(), strict=True)]
+        return dict(zip(names, p.tolist(), strict=True))
+
+    @property
     def tarp(self) -> tuple[float, float]:
         """TARP (Lemos et al. 2023), of all coefficients together: sbi's area to the curve, and a p-value.
 
@@ -133,6 +156,17 @@ class Recovery:
         verdict = "calibrated" if worst >= 0.01 / len(self.names) and p >= 0.01 else "NOT calibrated"
         lines.append(f"TARP: area {area:+.3f}, p = {p:.3f}. Smallest SBC p-value {worst:.4f}: {verdict}.")
         return "\n".join(lines)
+
+
+def _whitened(draws: Tensor) -> Tensor:
+    """Draws `(rules, n, D)` of each rule turned and scaled to covariance one, each coefficient as little as may be."""
+    gap = draws - draws.mean(dim=1, keepdim=True)
+    sd = gap.std(dim=1, keepdim=True)
+    gap = gap / torch.where(sd > 0, sd, 1.0)
+    values, vectors = torch.linalg.eigh(gap.transpose(1, 2) @ gap / (gap.shape[1] - 1))
+    root = torch.where(values > 1e-9, values.clamp(min=1e-9).rsqrt(), 0.0)
+    turned: Tensor = gap @ (vectors * root[:, None]) @ vectors.transpose(1, 2)
+    return turned
 
 
 @typed

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from sbirules.model.prior import names_of, prior_draws
 from sbirules.priors import written_down
 from sbirules.support import arguments
-from sbirules.support.files import Plain, plain
+from sbirules.support.files import Plain, alike, flat, plain
 
 __all__ = ["check_same", "points_of"]
 
@@ -39,9 +39,9 @@ def check_same(given: Distribution, content: Plain | None, points: Mapping[str, 
     """
     now = plain(written_down(given))
     if now is not None and content is not None and now["class"] == content["class"]:
-        then, other = _flat(content["config"]), _flat(now["config"])
+        then, other = flat(_listed(content["config"])), flat(_listed(now["config"]))
         for key in (*then, *other):
-            if not _alike(then.get(key, ABSENT), other.get(key, ABSENT)):
+            if not alike(then.get(key, ABSENT), other.get(key, ABSENT)):
                 raise ValueError(
                     f"{folder} was fitted under another prior: {key} was {then.get(key, ABSENT)}, of the one given it is "
                     f"{other.get(key, ABSENT)}; load it without a prior, or with that of the fit."
@@ -64,18 +64,8 @@ def check_same(given: Distribution, content: Plain | None, points: Mapping[str, 
         )
 
 
-def _flat(content: object, prefix: str = "") -> dict[str, object]:
-    """Values by their place: a.low."""
-    if isinstance(content, Mapping):
-        pairs = [(str(k), v) for k, v in content.items()]
-    elif isinstance(content, (list, tuple)):
-        pairs = [(str(k + 1), v) for k, v in enumerate(content)]
-    else:
-        return {prefix: content}
-    return {key: v for name, part in pairs for key, v in _flat(part, f"{prefix}.{name}" if prefix else name).items()}
-
-
-def _alike(a: object, b: object) -> bool:
-    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return math.isclose(a, b, rel_tol=1e-6, abs_tol=0.0)
-    return a == b
+def _listed(content: object) -> object:
+    """With lists as mappings by number, so that components are named one by one."""
+    if isinstance(content, (list, tuple)):
+        return {str(k + 1): _listed(v) for k, v in enumerate(content)}
+    return {k: _listed(v) for k, v in content.items()} if isinstance(content, Mapping) else content

@@ -13,7 +13,7 @@ __all__ = ["LEVELS", "Verdict", "attempted", "by_p_value"]
 LEVELS = ("pass", "caution", "fail")
 # about so many tests by p-values are made of one posterior: together they caution of a right one in one of twenty, and fail
 # it in one of two hundred
-TESTS = 5
+TESTS = 6
 UNLIKELY, IMPOSSIBLE = 0.05 / TESTS, 0.005 / TESTS  # p-values below which one of them does
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sbirules.model.fields import Layout
 from sbirules.support import arguments
-from sbirules.support.files import Plain, digest, plain, read_json, reading
+from sbirules.support.files import Plain, digest, flat, plain, read_json, reading
 from sbirules.support.streams import VERSION
 
 __all__ = [
@@ -129,9 +129,9 @@ def refuse_other(path: Path, manifest: Plain, config: Mapping[str, object], seed
         return
     then = plain({**manifest["config"], "seed": manifest["seed"]})
     now = plain({**config, "seed": seed})
-    mine, other = _flat(_hashed(then)), _flat(_hashed(now))
+    mine, other = flat(_hashed(then)), flat(_hashed(now))
     key = next((k for k in (*mine, *other) if mine.get(k, ABSENT) != other.get(k, ABSENT)), "")
-    was, given = _flat(then).get(key, ABSENT), _flat(now).get(key, ABSENT)
+    was, given = flat(then).get(key, ABSENT), flat(now).get(key, ABSENT)
     raise ValueError(
         f"{path} holds simulations of another configuration: {key} was {was!r} and is now {given!r}; "
         f"use another folder, or set it back to go on."
@@ -185,9 +185,3 @@ def _hashed(value: object) -> object:
         return [_hashed(v) for v in value]
     # 40 and 40.0 are the same setting
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _flat(value: object, stem: str = "") -> dict[str, object]:
-    if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{stem}{key}.").items()}
-    return {stem.removesuffix("."): value}

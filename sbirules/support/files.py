@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,9 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 
 __all__ = [
     "Plain",
+    "alike",
     "digest",
+    "flat",
     "make_folder",
     "plain",
     "read_json",
@@ -129,6 +132,21 @@ def remove_unfinished(folder: Path, beside: Callable[[str], bool] = lambda name:
     for temporary in folder.glob(".*.tmp"):
         if beside(temporary.name.removeprefix(".").removesuffix(".tmp").rpartition(".")[0]):
             _discard(temporary)
+
+
+def alike(a: object, b: object) -> bool:
+    """Whether two plain values are the same, numbers up to rounding."""
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=0.0)
+    return a == b
+
+
+def flat(content: object, stem: str = "") -> dict[str, object]:
+    """Values of nested mappings by their place, such as task.delay."""
+    if isinstance(content, Mapping):
+        pairs = [(f"{stem}.{key}" if stem else str(key), inner) for key, inner in content.items()]
+        return {k: v for place, inner in pairs for k, v in flat(inner, place).items()}
+    return {stem: content}
 
 
 def plain(value: object) -> Any:

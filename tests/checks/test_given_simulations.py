@@ -7,6 +7,9 @@ import pytest
 import torch
 
 import sbirules as sr
+from sbirules.checks.given_simulations import other_than
+from sbirules.priors import normal
+from sbirules.simulators import LinearGaussian
 
 NAMES = ("a", "b")
 PRIOR = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2), torch.ones(2)), 1)
@@ -179,3 +182,14 @@ def test_a_leaking_posterior_of_sbi_is_capped():
     assert bool((posterior.draws.abs() <= 1).all())
     grid = torch.cartesian_prod(*[torch.linspace(-0.99, 0.99, 40)] * 2)
     assert float(posterior.log_prob(grid).exp().mean()) * 4 == pytest.approx(1, abs=0.15)
+
+
+def test_a_simulator_that_is_not_that_of_the_fit_is_told():
+    fitted, other = (LinearGaussian(noise=noise, num_units=12) for noise in (1.0, 3.0))
+    prior = normal(fitted.family, 0.0, 0.6)
+    store = sr.simulate(fitted, prior, 256, seed=1, num_workers=1)
+    assert other_than([store], fitted) == ()
+    (told,) = other_than([store], other)
+    assert "noise was 1.0 and is now 3.0" in told
+    arrays = sr.SimulationStore.from_arrays(store.theta, store.x, names=store.names, summary_names=store.summary_names)
+    assert other_than([arrays], other) == (), "arrays do not tell what made them"

@@ -36,6 +36,8 @@ __all__ = [
     "zero_rule",
 ]
 
+# it fails where the rate is below the one share of what was asked for, and fewer rules than the other share reach that
+NEARLY, HARDLY = 0.8, 0.1
 RELIABLE = 0.9  # a rule is reliable when it satisfies the constraints in at least this share of networks
 NETWORKS = 32  # fresh networks per rule
 ZERO_NETWORKS = 512
@@ -154,7 +156,9 @@ def success_verdicts(c: ConstraintCheck, cautions: tuple[str, ...], asked: str, 
     loose = p.value > 0.9 and s.value > 0.9
     short = s.value + 2 * s.se < target
     idle = z.value > s.value + 2 * math.hypot(s.se, z.se)
-    level = "fail" if not (clear or loose) else "caution" if cautions or loose or short or idle else "pass"
+    done = float((c.share >= min(target, c.reliable) - 1e-6).float().mean())
+    none = s.value + 2 * s.se < NEARLY * target and done < HARDLY
+    level = "fail" if not (clear or loose) or none else "caution" if cautions or loose or short or idle else "pass"
     small = "" if c.networks_per_rule >= 32 else "; fewer than the 32 networks that a study should use"
     finding = (
         f"On fresh networks, posterior rules satisfy the constraints in {s.value:.0%} ± {s.se:.1%} of networks (asked for: "
@@ -174,11 +178,12 @@ def success_verdicts(c: ConstraintCheck, cautions: tuple[str, ...], asked: str, 
     elif not clear:
         advice = "Posterior rules do not succeed clearly more often than prior rules: do not rely on this fit; simulate more."
     elif short:
+        how_far = "Hardly any posterior rule does what was asked for" if none else "That is less than was asked for"
         advice = " ".join(
             (
                 *cautions,
-                "That is less than was asked for: add rounds (refine), simulate more or ask for more (all_of_networks, "
-                "reliability); perhaps no rule of this family and prior does it.",
+                f"{how_far}: add rounds (refine), simulate more or ask for more (all_of_networks, reliability); perhaps no rule "
+                f"of this family and prior does it.",
             )
         )
     numbers = {

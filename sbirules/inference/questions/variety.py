@@ -14,12 +14,12 @@ from torch import Tensor
 
 from sbirules.model.runs import Trajectory
 from sbirules.model.verdicts import Verdict
+from sbirules.support.distances import distances
 
 __all__ = ["Variety", "beyond", "rank_of", "statistics_of", "unlikely", "variety_verdict"]
 
 EARLY = 10  # trials, or a tenth of the session if that is more
 LEAST = 6  # learners from which a spread among them can be told
-TAIL = 6.0  # s.d. beyond which tails are drawn in
 BEYOND = 1.25  # times the farthest of the rules' own: then it fails however few rules there are
 
 
@@ -42,20 +42,7 @@ class Variety:
 
         Mahalanobis distances of statistics whose tails are drawn in; NaN if there are too few of anything.
         """
-        told = torch.isfinite(self.made).all(dim=0) & torch.isfinite(self.observed)
-        made, own = self.made[:, told].double(), self.observed[told].double()
-        if len(made) < 10 or not len(own):
-            return math.nan, torch.empty(0)
-        centre = made.median(dim=0).values
-        scale = (made - centre).abs().median(dim=0).values
-        varies = scale > 1e-9 * (1 + centre.abs())
-        z, mine = (
-            TAIL * torch.asinh((v[..., varies] - centre[varies]) / (1.48 * TAIL * scale[varies])) for v in (made, own)
-        )
-        if not z.shape[1]:
-            return math.nan, torch.empty(0)
-        each = torch.stack([_distance(z[k], torch.cat([z[:k], z[k + 1 :]])) for k in range(len(z))])
-        return float(_distance(mine, z)), each
+        return distances(self.observed, self.made)
 
     def farthest(self, count: int = 3) -> list[str]:
         """Statistics of the learners that lie farthest out among the rules' networks, with their ranks."""
@@ -66,17 +53,6 @@ class Variety:
             f"{self.names[k]} ({'above' if below[k] > 0.5 else 'below'} {max(float(below[k]), 1 - float(below[k])):.0%})"
             for k in out
         ]
-
-
-def _distance(own: Tensor, others: Tensor) -> Tensor:
-    """Mahalanobis distance `()` of a row from others `(n, K)`, whose covariance is drawn towards its diagonal."""
-    n, k = others.shape
-    covariance = torch.cov(others.T).reshape(k, k)
-    much = k / (k + n)
-    covariance = (1 - much) * covariance + much * torch.diag(covariance.diagonal()) + 1e-6 * torch.eye(k).double()
-    gap = own - others.mean(dim=0)
-    squared: Tensor = gap @ torch.linalg.solve(covariance, gap)
-    return squared.sqrt()
 
 
 def statistics_of(runs: Trajectory, field: str, groups: int) -> tuple[tuple[str, ...], Tensor]:
