@@ -21,6 +21,7 @@ from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
+from sbirules.support.distances import tail_p
 from sbirules.support.streams import Stream, child, generator, seeded
 from sbirules.support.typed import typed, typed_class
 
@@ -87,12 +88,12 @@ class Recovery:
         z = _whitened(torch.cat([self.truth.double()[:, None], self.draws.double()], dim=1))
         z = z.clamp(-5, 5)  # a single rule shall not decide
         sums = (z[..., first] * z[..., second]).mean(dim=0)
-        own, others = sums[0], sums[1:]
-        sd = others.std(dim=0)
-        away = (own - others.mean(dim=0)).abs() / torch.where(sd > 1e-9, sd, 1.0)
-        p = torch.where(sd > 1e-9, torch.special.erfc(away / math.sqrt(2)), 1.0)
+        away = (sums - sums[1:].mean(dim=0)).abs()
+        # products of sparse coefficients have long tails; a pair that never varies tells nothing
+        told = sums[1:].std(dim=0) > 1e-9
+        p = [tail_p(float(away[0, k]), away[1:, k]) if told[k] else 1.0 for k in range(len(first))]
         names = [f"{self.names[i]}, {self.names[k]}" for i, k in zip(first.tolist(), second.tolist(), strict=True)]
-        return dict(zip(names, p.tolist(), strict=True))
+        return dict(zip(names, p, strict=True))
 
     @property
     def tarp(self) -> tuple[float, float]:

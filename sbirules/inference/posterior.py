@@ -29,6 +29,7 @@ from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.files import reading
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -307,6 +308,7 @@ class Posterior(RuleDensity):
             ValueError: If the files are missing, foreign or do not fit together, or the prior is another one.
         """
         k = files.load(Path(folder), prior)
-        out = Posterior(k.prior, k.names, k.potential, k.question, k.record, k.settings, k.raw_per_unit)
+        with reading(Path(folder) / files.CONTENT, files.REMEDY):
+            out = Posterior(k.prior, k.names, k.potential, k.question, k.record, k.settings, k.raw_per_unit)
         out.hold, out.region, out._given_chains = k.hold, k.region, k.chains
         return out

@@ -132,7 +132,12 @@ class Study:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not valid TOML: {error}.") from error
-        return Study.of(content, name=path.stem, folder=path.parent, trust=trust)
+        try:
+            return Study.of(content, name=path.stem, folder=path.parent, trust=trust)
+        except StudyError:
+            raise
+        except ValueError as error:
+            raise ValueError(f"{path} is no study: {error}") from error
 
     @staticmethod
     def of(content: Plain, *, name: str, folder: str | Path = ".", trust: bool = False) -> Study:

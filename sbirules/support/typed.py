@@ -282,6 +282,8 @@ def _words(wanted: Any) -> str:
         return f"({', '.join(_words(one) for one in inner)})"
     if words == "a list" and inner and Any not in inner:
         return f"a list of {_plural(inner)}"
+    if words == "a mapping" and len(inner) == 2 and inner[1] is Any:
+        return f"a mapping from {_words(inner[0])}"
     if words == "a mapping" and len(inner) == 2:
         return f"a mapping from {_words(inner[0])} to {_words(inner[1])}"
     return words
