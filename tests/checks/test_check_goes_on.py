@@ -13,6 +13,15 @@ from sbirules.model.runs import Status
 from sbirules.model.verdicts import attempted
 
 
+@pytest.fixture(autouse=True)
+def checks_in_order():
+    """Puts back the table of checks in its order, which `monkeypatch` loses: later ones use what earlier ones found."""
+    kept = dict(CHECKS)
+    yield
+    CHECKS.clear()
+    CHECKS.update(kept)
+
+
 class Fragile(Cheap):
     """Networks of which this share is lost."""
 
