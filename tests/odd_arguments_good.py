@@ -388,9 +388,11 @@ SPECIAL = {
     "Sensitivity(outcome)": always("learned"),
     "Sensitivity(explained)": always(0.5),
     "SimulationStore(path)": lambda c: str(c.own_store.path),
-    "SimulationStore.create(config)": always({"simulator": "mine", "shard_size": 8}),
+    "SimulationStore.create(config)": always({"simulator": "mine", "proposal": "mine", "shard_size": 8}),
     "simulators.LinearGaussian.checked(projections)": always(3),
     "simulators.LinearGaussian.checked(num_units)": always(12),
+    "simulators.LinearGaussian.normal(seed)": always(0),
+    "simulators.KnownNetwork.normal(seed)": always(0),
     "simulators.KnownNetwork.checked(projections)": always(3),
     "simulators.KnownNetwork.checked(num_units)": always(12),
     "SimulationStore.create(seed)": always(0),
@@ -486,6 +488,10 @@ SPECIAL = {
     "priors.as_prior(given)": lambda c: c.prior,
     "priors.as_prior(names)": always(["a", "b"]),
     "priors.BroughtPrior(names)": always(["a", "b"]),
+    "priors.BroughtPrior.from_config(config)": lambda c: priors.as_prior(
+        [torch.distributions.Normal(0.0, 1.0)] * 2, ["a", "b"]
+    ).config(),
+    "priors.BroughtPrior.*(value)": always(THETA),
     "priors.BroughtPrior(parts)": lambda c: [
         torch.distributions.Normal(0.0, 1.0),
         torch.distributions.Normal(0.0, 1.0),

@@ -21,12 +21,11 @@ from sbirules.model.summaries import Summary
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.files import alike, flat, plain
+from sbirules.support.files import differences, plain
 from sbirules.support.streams import Key, Stream, global_seed, seeded
 
 __all__ = ["FunctionSimulator", "Simulations", "other_than", "refuse_store", "simulator_of"]
 
-ABSENT = "nothing"
 LEFT_OUT = ("probes", "raw_per_unit")  # follow from the settings, up to rounding
 
 Simulations = Simulator | SimulationStore | Callable[[Tensor], Any]
@@ -91,7 +90,7 @@ def called(function: Callable[[Tensor], Any], theta: Tensor) -> Tensor:
     Raises:
         ValueError: If the function does not return one row for each rule.
     """
-    x = torch.as_tensor(function(theta)).detach().cpu().float()
+    x = arguments.numbers("x of the simulator", function(theta))
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or len(x) != len(theta):
         raise ValueError(
@@ -130,19 +129,17 @@ def simulator_of(given: object, posterior: Posterior, stores: Sequence[Simulatio
 def other_than(fitted: Sequence[SimulationStore], simulator: Simulator | None) -> tuple[str, ...]:
     """What is otherwise in a simulator than in the one that filled the fit's store, a sentence; empty if nothing is."""
     then = fitted[0].manifest["config"].get("simulator") if fitted else None
-    if simulator is None or isinstance(simulator, FunctionSimulator) or not isinstance(then, Mapping):
+    if simulator is None or isinstance(simulator, FunctionSimulator):
         return ()
-    if "simulator" not in then:  # arrays from elsewhere do not tell
+    if not isinstance(then, Mapping) or "simulator" not in then:  # arrays from elsewhere do not tell
         return ()
-    mine, now = (flat(plain({k: v for k, v in c.items() if k not in LEFT_OUT})) for c in (then, simulator.config()))
-    if mine.get("simulator") != now.get("simulator"):
+    mine, now = (plain({k: v for k, v in c.items() if k not in LEFT_OUT}) for c in (then, simulator.config()))
+    if mine["simulator"] != now.get("simulator"):  # settings of another kind of simulator are no news
         mine, now = ({"simulator": content.get("simulator")} for content in (mine, now))
-    other = [key for key in {**mine, **now} if not alike(mine.get(key, ABSENT), now.get(key, ABSENT))]
+    other = differences(mine, now)
     if not other:
         return ()
-    listed = arguments.listed(
-        f"{key} was {mine.get(key, ABSENT)} and is now {now.get(key, ABSENT)}" for key in other[:3]
-    )
+    listed = arguments.listed(f"{key} was {was} and is now {given}" for key, was, given in other[:3])
     return (f"The simulator is not that of the fit: {listed}; what the checks say is about this one.",)
 
 

@@ -13,13 +13,12 @@ from torch.distributions import Distribution
 from sbirules.model.prior import names_of, prior_draws
 from sbirules.priors import written_down
 from sbirules.support import arguments
-from sbirules.support.files import Plain, alike, flat, plain
+from sbirules.support.files import Plain, differences, plain
 
 __all__ = ["check_same", "points_of"]
 
 POINTS = 64  # draws of the prior at which a file keeps its log-density
 CLOSE = 1e-3  # by which log-densities at the same point may differ, from one machine to another
-ABSENT = "nothing"
 
 
 def points_of(prior: Distribution) -> dict[str, Tensor]:
@@ -39,13 +38,11 @@ def check_same(given: Distribution, content: Plain | None, points: Mapping[str, 
     """
     now = plain(written_down(given))
     if now is not None and content is not None and now["class"] == content["class"]:
-        then, other = flat(_listed(content["config"])), flat(_listed(now["config"]))
-        for key in (*then, *other):
-            if not alike(then.get(key, ABSENT), other.get(key, ABSENT)):
-                raise ValueError(
-                    f"{folder} was fitted under another prior: {key} was {then.get(key, ABSENT)}, of the one given it is "
-                    f"{other.get(key, ABSENT)}; load it without a prior, or with that of the fit."
-                )
+        for key, was, given_one in differences(_listed(content["config"]), _listed(now["config"])):
+            raise ValueError(
+                f"{folder} was fitted under another prior: {key} was {was}, of the one given it is {given_one}; load it "
+                f"without a prior, or with that of the fit."
+            )
         return
     if "prior.theta" not in points:
         raise ValueError(f"{folder} does not tell which prior it was fitted under; fit again.")

@@ -48,7 +48,6 @@ class Constraints:
     def satisfied(self, x: Tensor, names: Sequence[str]) -> Tensor:
         """Which rows of x `(n, S)` satisfy all constraints; a failed network, NaN throughout, satisfies none."""
         self.check(names)
-        arguments.instance("x", x, Tensor)
         if x.ndim != 2 or x.shape[1] != len(names):
             raise ValueError(f"x must have shape (n, {len(names)}), one column per summary, got {tuple(x.shape)}.")
         inside = torch.ones(len(x), dtype=torch.bool, device=x.device)

@@ -27,13 +27,14 @@ def checked_arrays(
     Arguments as those of `SimulationStore.from_arrays`.
     """
     given_theta = arguments.numbers("theta", theta, torch.float64)
-    theta, x = given_theta.float(), kept(arguments.numbers("x", x, torch.float64))
+    theta, x = given_theta.float(), arguments.numbers("x", x, torch.float64)
     for name, value in (("theta", theta), ("x", x)):
         if value.ndim != 2 or not value.numel() or len(value) != len(theta):
             raise ValueError(
                 f"{name} must have shape (n, columns) with one row per simulation, got {tuple(value.shape)} "
                 f"beside theta {tuple(theta.shape)}."
             )
+    x = kept(x)
     if not torch.isfinite(theta).all():
         raise ValueError("theta must be finite.")
     if kept(given_theta).dtype != torch.float32:

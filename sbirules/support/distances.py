@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["distances", "tail_p"]
+__all__ = ["distances", "rank_of", "tail_p"]
 
 SOFT = 6.0  # s.d. beyond which tails are drawn in
 FEWEST = 10  # rows below which nothing can be said
@@ -51,6 +51,11 @@ def _lengths(gap: Tensor, covariance: Tensor, n: int) -> Tensor:
     return squared.sqrt()
 
 
+def rank_of(own: float, each: Tensor) -> float:
+    """Share of values at least as large as one's own, itself among them."""
+    return math.nan if math.isnan(own) or not len(each) else (1 + int((each >= own).sum())) / (1 + len(each))
+
+
 def tail_p(own: float, each: Tensor) -> float:
     """How likely a distance at least as large is among others `(n,)`.
 
@@ -58,10 +63,9 @@ def tail_p(own: float, each: Tensor) -> float:
     have), as a rank among n cannot be less likely than 1 in n.
     """
     n = len(each)
-    beyond = int((each >= own).sum())
-    p = (1 + beyond) / (1 + n)
+    p = rank_of(own, each)
     tail = each.double().square().sort(descending=True).values[: max(int(TAIL * n), 1) + 1]
-    if beyond >= 10 or len(tail) < FEWEST:
+    if int((each >= own).sum()) >= FEWEST or len(tail) < FEWEST:
         return p
     start = tail[-1]
     mean = float((tail[:-1] - start).mean())

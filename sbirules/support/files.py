@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 
 __all__ = [
     "Plain",
-    "alike",
+    "differences",
     "digest",
     "flat",
     "make_folder",
@@ -32,6 +32,7 @@ __all__ = [
 
 Plain = Mapping[str, Any]  # what a file holds by name, of any type until it is looked at
 
+ABSENT = "nothing"  # in place of a value that is not there
 FULL = "the disk is full; free some space, or choose a folder elsewhere"
 REASONS = {
     errno.ENOSPC: FULL,
@@ -134,8 +135,14 @@ def remove_unfinished(folder: Path, beside: Callable[[str], bool] = lambda name:
             _discard(temporary)
 
 
-def alike(a: object, b: object) -> bool:
-    """Whether two plain values are the same, numbers up to rounding."""
+def differences(then: object, now: object) -> list[tuple[str, object, object]]:
+    """Where two nested mappings differ, numbers by more than rounding: the place, what was there and what is now."""
+    was, given = flat(then), flat(now)
+    pairs = [(key, was.get(key, ABSENT), given.get(key, ABSENT)) for key in {**was, **given}]
+    return [pair for pair in pairs if not _alike(*pair[1:])]
+
+
+def _alike(a: object, b: object) -> bool:
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return math.isclose(a, b, rel_tol=1e-6, abs_tol=0.0)
     return a == b

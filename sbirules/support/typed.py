@@ -116,7 +116,7 @@ def _tests_of(function: Callable[..., object], signature: inspect.Signature) -> 
         except (NameError, TypeError, AttributeError):
             continue  # imported for type checkers only
         test = _test(wanted)
-        if test is not None and p.name in NAMED:
+        if test is not None and p.name in NAMED and set(get_args(ArrayLike)) <= set(get_args(wanted)):
             test = _or_named(test)
         if test is not None:
             out[p.name] = test, _words(wanted)

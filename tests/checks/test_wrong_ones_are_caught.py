@@ -9,10 +9,11 @@ from sbirules.checks.edges import edges_verdict
 from sbirules.checks.recovery import Recovery
 from sbirules.checks.trust import calibration_verdicts
 from sbirules.inference.questions.learning import curve_verdict
-from sbirules.inference.questions.variety import Variety, rank_of, statistics_of, variety_verdict
+from sbirules.inference.questions.variety import Variety, statistics_of, variety_verdict
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.verdicts import by_p_value
 from sbirules.priors import normal, uniform
+from sbirules.support.distances import rank_of
 
 
 def recovery(ignores=0.0, rules=200, draws=200, d=2, noise=0.6, seed=0):

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from sbirules import figures
 from sbirules.inference.questions.base import Fresh, failures_of
-from sbirules.inference.questions.variety import Variety, beyond, rank_of, statistics_of, unlikely
+from sbirules.inference.questions.variety import Variety, beyond, statistics_of, unlikely
 from sbirules.model.curves import CurveBand
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import learning_curve, summarise, summary_names
 from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
+from sbirules.support.distances import rank_of
 from sbirules.support.typed import typed_class
 
 __all__ = ["TrialsCheck", "curve_p_value", "curve_verdict", "shown_field", "try_learners"]

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from sbirules.model.runs import Trajectory
 from sbirules.model.verdicts import Verdict
-from sbirules.support.distances import distances
+from sbirules.support.distances import distances, rank_of
 
-__all__ = ["Variety", "beyond", "rank_of", "statistics_of", "unlikely", "variety_verdict"]
+__all__ = ["Variety", "beyond", "statistics_of", "unlikely", "variety_verdict"]
 
 EARLY = 10  # trials, or a tenth of the session if that is more
 LEAST = 6  # learners from which a spread among them can be told
@@ -108,11 +108,6 @@ def _lag(values: Tensor, wanted: Tensor) -> Tensor:
     a, b = torch.where(both, a, torch.nan), torch.where(both, b, torch.nan)
     a, b = a - a.nanmean(dim=1, keepdim=True), b - b.nanmean(dim=1, keepdim=True)
     return (a * b).nanmean(dim=1) / (a.square().nanmean(dim=1) * b.square().nanmean(dim=1)).sqrt().clamp(min=1e-12)
-
-
-def rank_of(own: float, each: Tensor) -> float:
-    """Share of values at least as large as one's own, itself among them."""
-    return math.nan if math.isnan(own) or not len(each) else (1 + int((each >= own).sum())) / (1 + len(each))
 
 
 def unlikely(p: float, rules: int) -> bool:

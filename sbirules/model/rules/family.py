@@ -89,7 +89,6 @@ class RuleFamily(ABC):
     @typed
     def check_raw(self, raw: Tensor) -> None:
         """Raises ValueError if a raw value of `(batch, D)` lies outside its coefficient's bounds."""
-        arguments.instance("raw", raw, Tensor)
         if raw.ndim != 2 or raw.shape[1] != self.dim:
             raise ValueError(
                 f"raw must have shape (batch, {self.dim}), one column per coefficient ({arguments.listed(self.names)}), got "
