@@ -113,10 +113,10 @@ def simulator_of(given: object, posterior: Posterior, stores: Sequence[Simulatio
             mine, theirs = arguments.listed(posterior.names), arguments.listed(given.names)
             raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
         return given if isinstance(given, Simulator) else None
-    if not callable(given):
+    if not callable(given) or isinstance(given, type):  # a class is made, not asked
         raise ValueError(
             f"simulator must be a Simulator, a function from theta (n, D) to x (n, S), or a SimulationStore of fresh "
-            f"simulations, got {type(given).__name__}."
+            f"simulations, got {'the class ' + given.__name__ if isinstance(given, type) else type(given).__name__}."
         )
     with seeded(0, Stream.SHAPES):
         x = called(given, prior_draws(posterior.prior, 2).float())

@@ -193,3 +193,8 @@ def test_a_simulator_that_is_not_that_of_the_fit_is_told():
     assert "noise was 1.0 and is now 3.0" in told
     arrays = sr.SimulationStore.from_arrays(store.theta, store.x, names=store.names, summary_names=store.summary_names)
     assert other_than([arrays], other) == (), "arrays do not tell what made them"
+
+
+def test_a_class_in_place_of_a_simulator_is_refused(wrapped):
+    with pytest.raises(ValueError, match="got the class LinearGaussian"):
+        sr.check(wrapped, LinearGaussian, calibration=0)
