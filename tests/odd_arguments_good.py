@@ -396,6 +396,12 @@ SPECIAL = {
     "simulators.KnownNetwork.checked(projections)": always(3),
     "simulators.KnownNetwork.checked(num_units)": always(12),
     "SimulationStore.create(seed)": always(0),
+    "SimulationStore.create(path)": lambda c: f"store-{uuid.uuid4().hex}",
+    "SimulationStore.create(facts)": lambda c: {
+        "names": ["a"],
+        "summary_names": ["final_error"],
+        "layout": c.cheap.layout.config(),
+    },
     "SimulationStore.damaged(wanted)": always([0]),
     "SimulationStore.from_arrays(theta)": always(THETA),
     "SimulationStore.from_arrays(x)": lambda c: torch.rand(2, 1),
