@@ -15,6 +15,7 @@ from sbirules.support.files import Plain, plain
 from sbirules.support.typed import typed
 
 from .brought import BroughtPrior, PriorLike, as_prior
+from .completed import completed
 from .correlated import CorrelatedNormal, PyroPrior, correlated_normal, from_pyro
 from .independent import Component, IndependentPrior, LogUniform, log_uniform, normal, uniform
 from .sparse import Horseshoe, SpikeAndSlab, TwoSided, horseshoe, spike_and_slab, two_sided
@@ -32,6 +33,7 @@ __all__ = [
     "SpikeAndSlab",
     "TwoSided",
     "as_prior",
+    "completed",
     "correlated_normal",
     "from_pyro",
     "from_written",

@@ -19,21 +19,34 @@ from sbirules.checks.collected import Checks
 from sbirules.checks.family_recovery import FamilyRecovery, recover_families
 from sbirules.checks.recovery import Recovery, recover
 from sbirules.importance.overview import Sensitivity, sensitivity
+from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.estimators import LikelihoodSettings, NPESettings
 from sbirules.inference.families import FamilyComparison, compare_families
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import ConstraintCheck, ObservationCheck, Question, TrialsCheck
+from sbirules.inference.questions import ChoicesCheck, ConstraintCheck, ObservationCheck, Question, TrialsCheck
 from sbirules.inference.rounds.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.inference.rounds.refining import refine
 from sbirules.model import summaries, tasks
+from sbirules.model.choices import ChoiceColumns
 from sbirules.model.constraints import Constraints
 from sbirules.model.curves import CurveBand
 from sbirules.model.fields import Field, Layout
-from sbirules.model.rules import BCM, Coefficient, LocalRule, Oja, PolynomialRule, RuleFamily, ThreeFactorRule
+from sbirules.model.rules import (
+    BCM,
+    Coefficient,
+    LocalRule,
+    Oja,
+    PolicyRule,
+    PolynomialRule,
+    RuleFamily,
+    TaylorRule,
+    ThreeFactorRule,
+)
 from sbirules.model.runs import Recording, Status, Trajectory
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import Summary, summary
+from sbirules.model.table_summary import TrialsSummary
 from sbirules.model.tables import Trials
 from sbirules.model.tasks import Task, TrialTensors
 from sbirules.model.verdicts import Verdict
@@ -60,6 +73,9 @@ __all__ = [
     "BPTL",
     "Calibration",
     "Checks",
+    "ChoiceColumns",
+    "ChoiceComparison",
+    "ChoicesCheck",
     "Coefficient",
     "ConstraintCheck",
     "Constraints",
@@ -77,6 +93,7 @@ __all__ = [
     "Oja",
     "PointComparison",
     "PointEstimate",
+    "PolicyRule",
     "PolynomialRule",
     "Posterior",
     "Question",
@@ -93,11 +110,13 @@ __all__ = [
     "Study",
     "Summary",
     "Task",
+    "TaylorRule",
     "ThreeFactorRule",
     "Trajectory",
     "TrialTensors",
     "Trials",
     "TrialsCheck",
+    "TrialsSummary",
     "Verdict",
     "calibrate",
     "check",

@@ -108,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("parts", metavar="DIR", type=_place, nargs="+", help="results of simulate --shards")
     merge.add_argument("--out", metavar="DIR", type=_place, required=True, help="where the joined results go")
 
+    data = command("data", "Say what a table of choices or errors holds, as it would be read.")
+    data.add_argument("file", metavar="FILE", type=_place, help="a table, or a study file with [data]")
+    pairs: dict[str, Any] = {"action": "extend", "nargs": "+", "default": []}
+    data.add_argument("--columns", metavar="ROLE=COLUMN", **pairs, help="such as learner=fly,choice=odor,stimulus=a+b")
+    data.add_argument("--rows", metavar="COLUMN=VALUE", **pairs, help="rows that are read, such as accept=1")
+    data.add_argument("--json", action="store_true", help="print the same as JSON")
+
     show = command("list", "List what studies can name.")
     show.add_argument("what", choices=LISTS, help="which catalogue")
     show.add_argument("--json", action="store_true", help="print names and descriptions as JSON")
@@ -125,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _list(args)
             if args.command == "merge":
                 return _merge(args)
+            if args.command == "data":
+                return _data(args)
             return _run(args)
         except (ValueError, OSError) as error:
             print(f"sbirules: {error}", file=sys.stderr)
@@ -240,6 +249,63 @@ def _print_findings(result: dict[str, Any]) -> None:
     clear = [n for n, (low, high) in draws.items() if low > 0 or high < 0]
     clear = [n for n in clear if not n.startswith("tau_")]
     print(f"  95 % interval excludes zero: {', '.join(clear) if clear else 'no coefficient'}")
+
+
+def _data(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from sbirules.model.tables import Trials
+    from sbirules.support.columns import Columns
+    from sbirules.support.files import plain
+
+    columns: dict[str, Any] = dict(_pairs("--columns", args.columns))
+    if "stimulus" in columns:
+        columns["stimulus"] = columns["stimulus"].split("+")
+    rows = dict(_pairs("--rows", args.rows))
+    reading: dict[str, Any] = {"columns": {k: v or None for k, v in columns.items()}, "rows": rows}
+    reading = {key: value for key, value in reading.items() if value}
+    path = args.file
+    if path.suffix.lower() == ".toml":
+        if reading:
+            raise ValueError(f"--{next(iter(reading))} belongs to a table; a study file says it in [data].")
+        path, reading = _data_of(path)
+    names: tuple[str, ...] = ()
+    told = reading.get("columns", {})
+    if not {"choice", "accept"} & set(told):  # by the columns that it has, a table of errors may be one
+        table = Columns.read("trials", path)
+        if not {"choice", "accept"} & set(table.names) and {"error", "correct"} & {*table.names, *told}:
+            types = told.get("trial_type", "trial_type")
+            names = tuple(dict.fromkeys(table.labels(types))) if types in table else ("all",)
+    summary = Trials.read(path, sorted(names) or None, **reading).describe()
+    print(json.dumps(plain(asdict(summary)), indent=1) if args.json else summary)
+    return EXIT["done"]
+
+
+def _pairs(option: str, given: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names and values of `a=b,c=d`."""
+    for text in (one for part in given for one in part.split(",") if one.strip()):
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"{option} must be like name=value, separated by commas, got {text!r}.")
+        yield name.strip(), value.strip()
+
+
+def _data_of(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The table that a study file names in [data], and how it is to be read."""
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not valid TOML: {error}.") from error
+    section = content.get("data")
+    if not isinstance(section, dict) or not isinstance(section.get("trials"), str):
+        raise ValueError(f'{path.name} names no table: it needs [data] with trials = "choices.csv".')
+    reading = {key: section[key] for key in ("columns", "rows", "options", "one_hot") if key in section}
+    for key in ("columns", "rows"):
+        if not isinstance(reading.get(key, {}), dict):
+            raise ValueError(f"[data] {key} must be a table of names, got {reading[key]!r:.80}.")
+    return path.parent / section["trials"], reading
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -6,17 +6,38 @@ from __future__ import annotations
 if __name__ != "sbirules.simulators":  # found as a folder of the repository: a second copy of every class
     raise ImportError("simulators/ is installed as sbirules.simulators: import from there.")
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
 
 from sbirules.model.simulator import Simulator
+from sbirules.support.typed import typed
 
 from .analytic import KnownNetwork, LinearGaussian
+from .policy import PolicyNetwork, PolicySettings
 from .rate import MICONI_THETA_33, SETTINGS, RateRNN, miconi2017
 
-__all__ = ["MICONI_THETA_33", "SIMULATORS", "KnownNetwork", "LinearGaussian", "RateRNN", "miconi2017"]
+__all__ = [
+    "MICONI_THETA_33",
+    "SIMULATORS",
+    "KnownNetwork",
+    "LinearGaussian",
+    "PolicyNetwork",
+    "PolicySettings",
+    "RateRNN",
+    "miconi2017",
+    "rebuilt",
+]
 
 # by the name in study files: what makes it, and what it can be made with
 SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
     "rate_rnn": (RateRNN, ("summaries", *SETTINGS)),
     "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
+    "policy_network": (PolicyNetwork, ("summaries", *(f.name for f in fields(PolicySettings)))),
 }
+
+
+@typed
+def rebuilt(config: Mapping[str, Any]) -> Simulator | None:
+    """The simulator that gave this `config()`; None where files do not bring it back, as code of one's own."""
+    return PolicyNetwork.from_config(config) if config.get("simulator") == "policy_network" else None

@@ -45,9 +45,13 @@ LIGHT = (
         "tasks.",
         "summaries.",
         "simulators.RateRNN",
+        "simulators.Policy",
         "BCM",
         "Oja",
         "PolynomialRule",
+        "PolicyRule",
+        "TaylorRule",
+        "Choice",
         "Field",
         "Layout",
         "Trials",
@@ -63,6 +67,7 @@ LIGHT = (
         "Verdict",
     ),
 )
+AGAIN = {"Trials.read": ("errors",), "fit": ("choices",)}  # callables that are tried with other good arguments, too
 SECONDS = 3  # for one call
 MEMORY = 12 * 2**30  # of address space; torch alone takes a few
 ROOTS = tuple(str(Path(m.__file__).resolve().parent) + os.sep for m in (sr, simulators, priors))
@@ -161,6 +166,7 @@ def subjects():
                     get = functools.partial(_bound, name, method)
                     parameters = list(inspect.signature(plain).parameters.values())[1:]
                     out.append(Subject(label, get, tuple(parameters)))
+    out += [dataclasses.replace(s, label=f"{s.label} of {more}") for s in out for more in AGAIN.get(s.label, ())]
     return [s for s in out if s.label not in OMITTED and s.label.rpartition(".")[0] + ".*" not in OMITTED]
 
 
@@ -205,14 +211,19 @@ def good_arguments(subject):
     return args, kwargs
 
 
-SETTINGS = ("simulators.RateRNN", "simulators.miconi2017", "simulators.RateRNN.with_settings")
+SETTINGS = {  # callables that pass on what a dataclass lists
+    "simulators.RateRNN": type(CONTEXT.rate.settings),
+    "simulators.miconi2017": type(CONTEXT.rate.settings),
+    "simulators.RateRNN.with_settings": type(CONTEXT.rate.settings),
+    "simulators.PolicyNetwork": simulators.PolicySettings,
+}
 
 
 def odd_calls():
     """What can be tried: subject, argument, odd value."""
     for subject in subjects():
-        if subject.label in SETTINGS:  # they pass on what a dataclass lists
-            for name in dataclasses.fields(CONTEXT.rate.settings):
+        if subject.label in SETTINGS:
+            for name in dataclasses.fields(SETTINGS[subject.label]):
                 for odd in ODD:
                     yield subject, None, name.name, odd
         for p in subject.parameters:

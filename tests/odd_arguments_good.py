@@ -7,6 +7,7 @@ import uuid
 from functools import cached_property
 from pathlib import Path
 
+import odd_arguments_choices as choices
 import pandas as pd
 import torch
 from cheap import PRIOR, Cheap, Line, Nothing
@@ -310,6 +311,7 @@ GOOD = {
     "constraints": always({"final_error": (0, 0.8)}),
     "budget": always(400),
     "lines": always(None),
+    **choices.GOOD,
 }
 
 SPECIAL = {
@@ -423,6 +425,7 @@ SPECIAL = {
     "TrialTensors(inputs)": lambda c: torch.zeros(1, 4, 1),
     "TrialTensors(targets)": lambda c: torch.zeros(1),
     "TrialTensors(response)": lambda c: torch.ones(4, dtype=torch.bool),
+    "Trials.read of errors(type_names)": always(("only",)),
     "Trials(learners)": always(("x", "y")),
     "TrialsCheck(networks_per_rule)": always(2),
     "TrialsCheck(rules)": always(2),
@@ -549,8 +552,13 @@ SPECIAL = {
     "reference.Comparison(coverage)": always({"a": 0.9}),
     "reference.Comparison(level)": always(0.95),
     "reference.compare(posterior)": lambda c: torch.rand(100, 2),
+    **choices.SPECIAL,
 }
-for _family in ("BCM", "Oja", "PolynomialRule", "RuleFamily", "LocalRule", "ThreeFactorRule"):
+RULES = (
+    *("BCM", "Oja", "PolynomialRule", "TaylorRule"),
+    *("RuleFamily", "LocalRule", "ThreeFactorRule", "PolicyRule"),
+)
+for _family in RULES:
     for _argument in ("theta", "raw"):
         SPECIAL[f"{_family}.*({_argument})"] = lambda c, f=_family: torch.full((1, INSTANCES[f](c).dim), 0.5)
     SPECIAL[f"{_family}.text(theta)"] = lambda c, f=_family: torch.full((INSTANCES[f](c).dim,), 0.5)
@@ -625,11 +633,12 @@ INSTANCES = {
     "PyroPrior": lambda c: priors.from_pyro(pyro_model, Line(), hyperparameter_draws=8),
     "SpikeAndSlab": lambda c: priors.spike_and_slab(Line(), 0.5),
     "TwoSided": lambda c: priors.TwoSided(0.1, 2.0),
+    **choices.INSTANCES,
 }
 
 # what subclasses write and the package calls, with arguments of its own, is no entry; nor are classes that cannot be made
 HOOKS = ("change", "drift", "drive", "trace", "panels", "split", "columns", "draw_inputs", "tensors", "general_growth")
-RULES = ("BCM", "Oja", "PolynomialRule", "RuleFamily", "LocalRule", "ThreeFactorRule")
 OMITTED = {f"{name}.{hook}" for name in RULES for hook in HOOKS} | {"Question.*"}
 OMITTED |= {"Simulator.run", "Status", "Question", "LocalRule", "RuleFamily", "ThreeFactorRule", "Task", "Simulator"}
 OMITTED |= {f"{name}.draw_inputs" for name in ("Task", *(f"tasks.{task.__name__}" for task in tasks.TASKS.values()))}
+OMITTED |= choices.OMITTED

@@ -108,6 +108,8 @@ def simulator_of(given: object, posterior: Posterior, stores: Sequence[Simulatio
     Raises:
         ValueError: If it is none of a simulator, a function and a store, or is about other rules.
     """
+    if isinstance(given, Simulator) and posterior.question is not None:
+        given = posterior.question.suited(given)
     if isinstance(given, (Simulator, SimulationStore)):
         if posterior.names != given.names:
             mine, theirs = arguments.listed(posterior.names), arguments.listed(given.names)

@@ -37,6 +37,7 @@ ESS = (400, 100)  # likewise below
 FAILED = (0.5, 0.95)  # share of failed simulations
 NOTHING = 0.05  # mean contraction over rules of the prior below which nothing was learned
 LEAKING = 0.7  # share of a wrapped posterior's draws inside the prior below which that is a caution
+DIVERGED = 0.005  # share of draws whose step may diverge before that is a caution
 
 
 def sampler_verdict(posterior: Posterior) -> list[Verdict]:
@@ -51,13 +52,29 @@ def sampler_verdict(posterior: Posterior) -> list[Verdict]:
     for grade, r_hat, ess in (("caution", R_HAT[0], ESS[0]), ("fail", R_HAT[1], ESS[1])):
         if not chains.r_hat <= r_hat or chains.ess < min(ess, len(posterior.draws) / 2):
             level = grade
-    advice = "" if level == "pass" else "Raise num_particles and num_moves in SamplerSettings, or draw more samples."
     drawn = len(posterior.draws)
+    differ = posterior.of_animals
+    if differ is not None and differ.spread is not None:
+        return [_pooled_verdict(level, chains.r_hat, chains.ess, drawn, differ.divergences)]
+    advice = "" if level == "pass" else "Raise num_particles and num_moves in SamplerSettings, or draw more samples."
     finding = (
         f"R-hat {chains.r_hat:.3f} between independent runs, effective sample size {min(chains.ess, drawn):.0f} of {drawn} "
         f"draws (the worst coefficient of each)."
     )
     return [Verdict("sampler", level, finding, advice, numbers)]
+
+
+def _pooled_verdict(level: str, r_hat: float, ess: float, drawn: int, diverged: int) -> Verdict:
+    """The same of NUTS, whose steps may also diverge."""
+    if level == "pass" and diverged > DIVERGED * drawn:
+        level = "caution"
+    finding = (
+        f"NUTS over the population and its animals: R-hat {r_hat:.3f} between chains, effective sample size {ess:.0f} of {drawn} "
+        f"draws (the worst of everything drawn), {diverged} steps diverged."
+    )
+    advice = "Let fewer coefficients vary (varies=...), or draw more: SamplerSettings(num_particles=...)."
+    numbers = {"r_hat": r_hat, "ess": ess, "draws": float(drawn), "divergences": float(diverged)}
+    return Verdict("sampler", level, finding, "" if level == "pass" else advice, numbers)
 
 
 def _leak_verdict(inside: float | None) -> list[Verdict]:
@@ -68,11 +85,8 @@ def _leak_verdict(inside: float | None) -> list[Verdict]:
     finding = f"{1 - inside:.1%} of the wrapped posterior's own draws lie outside the prior and are thrown away."
     if inside < ENOUGH:
         finding += " Tries are capped, and observations for which they do not suffice left out of calibration."
-    advice = (
-        ""
-        if level == "pass"
-        else "Train it on more simulations, or let it sample within the prior (sample_with='mcmc')."
-    )
+    advice = "Train it on more simulations, or let it sample within the prior (sample_with='mcmc')."
+    advice = "" if level == "pass" else advice
     return [Verdict("leakage", level, finding, advice, {"outside": 1 - inside})]
 
 

@@ -7,6 +7,7 @@ Colours can be told apart with any colour vision; `with sr.figures.theme(dark=Tr
 """
 
 from sbirules.figures import style
+from sbirules.figures.choices import animals, by_animal, forest, held_out_scores, statistics
 from sbirules.figures.diagnostics import (
     calibration,
     coverage,
@@ -35,7 +36,9 @@ __all__ = [
     "GREY",
     "ORANGE",
     "activity",
+    "animals",
     "axis_label",
+    "by_animal",
     "calibration",
     "correlations",
     "coverage",
@@ -44,7 +47,9 @@ __all__ = [
     "effects",
     "failures",
     "filter_rounds",
+    "forest",
     "held_out",
+    "held_out_scores",
     "inclusion",
     "learning_curves",
     "marginals",
@@ -56,6 +61,7 @@ __all__ = [
     "regimes",
     "reliability",
     "rule_matrix",
+    "statistics",
     "style",
     "success_over",
     "success_rates",

@@ -86,7 +86,14 @@ class RuleDensity:
             with seeded(seed, Stream.SAMPLING):  # independent draws
                 return Chains(potential.sample(num_samples)[None])
         return draw_chains(
-            self.log_likelihood, self.prior, num_samples, self.settings, seed=seed, hold=self.hold, progress=progress
+            self.log_likelihood if self.region or not potential.exact else potential.log_likelihood,
+            self.prior,
+            num_samples,
+            self.settings,
+            seed=seed,
+            hold=self.hold,
+            from_modes=potential.exact and not self.region,
+            progress=progress,
         )
 
     def sample_tempered(self, num_samples: int, power: float, *, seed: int = 0, progress: bool = False) -> Tensor:
@@ -175,7 +182,17 @@ class RuleDensity:
         Where coefficients are fixed, the mean is over the prior of the others; in a region, rules outside it count as 0.
         """
         s = self.settings
-        chains = draw_chains(self.log_likelihood, self.prior, EVIDENCE, s, seed=seed, hold=self.hold)
+        net = self.potential_net
+        whole = net.exact and not self.region
+        chains = draw_chains(
+            net.log_likelihood if whole else self.log_likelihood,
+            self.prior,
+            EVIDENCE,
+            s,
+            seed=seed,
+            hold=self.hold,
+            from_modes=whole,
+        )
         value, error = chains.log_evidence
         # the error between few runs is uncertain itself
         error *= math.sqrt((s.num_runs - 1) / (s.num_runs - 3)) if s.num_runs > 3 else FEW_RUNS

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from sbirules.inference.animals import AnimalDraws
 from sbirules.inference.estimators import POTENTIALS
 from sbirules.inference.potentials import Potential
 from sbirules.inference.questions import QUESTIONS, Question
@@ -44,6 +45,7 @@ class Kept:
     hold: dict[int, float]
     region: dict[int, tuple[float, float]]
     chains: Chains | None
+    animals: AnimalDraws | None = None
 
 
 def save(kept: Kept, folder: Path) -> None:
@@ -55,6 +57,8 @@ def save(kept: Kept, folder: Path) -> None:
     tensors |= points_of(kept.prior)
     if chains is not None:
         tensors["draws"] = chains.draws
+    if kept.animals is not None:
+        tensors |= kept.animals.tensors()
     if kept.raw_per_unit is not None:
         tensors["raw_per_unit"] = kept.raw_per_unit
     content = {
@@ -70,6 +74,7 @@ def save(kept: Kept, folder: Path) -> None:
         "chains": None
         if chains is None
         else {"r_hat": chains.r_hat, "ess": chains.ess, "log_evidence": list(chains.log_evidence)},
+        "animals": None if kept.animals is None else kept.animals.config(),
         "versions": {"torch": torch.__version__},
     }
     # the tensors name their JSON file, so that a crash between the two cannot pair them wrongly
@@ -170,6 +175,7 @@ def _taken_apart(
         {names.index(name): float(value) for name, value in content["hold"].items()},
         {names.index(name): (float(low), float(high)) for name, (low, high) in content["region"].items()},
         chains,
+        None if content.get("animals") is None else AnimalDraws.from_config(content["animals"], tensors),
     )
 
 

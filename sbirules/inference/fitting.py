@@ -13,12 +13,14 @@ from torch.distributions import Distribution
 
 from sbirules.inference.drawn_from import log_weight_of, refuse_other_rules
 from sbirules.inference.estimators import ESTIMATORS, Job
+from sbirules.inference.exact_fitting import fit_exactly
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.potentials import training_curves
 from sbirules.inference.questions import QUESTIONS, Question
 from sbirules.model.constraints import Constraints
 from sbirules.model.fields import Layout
 from sbirules.model.prior import log_scale_of, names_of
+from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tables import Trials
 from sbirules.neural_nets.ensembles import EnsembleSettings
@@ -43,7 +45,7 @@ BEYOND = 0.05  # share of the prior beyond all simulated rules, of any coefficie
 @typed
 @gradients()
 def fit(
-    store: SimulationStore | Sequence[SimulationStore],
+    store: SimulationStore | Sequence[SimulationStore] | Simulator,
     prior: PriorLike,
     *,
     constraints: Mapping[str, Any] | Constraints | None = None,
@@ -53,6 +55,9 @@ def fit(
     all_of_networks: int | None = None,
     reliability: float | None = None,
     summaries: Sequence[SummaryLike] | None = None,
+    animals: str | None = None,
+    varies: Sequence[str] | None = None,
+    spread: float | None = None,
     classifier: EnsembleSettings | None = None,
     estimator: str | None = None,
     settings: Any = None,
@@ -65,7 +70,8 @@ def fit(
     Arguments:
         store: Simulations of rules drawn from `prior`, one network each. Further stores may hold rules
             from anywhere inside the prior, such as an earlier posterior: what is learned is a probability
-            or a likelihood given the rule, which does not depend on where rules came from.
+            or a likelihood given the rule, which does not depend on where rules came from. Or the simulator itself
+            where it knows the likelihood of a table exactly, as `PolicyNetwork` does that of choices.
         prior: The prior, in natural units: one of `sbirules.priors`, a torch distribution over vectors, or a list of one
             for each coefficient.
         constraints: Intervals by summary name, e.g. `{"learned": (1, 1), "mean_rate": (0.05, 0.6)}`.
@@ -77,6 +83,10 @@ def fit(
         reliability: Or: rules under which they hold with at least this probability.
         summaries: With trials: what of a learner enters its likelihood; by default its learning curve
             per trial type and the volatility of its error.
+        animals: With choices: whether all animals have one `"shared"` rule (default), each its `"own"`, or they are
+            `"partial"`ly pooled, normal around a population's centre on the prior's unconstrained scale.
+        varies: With partial pooling: which coefficients vary between animals; by default all.
+        spread: With partial pooling: s.d. of the half-normal prior of that variation, 1 by default.
         classifier: Settings of the classifier of success, or of failures.
         estimator: With trials: `"ratio"` (default) for contrastive ratio estimation, or `"likelihood"` for sbi's
             neural likelihood estimation with zuko's spline flows. The ratio needs fewer simulations for
@@ -96,6 +106,28 @@ def fit(
     Raises:
         ValueError: If not exactly one question is asked, or it does not fit the store.
     """
+    if isinstance(store, Simulator):
+        given = {"constraints": constraints, "trials": trials, "x_o": x_o}
+        exactly = _asked_exactly(store, given, question, animals)
+        unused = {"estimator": estimator, "settings": settings, "classifier": classifier, "summaries": summaries}
+        for name, value in unused.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} belongs to fits from simulations; leave it out where the likelihood is known."
+                )
+        return fit_exactly(
+            store,
+            prior,
+            exactly,
+            varies=varies,
+            spread=1.0 if spread is None else arguments.above("spread", spread, 0.0),
+            sampler=sampler,
+            seed=seed,
+            progress=progress,
+        )
+    for name, value in (("animals", animals), ("varies", varies), ("spread", spread)):
+        if value is not None:
+            raise ValueError(f"{name} belongs to choices, fit(simulator, prior, trials=...); leave it out.")
     stores = [store] if isinstance(store, SimulationStore) else list(store)
     prior = _checked_prior(stores, prior)
     first = stores[0]
@@ -125,6 +157,23 @@ def fit(
         sampler,
         None if raw is None else torch.tensor(raw, dtype=torch.float64),
     )
+
+
+def _asked_exactly(simulator: Simulator, given: Plain, question: Question | None, animals: str | None) -> Question:
+    """The question of a fit without simulations."""
+    kind = QUESTIONS.get(simulator.tables)
+    value = given["trials"]
+    if question is not None or kind is None or value is None or simulator.tables == "trials":
+        if question is not None and animals is None and all(v is None for v in given.values()):
+            return question
+        raise ValueError(
+            "fit without a store needs a simulator that knows the likelihood of a table, such as PolicyNetwork, and trials=...; "
+            "for other questions simulate first: store = simulate(simulator, prior, 4096)."
+        )
+    if any(given[name] is not None for name in given if name != "trials"):
+        raise ValueError("fit needs exactly one of constraints, trials, x_o and question.")
+    options = {} if animals is None else {"animals": animals}
+    return kind.ask(value, simulator.layout, simulator.summary_names, **options)
 
 
 def question_of(

@@ -14,14 +14,10 @@ from torch import Size, Tensor
 
 from sbirules import figures
 from sbirules.inference import batches, files, parts, terms
+from sbirules.inference.animals import AnimalDraws
 from sbirules.inference.arviz_data import inference_data
 from sbirules.inference.density import MOST, RuleDensity
-from sbirules.inference.potentials import (
-    Given,
-    Observed,
-    Potential,
-    WrappedPotential,
-)
+from sbirules.inference.potentials import Given, Observed, Potential, WrappedPotential
 from sbirules.inference.questions import Question
 from sbirules.inference.record import FitRecord
 from sbirules.priors import PriorLike
@@ -78,6 +74,7 @@ class Posterior(RuleDensity):
         super().__init__(prior, names, potential, settings)
         self.question, self.record, self.raw_per_unit = question, record or FitRecord(), raw_per_unit
         self._given_chains: Chains | None = None
+        self.of_animals: AnimalDraws | None = None
 
     @staticmethod
     def wrap(posterior: Any, prior: PriorLike, names: Sequence[str], x: Tensor | None = None) -> Posterior:
@@ -139,6 +136,42 @@ class Posterior(RuleDensity):
         arguments.whole("n", n, 1, MOST)
         draws = self.draws
         return draws[torch.linspace(0, len(draws) - 1, n).round().long()]
+
+    # Animals that differ --------------------------------------------------------------------------
+
+    def rules_of_animals(self, n: int, animals: int | None = None) -> Tensor:
+        """n rules of each animal, `(n, animals, D)`: their own, or the one that so many `animals` share."""
+        arguments.whole("n", n, 1, MOST)
+        if self.of_animals is None:
+            return self.spread_out(n)[:, None].expand(-1, arguments.whole("animals", animals, 1), -1)
+        return self.of_animals.spread_out(n)
+
+    def animal(self, name: str) -> Posterior:
+        """The posterior of one animal's rule, where animals have rules of their own or are partially pooled.
+
+        Its density is that given this animal's own choices; its draws are those of the whole fit.
+
+        Raises:
+            ValueError: If all animals share one rule, or there is none of this name.
+        """
+        found = self._animals()
+        arguments.known("animal", name, found.names)
+        at = found.names.index(name)
+        return found.posterior(at, self).with_draws(found.draws[:, at])
+
+    @property
+    def population(self) -> pd.DataFrame:
+        """Centre and spread of coefficients over animals; of partial pooling the spread is on the prior's unconstrained scale.
+
+        Raises:
+            ValueError: If all animals share one rule.
+        """
+        return self._animals().population()
+
+    def _animals(self) -> AnimalDraws:
+        if self.of_animals is None:
+            raise ValueError('all animals share one rule here: fit(..., animals="own") or animals="partial".')
+        return self.of_animals
 
     # Parts of the posterior -----------------------------------------------------------------------
 
@@ -293,6 +326,7 @@ class Posterior(RuleDensity):
             self.hold,
             self.region,
             self._given_chains,
+            self.of_animals,
         )
         files.save(kept, Path(folder))
 
@@ -309,6 +343,7 @@ class Posterior(RuleDensity):
         """
         k = files.load(Path(folder), prior)
         with reading(Path(folder) / files.CONTENT, files.REMEDY):
-            out = Posterior(k.prior, k.names, k.potential, k.question, k.record, k.settings, k.raw_per_unit)
-        out.hold, out.region, out._given_chains = k.hold, k.region, k.chains
+            question = None if k.question is None else k.question.restored(k.potential)
+            out = Posterior(k.prior, k.names, k.potential, question, k.record, k.settings, k.raw_per_unit)
+        out.hold, out.region, out._given_chains, out.of_animals = k.hold, k.region, k.chains, k.animals
         return out

@@ -71,6 +71,7 @@ class Potential(nn.Module, ABC):
     kind: ClassVar[str]  # its name in files
     normalised: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
+    exact: ClassVar[bool] = False  # known, not learned, and smooth: its modes are worth finding first
 
     @property
     def observed(self) -> Observed | None:

@@ -6,16 +6,18 @@ gradients = needed(simulator, Differentiable, "BPTL")      # or one clear senten
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from sbirules.model.rules import RuleFamily
 from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
+from sbirules.model.tables import Trials
 from sbirules.model.tasks.task import Task
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
@@ -30,7 +32,9 @@ __all__ = [
     "LearningGradient",
     "NetworkSettings",
     "OnDevice",
+    "PredictsChoices",
     "RecurrentNetwork",
+    "TableLikelihood",
     "WithoutPlasticity",
     "needed",
     "without_plasticity",
@@ -103,6 +107,48 @@ class ExactLikelihood(Protocol):
 
     def log_likelihood(self, theta: Tensor, x_o: ArrayLike) -> Tensor:
         """log p(x_o | theta) `(batch,)` of rules `(batch, D)` in natural units."""
+        ...
+
+
+class TableLikelihood(Protocol):
+    """The likelihood of one table of trials."""
+
+    threads: int | None
+
+    @property
+    def animals(self) -> int: ...
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        """`(n, animals)` of rules `(n, D)`, or of each animal's `(n, animals, D)`; gradients flow."""
+        ...
+
+    def value_and_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """`(n, animals)`, and its gradient `(n, animals, D)`."""
+        ...
+
+    def probabilities(self, theta: Tensor) -> Tensor:
+        """Probability of each answer given the animal's own past, `(n, decisions, answers)`."""
+        ...
+
+
+@runtime_checkable
+class PredictsChoices(Protocol):
+    """Knows the probability of each choice of an animal, given what it saw, did and got before."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def nuisances(self) -> Mapping[str, Distribution]:
+        """Coefficients that are not of the rule, and their usual priors."""
+        ...
+
+    def suited(self, trials: Trials) -> Any:
+        """The same with the answers and stimuli of a table."""
+        ...
+
+    def likelihood(self, trials: Trials) -> TableLikelihood:
+        """The exact likelihood of a table."""
         ...
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.fields import Field, Layout, task_fields
-from sbirules.model.rules import RuleFamily, RuleText
+from sbirules.model.rules import Coefficient, RuleFamily, RuleText
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries import Summary, SummaryLike, resolve, summarise, summary_names
 from sbirules.model.tasks.task import MOST, Task
@@ -50,6 +50,7 @@ class Simulator(ABC):
     batch: int = 1  # networks that are best simulated together
     engine: str = ""  # what computes, for the manifest of a store
     own_fields: tuple[Field, ...] = ()  # what runs consist of, beside the fields of a task
+    tables = "trials"  # the kind of question that tables of its trials ask
     # what counts as success of a network, for optimisers; empty where nothing does
     success: Mapping[str, tuple[float, float]] = {"learned": (1.0, 1.0)}
 
@@ -102,6 +103,11 @@ class Simulator(ABC):
     def type_names(self) -> tuple[str, ...]:
         """Names of the trial types."""
         return () if self.task is None else tuple(self.task.type_names)
+
+    @property
+    def parameters(self) -> tuple[Coefficient, ...]:
+        """All columns of theta: the rule's coefficients, and what else is inferred."""
+        return self.family.parameters
 
     @property
     def names(self) -> tuple[str, ...]:

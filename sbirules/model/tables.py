@@ -6,45 +6,28 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sbirules.model.fields import Field, Layout, task_fields
-from sbirules.model.runs import Status, Trajectory
+from sbirules.model.choice_tables import choice_table
+from sbirules.model.choices import ROLES, ChoiceColumns
+from sbirules.model.error_tables import error_table
+from sbirules.model.fields import Layout, task_fields
+from sbirules.model.lines import Lines
+from sbirules.model.runs import Trajectory
+from sbirules.model.table_summary import TrialsSummary, summary_of
+from sbirules.model.table_writing import choice_rows, error_rows, keywords_of
 from sbirules.support import arguments
 from sbirules.support.columns import Columns
-from sbirules.support.robust import kept
+from sbirules.support.files import write_bytes
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Lines", "Trials"]
-
-ROUNDING = 0.01  # by so much may a column differ from what follows from another
-MISSED = "the model misses no trials: end that session before one, or leave the learner out"
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Where trials stand in the table that they were read from.
-
-    Arguments:
-        where: What the table is called in messages.
-        unit: `"line"` or `"row"`.
-        numbers: Line of each trial, `(learners, trials)`; -1 past the end of a session.
-    """
-
-    where: str
-    unit: str
-    numbers: Tensor
-
-    def of(self, learner: int, trial: int) -> str:
-        """Where a trial stands, in words."""
-        return f"{self.unit} {int(self.numbers[learner, trial])} of {self.where}"
 
 
 @typed_class
@@ -56,6 +39,7 @@ class Trials:
         learners: Their labels, as in the table.
         trajectory: Their trials as a `Trajectory`, one row per learner, with the fields that the table has.
         lines: Where they stand in the table; None for trials that were not read.
+        meaning: Of tables of choices: what their fields stand for.
 
     Raises:
         ValueError: If the names and the rows differ in number.
@@ -64,6 +48,7 @@ class Trials:
     learners: tuple[str, ...]
     trajectory: Trajectory
     lines: Lines | None = None
+    meaning: ChoiceColumns | None = None
 
     def __post_init__(self) -> None:
         arguments.instance("trajectory", self.trajectory, Trajectory)
@@ -83,7 +68,7 @@ class Trials:
 
     @property
     def num_trials(self) -> Tensor:
-        """Number of trials of each learner, `(learners,)`."""
+        """Number of trials of each learner, of decisions in tables of choices, `(learners,)`."""
         return self.trajectory.num_trials
 
     def subset(self, index: Sequence[int]) -> Trials:
@@ -93,161 +78,143 @@ class Trials:
         rows = [arguments.position("index", i, len(self)) for i in index]
         lines = None if self.lines is None else replace(self.lines, numbers=self.lines.numbers[rows])
         return Trials(
-            tuple(self.learners[i] for i in rows), self.trajectory.rows(torch.tensor(rows, dtype=torch.long)), lines
+            tuple(self.learners[i] for i in rows),
+            self.trajectory.rows(torch.tensor(rows, dtype=torch.long)),
+            lines,
+            self.meaning,
         )
 
     def digest(self) -> str:
-        """SHA-256 of the content: tells one table from another."""
+        """SHA-256 of the content: tells one table from another.
+
+        Of tables of choices, what their codes mean belongs to the content; empty trials after the longest learner's last do not.
+        """
         fields = self.trajectory.per_trial
         parts = [self.trial_types, *(fields[n] for n in sorted(fields))]
-        return hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts)).hexdigest()
+        if len(self):
+            parts = [part[:, : int(self.num_trials.max())] for part in parts]
+        # NaN has a sign, which says how it was computed
+        parts = [torch.where(part.isnan(), torch.nan, part) if part.is_floating_point() else part for part in parts]
+        told = b""
+        if self.meaning is not None:
+            m = self.meaning
+            parts = [part.double() + 0.0 for part in parts]  # one type, and one zero
+            told = repr([sorted(fields), m.options, m.stimuli, sorted(m.labels.items()), m.accept]).encode()
+        return hashlib.sha256(b"".join(part.contiguous().numpy().tobytes() for part in parts) + told).hexdigest()
+
+    def describe(self) -> TrialsSummary:
+        """What the table holds, in numbers, and what to be careful about; print it."""
+        where = "" if self.lines is None else self.lines.where
+        return summary_of(self.learners, self.trajectory, self.meaning, where)
+
+    def write(self, path: str | Path) -> dict[str, Any]:
+        """Writes a CSV file that `read` gives the same table back from: one of equal `digest()`.
+
+        Its columns are learner, session, trial, step (where trials have several decisions), the stimuli, choice or accept, and
+        reward; of tables of errors learner, trial, trial_type and the fields. Numbers have all their digits.
+
+        Returns:
+            The keywords of `read` that say what the columns are; of tables of errors none, they need the layout.
+
+        Raises:
+            ValueError: If a stimulus has the name of another column, or two learners have one name.
+        """
+        rows = (
+            error_rows(self.learners, self.trajectory)
+            if self.meaning is None
+            else choice_rows(self.learners, self.trajectory, self.meaning)
+        )
+        write_bytes(arguments.path("path", path), rows.encode())
+        return {} if self.meaning is None else keywords_of(self.trajectory, self.meaning)
 
     @staticmethod
     def read(
-        source: str | Path | pd.DataFrame | Trials, type_names: Sequence[str] | Layout, criterion: float = 0.5
+        source: str | Path | pd.DataFrame | Trials,
+        type_names: Sequence[str] | Layout | None = None,
+        criterion: float = 0.5,
+        *,
+        columns: Mapping[str, Any] | None = None,
+        rows: Mapping[str, Any] | None = None,
+        options: Sequence[Any] | None = None,
+        one_hot: Any = (),
     ) -> Trials:
-        """Trials from a CSV file or a DataFrame.
+        """Trials from a file or a DataFrame: choices of animals, or errors of learners.
 
-        Columns `learner`, `trial`, `trial_type` (a number, or a name of the task's types; not needed where there is one
-        type) and at least one that the simulator declares: of a task `error`, `reward` or `correct`, and `output` if
-        present. What follows from the columns that are there, as correct does from error, is filled in; where it is
-        there as well, it must agree. Learners are named by text: in a file `01` is not `1`.
+        **Choices**, without `type_names` or with the layout of a simulator of choices. `columns` says which column has which
+        role; a column with a role's own name has it, unless the role is given as None:
+
+        - `learner`: the animal. Without it there is one, "1".
+        - `session`: any labels. Without it there is one.
+        - `trial`: numbers in the order of time, with gaps or without, from the start of the table or of each session.
+          Without it each row is a trial. The rows of an animal stand in the order of session, trial and step.
+        - `step`: numbers, where one trial holds several decisions.
+        - `stimulus`: one name or several; or a mapping from what a stimulus is to be called to its column. Numbers are
+          numbers, anything else is labels. Other characters than letters, digits and _ in names become _.
+        - `choice`: the answer, any labels; empty or NaN where the animal gave none.
+        - `accept`: 0 or 1, in place of choice: whether what was offered was accepted. Rows of one trial are its offers.
+        - `reward`: a number; empty, NaN or NA where it is not known. `"reward": None` reads a table without rewards.
+
+        **Errors**, with `type_names`: columns `learner`, `trial`, `trial_type` (a number, or a name of the task's types; not
+        needed where there is one type) and at least one that the simulator declares: of a task `error`, `reward` or `correct`,
+        and `output` if present. What follows from the columns that are there, as correct does from error, is filled in; where
+        it is there as well, it must agree. Learners are named by text: in a file `01` is not `1`.
 
         Arguments:
-            source: Path of a CSV file (UTF-8, commas, decimal points), or a DataFrame.
+            source: A DataFrame, or the path of a file: .csv (UTF-8, commas, decimal points), .mat, .npz, .nwb (its trials) or
+                .parquet.
             type_names: What runs consist of, `simulator.layout` or `store.layout`; or the names of a task's trial types.
             criterion: With names: error below which a trial is correct.
+            columns: Names of columns by role.
+            rows: Picks rows: values by column, as `{"accept": 1}`; any of several in a list.
+            options: Of choices: the answers, in the order of their codes. By default all that are found, numbers by value,
+                then text.
+            one_hot: Of choices: stimuli whose numbers are labels; or a mapping to their labels, in the order of their codes.
 
         Raises:
             ValueError: If a column is missing or comes twice, a row has too few or too many cells, a trial type is unknown,
-                a value not finite, impossible or at odds with another, a trial given twice or missing; with the line.
+                a value not finite, impossible or at odds with another, a trial given twice or missing; if an animal goes back
+                in time, an answer is none of the options, or nothing varies; with the line.
         """
+        told = {
+            "columns": columns,
+            "rows": rows,
+            "options": options,
+            "one_hot": None if isinstance(one_hot, tuple) and not one_hot else one_hot,
+        }
+        given = [name for name, value in told.items() if value is not None]
         if isinstance(source, Trials):
+            if given:
+                raise ValueError(
+                    f"{given[0]} belongs to a table that is still to be read, but source is Trials already."
+                )
             return source
-        if isinstance(type_names, Layout):
-            layout = type_names
-        else:
-            layout = Layout(
-                task_fields(arguments.finite("criterion", criterion)), arguments.strings("type_names", type_names)
-            )
-        return _from_columns(Columns.read("trials", source), layout)
+        layout: Layout | None = type_names if isinstance(type_names, Layout) else None
+        names = () if layout is None else layout.named("trial")
+        choices = type_names is None or set(ROLES) <= set(names)  # a field called choice alone may be any 0 and 1
+        if not choices and (options is not None or told["one_hot"] is not None):
+            raise ValueError(f"{given[-1]} belongs to tables of choices, but type_names makes it one of errors.")
+        if layout is None and type_names is not None:
+            fields = task_fields(arguments.finite("criterion", criterion))
+            layout = Layout(fields, arguments.strings("type_names", type_names))
+        table = Columns.read("trials", source)
+        if rows is not None:
+            table = table.picked(rows)
+        if choices:
+            declared = tuple(name for name in names if name not in ROLES)
+            return Trials(*choice_table(table, columns or {}, options, one_hot, declared))
+        declares = layout or Layout()
+        return Trials(*error_table(_as_declared(table, columns or {}, declares), declares))
 
 
-def _from_columns(table: Columns, layout: Layout) -> Trials:
-    where, unit = table.where, table.unit
-    known = layout.named("trial")
-    if not known:
-        raise ValueError("this simulator reports nothing of single trials, so that a table of trials cannot be read.")
-    needed = ("learner", "trial", *(("trial_type",) if len(layout.type_names) > 1 else ()))
-    lacking = [c for c in needed if c not in table]
-    tells = _telling(layout)
-    if lacking:
-        raise ValueError(
-            f"{where} lacks the column {lacking[0]!r}; it has {arguments.listed(table.names):.200}, "
-            f"and needs {arguments.listed(needed)} and at least one of {arguments.listed(tells)}."
-        )
-    have = [c for c in known if c in table]
-    if not set(have) & set(tells):
-        raise ValueError(f"{where} needs at least one of the columns {arguments.listed(tells)}.")
-    if len(table) == 0:
-        raise ValueError(f"{where} has no rows: at least one learner with one trial is needed.")
-    learner = table.labels("learner")
-    rows_of: dict[str, list[int]] = {}
-    for row, name in enumerate(learner):
-        rows_of.setdefault(name, []).append(row)
-    values = {c: table.flags(c) if layout[c].dtype == "bool" else table.numbers(c, MISSED) for c in have}
-    order = table.whole("trial")
-    types = _types(table, layout.type_names or ("0",))
-    for name in have:
-        _check_values(layout[name], values, table)
-    shape = (len(rows_of), max(len(rows) for rows in rows_of.values()))
-    # single precision, as runs have it, unless that would lose something
-    precise = {name: kept(torch.as_tensor(column)) for name, column in values.items()}
-    fields = {name: torch.full(shape, torch.nan, dtype=column.dtype) for name, column in precise.items()}
-    sequence, lines = torch.full(shape, -1), torch.full(shape, -1)
-    for i, (name, unsorted) in enumerate(rows_of.items()):
-        rows = np.asarray(unsorted)
-        rows = rows[np.argsort(order[rows], kind="stable")]
-        _check_order(name, order[rows], [table.lines[row] for row in rows], where, unit)
-        sequence[i, : len(rows)] = torch.as_tensor(types[rows])
-        lines[i, : len(rows)] = torch.as_tensor(np.asarray(table.lines)[rows])
-        for field, column in precise.items():
-            fields[field][i, : len(rows)] = column[torch.as_tensor(rows)]
-    status = torch.full((len(rows_of),), int(Status.OK), dtype=torch.int8)
-    runs = Trajectory(status, sequence, layout.completed(fields, "trial"), type_names=layout.type_names)
-    return Trials(tuple(rows_of), runs, Lines(where, unit, lines))
-
-
-def _check_order(name: str, order: np.ndarray, lines: Sequence[int], where: str, unit: str) -> None:
-    """Raises ValueError unless the trials of a learner are numbered one by one, from 0 or 1."""
-    if order[0] not in (0, 1):
-        raise ValueError(
-            f"{where}: trials of learner {name} must be numbered from 0 or 1, got {order[0]} as the first, in {unit} "
-            f"{lines[0]}."
-        )
-    gaps = np.flatnonzero(np.diff(order) != 1)
-    if len(gaps):
-        at = int(gaps[0])
-        a, b = order[at], order[at + 1]
-        problem = f"trial {a} comes twice" if a == b else f"trial {a} is followed by {b}"
-        raise ValueError(
-            f"{where}: trials of learner {name} must be consecutive, but {problem}, in {unit}s {lines[at]} and {lines[at + 1]}."
-        )
-
-
-def _telling(layout: Layout) -> tuple[str, ...]:
-    """Fields of which a table must have one: the measure of performance and what follows from it, where there is one."""
-    fields = [f for f in layout.fields if f.per == "trial"]
-    best = layout.performance
-    if best is None or best.per != "trial":
-        return tuple(f.name for f in fields)
-    return (best.name, *(f.name for f in fields if f.follows and f.follows[1] == best.name))
-
-
-def _check_values(field: Field, values: Mapping[str, np.ndarray], table: Columns) -> None:
-    """Raises ValueError unless a column's values are possible, and agree with those that they follow from."""
-    column = values[field.name]
-    source = values.get(field.follows[1]) if field.follows else None
-    if source is not None:
-        _check_agreement(field, column, source, table)
-        return
-    low, high = column < field.low, column > field.high
-    if field.follows[:1] == ("minus",) and high.any():
-        table.refuse(
-            field.name,
-            int(high.argmax()),
-            f"must be minus the {field.follows[1]} and so at most {field.high:g}, without a column {field.follows[1]}",
-            "for right and wrong answers use the column correct",
-        )
-    for wrong, rule in ((low, f"at least {field.low:g}"), (high, f"at most {field.high:g}")):
-        if wrong.any():
-            table.refuse(field.name, int(wrong.argmax()), f"must be {rule}")
-
-
-def _check_agreement(field: Field, column: np.ndarray, source: np.ndarray, table: Columns) -> None:
-    """Raises ValueError where a column contradicts the one it follows from, by more than rounding."""
-    of = field.follows[1]
-    slack = ROUNDING * np.maximum(1.0, np.abs(source))
-    if field.follows[0] == "minus":
-        rule, wrong = f"must be minus the {of}", np.abs(column + source) > slack
-    else:
-        rule = f"must be 1 where the {of} is below {field.follows[2]:g}, and else 0"
-        wrong = (column != (source < field.follows[2])) & (np.abs(source - field.follows[2]) > slack)
-    if wrong.any():
-        row = int(wrong.argmax())
-        more = f"the {of} there is {source[row]:g}; if the column means something else, leave it out"
-        table.refuse(field.name, row, rule, more)
-
-
-def _types(table: Columns, type_names: tuple[str, ...]) -> np.ndarray:
-    if "trial_type" not in table:
-        return np.zeros(len(table), dtype=np.int64)
-    known = {str(i): i for i in range(len(type_names))} | {f"{i}.0": i for i in range(len(type_names))}
-    known |= {name: i for i, name in enumerate(type_names)}
-    out = np.zeros(len(table), dtype=np.int64)
-    for row, label in enumerate(table.labels("trial_type")):
-        if label not in known:
-            names = arguments.listed(f"{i} ({name})" for i, name in enumerate(type_names))
-            table.refuse("trial_type", row, f"must be one that the task knows, {names}")
-        out[row] = known[label]
-    return out
+def _as_declared(table: Columns, columns: Mapping[str, Any], layout: Layout) -> Columns:
+    """A table of errors with its columns under the names of what they hold."""
+    known = ("learner", "trial", "trial_type", *layout.named("trial"))
+    for name, column in columns.items():
+        arguments.known("what a column is called in columns", name, known)
+        if not isinstance(column, str):
+            raise ValueError(f"columns must give the column of {name} as text, got {column!r:.80}.")
+    twice = [column for column in columns.values() if list(columns.values()).count(column) > 1]
+    if twice:
+        both = arguments.listed(name for name, column in columns.items() if column == twice[0])
+        raise ValueError(f"columns gives one column two meanings: {twice[0]!r} is {both}.")
+    return table.renamed(columns) if columns else table

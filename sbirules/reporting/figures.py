@@ -91,6 +91,14 @@ def make_figures(
         lambda: figures.marginals(posterior),
         "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey.",
     )
+    differ = posterior.of_animals
+    if differ is not None:
+        add(
+            "forest",
+            group,
+            lambda: figures.forest(differ.names, posterior.names, differ.draws, differ.centre),
+            "Coefficients by animal: mean and 95 % interval; the centre of the population in orange, where they are pooled.",
+        )
     if isinstance(posterior.prior, Sparse):
         add(
             "inclusion",

@@ -32,13 +32,18 @@ def parameter_table(posterior: Posterior) -> dict[str, dict[str, float]]:
 
 
 def summary(
-    store: SimulationStore, posterior: Posterior, checked: Checks | None = None, sensitivity: Sensitivity | None = None
+    store: SimulationStore | None,
+    posterior: Posterior,
+    checked: Checks | None = None,
+    sensitivity: Sensitivity | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json."""
     chains = posterior.chains
     out: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "simulations": {
+        "simulations": {"count": 0, "status": {}, "seconds": 0.0}
+        if store is None  # where the likelihood is known exactly
+        else {
             "count": len(store),
             "status": {name: n for name, n in store.status_counts().items() if n},
             "seconds": store.seconds,

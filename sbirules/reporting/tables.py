@@ -20,7 +20,7 @@ __all__ = ["report_tables", "units_of"]
 def units_of(simulator: Simulator) -> list[str]:
     """The unit of each coefficient, for people."""
     natural = "natural units" if bool((simulator.raw_per_unit != 1).any()) else "raw units"
-    return [p.unit or natural for p in simulator.family.parameters]
+    return [p.unit or natural for p in simulator.parameters]
 
 
 def report_tables(
@@ -86,7 +86,7 @@ def report_tables(
 
 def _units_note(simulator: Simulator) -> str:
     """What the numbers of the first table are measured in."""
-    named = [f"{p.name} in {p.unit}" for p in simulator.family.parameters if p.unit]
+    named = [f"{p.name} in {p.unit}" for p in simulator.parameters if p.unit]
     first = "Natural units, and raw values beside them" if bool((simulator.raw_per_unit != 1).any()) else "Raw units"
     return f"{first}; {', '.join(named)}." if named else f"{first}."
 

@@ -72,6 +72,7 @@ def report(
     import jinja2
     from markupsafe import Markup
 
+    simulator = simulator if posterior.question is None else posterior.question.suited(simulator)
     if posterior.names != simulator.names:
         raise ValueError(
             f"the posterior is over {arguments.listed(posterior.names)}, but the simulator's rules have "

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from sbirules.model.prior import Sparse
+from sbirules.samplers.modes import reference_of
 from sbirules.samplers.smc import FEWEST, Particles, SamplerSettings, run_smc
 from sbirules.support.streams import Stream, child
 
@@ -43,6 +45,7 @@ def draw_chains(
     *,
     seed: int,
     hold: Mapping[int, float] | None = None,
+    from_modes: bool = False,
     progress: bool = False,
 ) -> Chains:
     """Samples from prior x likelihood.
@@ -54,6 +57,7 @@ def draw_chains(
         settings: Of the sampler.
         seed: Makes the draws repeatable.
         hold: Columns of theta that are fixed, and at what.
+        from_modes: Whether to start at the modes of a likelihood that has gradients, see `sbirules.samplers.modes`.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -66,9 +70,18 @@ def draw_chains(
     def runs(theta: Tensor, which: Tensor) -> Tensor:
         return log_likelihood(theta.flatten(0, 1)).reshape(theta.shape[:2])
 
+    smooth = from_modes and not hold and not isinstance(prior, Sparse)
+    reference = reference_of(log_likelihood, prior, seed=child(seed, Stream.POINTS)) if smooth else None
     for doubling in range(s.max_doublings + 1):
         out = run_smc(
-            runs, prior, s.num_runs, s, seed=child(seed, Stream.DOUBLING, doubling), hold=hold, progress=progress
+            runs,
+            prior,
+            s.num_runs,
+            s,
+            seed=child(seed, Stream.DOUBLING, doubling),
+            hold=hold,
+            reference=reference,
+            progress=progress,
         )
         if bool(torch.isnan(out.power).any()):
             raise ValueError(

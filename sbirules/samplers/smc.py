@@ -18,6 +18,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules.model.prior import Sparse, held_at
+from sbirules.samplers.modes import Reference
 from sbirules.support import arguments
 from sbirules.support.room import free_memory, refuse_beyond
 from sbirules.support.scale import unconstrained
@@ -135,6 +136,7 @@ def run_smc(
     *,
     seed: int,
     hold: Mapping[int, float] | None = None,
+    reference: Reference | None = None,
     progress: bool = False,
 ) -> Particles:
     """Draws from the posterior of each of many observations.
@@ -146,6 +148,7 @@ def run_smc(
         settings: Of the sampler.
         seed: Makes the draws repeatable.
         hold: Columns of theta that are fixed, and at what; see `held_at`.
+        reference: What to start from in place of the prior.
         progress: Whether to show a progress bar.
 
     An observation that too few rules can explain does not hold up the others: its draws are NaN.
@@ -156,6 +159,9 @@ def run_smc(
     deadline = math.inf if s.time_limit is None else time.monotonic() + s.time_limit
     with seeded(seed, Stream.SAMPLING), torch.no_grad(), tqdm(total=n, desc="sample", disable=not progress) as bar:
         scale = _Scale(prior, hold or {})
+        if reference is not None:
+            scale = elsewhere = _FromReference(prior, reference)
+            log_likelihood = elsewhere.against(log_likelihood)
         cloud, possible = _first(log_likelihood, scale, n, s)
         power, acceptance = torch.zeros(n), torch.zeros(n)
         log_evidence = torch.log(possible)
@@ -310,3 +316,28 @@ class _Scale:
         if not self.switches:
             value = value - self.transform.log_abs_det_jacobian(flat, free.flatten(0, 1))
         return _finite(value).reshape(theta.shape[:2]).float()
+
+
+class _FromReference(_Scale):
+    """The scale on which a reference takes the prior's place, and its ratio to the prior that of the likelihood."""
+
+    def __init__(self, prior: Distribution, reference: Reference) -> None:
+        super().__init__(prior, {})
+        self.reference = reference
+
+    def sample(self, *shape: int) -> Tensor:
+        free = self.reference.sample(math.prod(shape))
+        return self.transform.inv(free).float().reshape(*shape, -1)
+
+    def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
+        return _finite(self.reference.log_prob(free.flatten(0, 1))).reshape(theta.shape[:2]).float()
+
+    def against(self, log_likelihood: LogLikelihood) -> LogLikelihood:
+        """The likelihood times prior over reference."""
+
+        def value(theta: Tensor, which: Tensor) -> Tensor:
+            free = self.free(theta).flatten(0, 1)
+            tilt = self.reference.log_prior(free.double()) - self.reference.log_prob(free)
+            return log_likelihood(theta, which).double() + tilt.reshape(theta.shape[:2])
+
+        return value

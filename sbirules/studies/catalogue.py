@@ -8,13 +8,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Uniform
 
 from sbirules.model.rules import FAMILIES, RuleFamily
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import CATALOGUE
 from sbirules.model.tasks import TASKS, Task
-from sbirules.priors import COMPONENTS, PRIORS
+from sbirules.priors import COMPONENTS, PRIORS, completed
 from sbirules.simulators import SIMULATORS
 from sbirules.support import arguments
 from sbirules.support.files import Plain
@@ -137,8 +137,9 @@ def make_simulator(given: Plain, family: RuleFamily, task: Task, trust: bool, mo
     return made
 
 
-def make_prior(given: Plain, family: RuleFamily) -> Distribution:
-    """A prior of the catalogue over the family's coefficients."""
+def make_prior(given: Plain, family: RuleFamily, simulator: Simulator | None = None) -> Distribution:
+    """A prior of the catalogue over the family's coefficients, and over what else a simulator has that is inferred."""
+    nuisances: dict[str, Distribution] = dict(getattr(simulator, "nuisances", {}))
     arguments.known("[prior] name", given["name"], tuple(PRIORS))
     maker = PRIORS[given["name"]]
     options: dict[str, Any] = {}
@@ -146,12 +147,15 @@ def make_prior(given: Plain, family: RuleFamily) -> Distribution:
     for key, value in given.items():
         if key == "name":
             continue
-        check_key("key in [prior]", key, ("name", *allowed, *family.names))
+        check_key("key in [prior]", key, ("name", *allowed, *family.names, *nuisances))
         options[key] = _component(key, value) if isinstance(value, Mapping) else value
-        if key in family.names and not isinstance(value, Mapping):
+        if key in (*family.names, *nuisances) and not isinstance(value, Mapping):
             raise ValueError(f'[prior.{key}] must be a table such as name = "log_uniform", low = 50, high = 5000.')
+    for key in [key for key in options if key in nuisances]:
+        ends = options.pop(key)
+        nuisances[key] = Uniform(ends[0], ends[1], validate_args=False) if isinstance(ends, tuple) else ends
     made: Distribution = _call("[prior]", maker, family, **options)
-    return made
+    return made if simulator is None or not nuisances else completed(made, simulator.names, nuisances, "[prior]")
 
 
 def _component(key: str, given: Plain) -> Any:

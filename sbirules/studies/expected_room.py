@@ -26,6 +26,8 @@ def expected_room(study: Study, folder: Path, workers: int | None = None) -> lis
     Raises:
         ValueError: If they do not fit; says how much is needed, and the largest value that fits.
     """
+    if study.exact:
+        return [f"memory: that of the table, {spoken(free_memory())} free"]
     simulator, types = study.simulator, study.question.trial_types
     row = row_bytes(simulator, simulator.num_trials if types is None else types.shape[1])
     counts = counts_of(study)

@@ -33,6 +33,8 @@ def forecast(study: Study, workers: int | None = None) -> list[str]:
         study: The study.
         workers: Worker processes; None for one per core.
     """
+    if study.exact:
+        return ["no simulations: the likelihood of the table is known exactly; fitting takes seconds to minutes"]
     simulator, counts = study.simulator, counts_of(study)
     with seeded(0, Stream.PRIOR):
         theta = study.prior.sample(Size((PROBE,))).float()

@@ -18,6 +18,7 @@ from sbirules.inference.arviz_data import inference_data
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.rounds.refining import refine
+from sbirules.priors import written_down
 from sbirules.reporting.figures import drawable, make_figures, write_figures
 from sbirules.reporting.numbers import summary
 from sbirules.reporting.writing import report
@@ -76,8 +77,10 @@ def run_study(
 def _run(
     study: Study, folder: Path, until: str, num_workers: int | None, progress: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    say("simulate: rules from the prior, one fresh network each")
-    store = simulate_stage(study, folder, num_workers, progress)
+    store = None
+    if not study.exact:
+        say("simulate: rules from the prior, one fresh network each")
+        store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
     write_bytes(folder / "study.toml", text.encode())
     write_json(folder / ORIGIN, {"name": study.name, "folder": str(study.folder)})
@@ -89,8 +92,10 @@ def _run(
     checked = check_stage(study, store, posterior, key, folder, num_workers, progress)
     if until == "check":
         return summary(store, posterior, checked)
-    say("sensitivity: which coefficients matter")
-    found = sensitivity_stage(study, store, posterior, num_workers, progress)
+    found = None
+    if store is not None:
+        say("sensitivity: which coefficients matter")
+        found = sensitivity_stage(study, store, posterior, num_workers, progress)
     say("report")
     return report_stage(study, store, posterior, checked, found, folder, text)
 
@@ -134,6 +139,8 @@ def simulate_stage(
     study: Study, folder: Path, num_workers: int | None, progress: bool, shards: tuple[int, int] | None = None
 ) -> SimulationStore:
     """Simulates a study's rules into `store/`, all or a range of shards."""
+    if study.exact:
+        raise ValueError(f"{study.name} needs no simulations: the likelihood of its table is known exactly; run it.")
     s = study.simulate
     return simulate(
         study.simulator,
@@ -159,21 +166,26 @@ def plain_toml(value: Any) -> Any:
 
 
 def fit_stage(
-    study: Study, store: SimulationStore, folder: Path, num_workers: int | None, progress: bool
+    study: Study, store: SimulationStore | None, folder: Path, num_workers: int | None, progress: bool
 ) -> tuple[Posterior, str]:
     """Fits and samples the posterior, unless the folder holds it already; and what tells it from others."""
     s, place = study.fit, folder / "posterior"
-    asked = {
-        "fit": table(s),
-        "question": study.question.digest(),
-        "store": store.manifest["hash"],
-        "simulations": len(store),
-        "seed": store.manifest["seed"],
-    }
+    made_by: dict[str, Any] = {"simulator": study.simulator.config(), "prior": written_down(study.prior)}
+    if store is not None:
+        seed = store.manifest["seed"]
+        made_by = {"store": store.manifest["hash"], "simulations": len(store), "seed": seed}
+    asked = {"fit": table(s), "question": study.question.digest(), **made_by}
     key = digest(asked)
     before = _fitted_before(place, key, study)
     if before is not None:
         return before, key
+    if store is None:
+        chosen = {key: s.options[key] for key in ("varies", "spread") if key in s.options}
+        asked_of = {"question": study.question, "sampler": s.sampler, "seed": s.seed, "progress": progress, **chosen}
+        posterior = fit(study.simulator, study.prior, **asked_of)
+        if posterior.of_animals is None:
+            posterior = posterior.with_draws(posterior.draw(s.num_samples, seed=s.seed, progress=progress))
+        return _kept(posterior, place, key), key
     options: dict[str, Any] = {
         "question": study.question,
         "classifier": s.classifier,
@@ -197,10 +209,15 @@ def fit_stage(
         **options,
     )
     posterior = posterior.with_draws(posterior.draw(s.num_samples, seed=s.seed, progress=progress))
+    return _kept(posterior, place, key), key
+
+
+def _kept(posterior: Posterior, place: Path, key: str) -> Posterior:
+    """The posterior, once it is in its folder."""
     (place / ASKED).unlink(missing_ok=True)
     posterior.save(place)
     write_json(place / ASKED, {"key": key})
-    return posterior, key
+    return posterior
 
 
 def _fitted_before(place: Path, key: str, study: Study) -> Posterior | None:
@@ -216,7 +233,7 @@ def _fitted_before(place: Path, key: str, study: Study) -> Posterior | None:
 
 def check_stage(
     study: Study,
-    store: SimulationStore,
+    store: SimulationStore | None,
     posterior: Posterior,
     key: str,
     folder: Path,
@@ -266,10 +283,10 @@ def sensitivity_stage(
 
 def report_stage(
     study: Study,
-    store: SimulationStore,
+    store: SimulationStore | None,
     posterior: Posterior,
     checked: Checks,
-    found: Sensitivity,
+    found: Sensitivity | None,
     folder: Path,
     text: str,
 ) -> dict[str, Any]:

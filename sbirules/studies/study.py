@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.distributions import Distribution
 
-from sbirules.inference.questions import QUESTIONS, Question
+from sbirules.inference.questions import QUESTIONS, ChoicesQuestion, Question
 from sbirules.model.abilities import Configured
-from sbirules.model.rules import FAMILIES, RuleFamily
 from sbirules.model.simulator import Simulator
-from sbirules.model.tasks import TASKS, Task
 from sbirules.priors import PRIORS
-from sbirules.studies.catalogue import check_key, keys_of, make, make_prior, make_simulator, options_of, takes
+from sbirules.simulators import SIMULATORS
+from sbirules.studies.catalogue import check_key, keys_of, options_of
+from sbirules.studies.making import NAMED, Made, Problems, Sections, StudyError, kind_for
 from sbirules.studies.sections import (
     CheckSection,
     FitSection,
@@ -34,50 +34,20 @@ from sbirules.support.typed import typed_class
 
 __all__ = ["Study", "StudyError"]
 
-NAMED = {  # sections that name something of a catalogue: under which key, and what by default
-    "rule": ("family", "polynomial"),
-    "task": ("name", "delayed_discrimination"),
-    "simulator": ("name", "rate_rnn"),
-    "prior": ("name", "uniform"),
-}
 FIXED: dict[str, type[Any]] = {
     "simulate": SimulateSection,
     "fit": FitSection,
     "check": CheckSection,
     "sensitivity": SensitivitySection,
 }
-VARIANT = ("task", "simulator", "trials")  # keys of [check.held_out.NAME]
-SHARED = {"task": (), "simulator": ("summaries", "num_trials")}  # what a variant of another name keeps
-Sections = dict[str, dict[str, Any]]
-
-
-class StudyError(ValueError):
-    """All that is wrong with a study file.
-
-    Arguments:
-        problems: One sentence each.
-    """
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = tuple(problems)
-        listed = "\n".join(f"  {k}. {text}" for k, text in enumerate(problems, start=1))
-        super().__init__(problems[0] if len(problems) == 1 else f"the study has {len(problems)} problems:\n{listed}")
-
-
-class _Problems(list[str]):
-    """Complaints so far; `attempt` goes on after one."""
-
-    def attempt(self, make: Callable[[], Any], default: Any = None) -> Any:
-        try:
-            return make()
-        except ValueError as error:
-            self.extend(error.problems if isinstance(error, StudyError) else [str(error)])
-            return default
 
 
 def sections_of_questions() -> dict[str, type[Question]]:
     """Kinds of questions by the section that asks them."""
-    return {kind.section: kind for kind in QUESTIONS.values()}
+    out: dict[str, type[Question]] = {}
+    for kind in QUESTIONS.values():
+        out.setdefault(kind.section, kind)
+    return out
 
 
 @typed_class
@@ -142,7 +112,7 @@ class Study:
     @staticmethod
     def of(content: Plain, *, name: str, folder: str | Path = ".", trust: bool = False) -> Study:
         """A study from the content of a TOML file."""
-        problems = _Problems()
+        problems = Problems()
         content = _known(content, problems)
         kinds = {section: kind for section, kind in sections_of_questions().items() if section in content}
         if len(kinds) != 1:
@@ -150,11 +120,13 @@ class Study:
             more = [f"[{s}]" for s in sections_of_questions() if s not in ("constraints", "data")]
             problems.append(f"a study needs exactly one of {every}{' (or ' + ', '.join(more) + ')' if more else ''}.")
         kind = next(iter(kinds.values())) if len(kinds) == 1 else None
+        named_simulator = str(content.get("simulator", {}).get("name", NAMED["simulator"][1]))
+        kind = kind_for(kind, SIMULATORS.get(named_simulator, (None, ()))[0])
         _check_owner(content.get("fit", {}), kind, problems)
         sections: Sections = {key: {name: default} for key, (name, default) in NAMED.items()}
         sections = {key: {**sections.get(key, {}), **content.get(key, {})} for key in (*NAMED, *FIXED)}
         asked = {} if kind is None else content[kind.section]
-        made = _Made(sections, content, asked, kind, Path(folder), trust, problems)
+        made = Made(sections, content, asked, kind, Path(folder), trust, problems)
         variants = made.variants()
         simulate = read(SimulateSection, "simulate", sections["simulate"], kind, problems.attempt)
         fit = read(FitSection, "fit", sections["fit"], kind, problems.attempt)
@@ -183,6 +155,11 @@ class Study:
             folder=Path(folder).resolve(),
         )
 
+    @property
+    def exact(self) -> bool:
+        """Whether the likelihood of its table is known exactly, so that nothing is simulated for the fit."""
+        return isinstance(self.question, ChoicesQuestion)
+
     def resolved(self) -> dict[str, Any]:
         """What `study.toml` holds: every setting, defaults included, in types that TOML knows."""
         out: dict[str, Any] = {}
@@ -204,97 +181,7 @@ class Study:
         return plain
 
 
-class _Made:
-    """What a study's sections make: the simulator, its prior, the question. Fills in the sections' defaults."""
-
-    def __init__(
-        self,
-        sections: Sections,
-        content: Mapping[str, Plain],
-        asked: Plain,
-        kind: type[Question] | None,
-        folder: Path,
-        trust: bool,
-        problems: _Problems,
-    ) -> None:
-        self.sections, self.folder, self.trust, self.problems = sections, folder, trust, problems
-        self.asked, self.kind = asked, kind
-        attempt = problems.attempt
-        self.family: RuleFamily | None = attempt(
-            lambda: make("rule", "family", sections["rule"], FAMILIES, RuleFamily, trust)
-        )
-        self.task: Task | None = attempt(lambda: make("task", "name", sections["task"], TASKS, Task, trust))
-        self.more: list[str] | None = [] if kind is None else attempt(lambda: kind.summaries_for(asked))
-        self.simulator: Simulator | None = self._simulator(sections["simulator"], self.task)
-        if self.simulator is not None:
-            self.family = self.simulator.family
-        self.prior: Distribution | None = (
-            None if self.family is None else attempt(lambda: make_prior(sections["prior"], self.family))  # type: ignore[arg-type]
-        )
-        self.question: Question | None = None
-        right = kind is None or attempt(lambda: kind.check_options(sections["fit"], "[fit] ") is None, False)
-        if kind is not None and self.simulator is not None and self.more is not None and right:
-            self.question = attempt(lambda: kind.from_study(asked, sections["fit"], self.simulator, folder))  # type: ignore[arg-type]
-        if self.question is not None:
-            before = dict(sections["simulator"])
-            attempt(lambda: self.question.fill_in(sections, content))  # type: ignore[union-attr]
-            taken = attempt(lambda: takes(str(before["name"]), trust), ())
-            filled = {k: v for k, v in sections["simulator"].items() if k in before or k in taken}
-            sections["simulator"] = filled
-            if filled != before:
-                self.simulator = self._simulator(filled, self.task)
-            self.asked = self.question.resolved(asked, folder)
-        if self.simulator is not None and isinstance(self.more, list) and self.more:
-            sections["simulator"].setdefault("summaries", [s.name for s in self.simulator.summaries])
-
-    def _simulator(self, given: Plain, task: Task | None) -> Simulator | None:
-        if self.family is None or task is None or self.more is None:
-            return None
-        family, more = self.family, self.more
-        made: Simulator | None = self.problems.attempt(lambda: make_simulator(given, family, task, self.trust, more))
-        return made
-
-    def variants(self) -> dict[str, Any]:
-        """Simulators of [check.held_out.NAME]: the study's task and networks with some settings changed."""
-        given = self.sections["check"].get("held_out", {})
-        if self.simulator is None or self.question is None or self.family is None:
-            return {}
-        found: dict[str, Any] = self.problems.attempt(lambda: self._variants(given), {})
-        return found
-
-    def _variants(self, given: Any) -> dict[str, Any]:
-        if not isinstance(given, Mapping):
-            raise ValueError(f"[check.held_out] must hold tables such as [check.held_out.later], got {given!r}.")
-        out: dict[str, Any] = {}
-        whole: dict[str, Any] = {}
-        for name, changes in given.items():
-            where = f"[check.held_out.{name}]"
-            if not isinstance(changes, Mapping) or not changes:
-                raise ValueError(f"{where} must change something, e.g. task = {{delay = 100}}, got {changes!r}.")
-            for key in changes:
-                check_key(f"key in {where}", key, VARIANT)
-            changed = {key: self._changed(key, changes.get(key, {}), where) for key in ("task", "simulator")}
-            try:
-                task = make("task", "name", changed["task"], TASKS, Task, self.trust)
-                simulator = make_simulator(changed["simulator"], self.family, task, self.trust)  # type: ignore[arg-type]
-                out[name], whole[name] = self.question.variant(changes, simulator, self.folder)  # type: ignore[union-attr]
-            except ValueError as error:
-                gap = " " if str(error).startswith(("needs", "trials belongs")) else ": "
-                raise ValueError(f"{where}{gap}{error}") from error
-        if whole:
-            self.sections["check"]["held_out"] = whole
-        return out
-
-    def _changed(self, key: str, new: Any, where: str) -> dict[str, Any]:
-        if not isinstance(new, Mapping):
-            raise ValueError(f"{where} {key} must be a table such as {{delay = 100}}, got {new!r}.")
-        # settings of one task or network mean nothing to another
-        same = new.get("name", self.sections[key]["name"]) == self.sections[key]["name"]
-        kept = self.sections[key]
-        return {**(kept if same else {k: v for k, v in kept.items() if k in SHARED[key]}), **new}
-
-
-def _known(content: Plain, problems: _Problems) -> Sections:
+def _known(content: Plain, problems: Problems) -> Sections:
     """The content without what no study knows; that is complained about."""
     out: Sections = {}
     questions = sections_of_questions()
@@ -321,7 +208,7 @@ def _known(content: Plain, problems: _Problems) -> Sections:
     return out
 
 
-def _check_owner(fit: Plain, kind: type[Question] | None, problems: _Problems) -> None:
+def _check_owner(fit: Plain, kind: type[Question] | None, problems: Problems) -> None:
     """Complains of keys of [fit] that belong to other questions, and of an unknown estimator."""
     if kind is None:
         return

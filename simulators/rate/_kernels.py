@@ -6,16 +6,13 @@ at each step, its weights included, stays in the first levels of the cache. Size
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
-__all__ = ["Dynamics", "Inputs", "Workspace", "compiled", "drive_of", "run_episode", "run_episodes", "workspace"]
+from sbirules.support.compiling import compiled
 
-# sums may be reordered and fused, but NaN and infinity keep their meaning: they mark networks that blew up
-_OPTIONS: dict[str, Any] = {"fastmath": {"contract", "reassoc"}, "nogil": True, "error_model": "numpy"}
+__all__ = ["Dynamics", "Inputs", "Workspace", "drive_of", "run_episode", "run_episodes", "workspace"]
 
 
 class Inputs(NamedTuple):
@@ -46,19 +43,6 @@ class Workspace(NamedTuple):
     rate: np.ndarray  # (N,)
     drive: np.ndarray  # (T, N)
     kicks: np.ndarray  # (T, N), zero between networks
-
-
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def compiled(function: Function) -> Function:
-    """Compiled at the first call, and kept on disk where a folder can be written."""
-    fast: Function
-    try:
-        fast = numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no such folder
-        fast = numba.njit(**_OPTIONS)(function)
-    return fast
 
 
 @compiled

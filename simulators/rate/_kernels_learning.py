@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sbirules.support.compiling import compiled
+
 from . import _kernels
-from ._kernels import Dynamics, Inputs, compiled, drive_of, run_episode, workspace
+from ._kernels import Dynamics, Inputs, drive_of, run_episode, workspace
 
 __all__ = ["Judge", "Learning", "run_trials"]
 

@@ -18,11 +18,20 @@ from sbirules.model.prior import prior_draws
 from sbirules.model.rules import FAMILIES
 from sbirules.model.summaries import CATALOGUE, rebuild, written
 from sbirules.model.tasks import TASKS
-from sbirules.simulators import KnownNetwork, LinearGaussian, RateRNN
+from sbirules.simulators import KnownNetwork, LinearGaussian, PolicyNetwork, RateRNN
 from sbirules.support.files import plain
 
 TASK = sr.tasks.DelayedDiscrimination(stimulus=40, delay=20, response=40)
 QUADRATIC = sr.PolynomialRule(degree=2)
+REINFORCE = sr.TaylorRule(["d x rd", "w"])
+CHANCES = [[0.9, 0.1], [0.1, 0.9]]
+FLIES = sr.tasks.ChoiceTask(("A", "B"), reward="bandit", stimuli={"odour": ("A", "B")}, probabilities=CHANCES)
+
+
+@sr.summary("of_second", fields=["choice"])
+def of_second(run):
+    """Share of the second answer."""
+    return run.choice.nanmean(dim=1)
 
 
 def is_plain(value):
@@ -65,9 +74,20 @@ def test_families(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_tasks(name):
     task = TASKS[name]()
+    types = task.num_types
+    assert types == len(task.type_names)
+    assert set(task.sequence(4 * types).tolist()) == set(range(types))
+    assert task.sequence(0).shape == (0,)
+    assert is_plain(task.config())
+    assert type(task)(**{k: v for k, v in task.config().items() if k != "task"}) == task
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "choice"])
+def test_tasks_have_a_time_course(name):
+    task = TASKS[name]()
     tensors = task.tensors(5.0)
     types, steps, channels = tensors.inputs.shape
-    assert types == task.num_types == len(task.type_names)
+    assert types == task.num_types
     assert tensors.targets.shape == (types,)
     for dtype in (torch.float32, torch.float64):
         cast = tensors.to("cpu", dtype)
@@ -76,12 +96,13 @@ def test_tasks(name):
         assert drawn[0].shape == (3, steps, channels)
         assert drawn[0].dtype == dtype
         assert torch.equal(*drawn)
-    assert set(task.sequence(4 * types).tolist()) == set(range(types))
-    assert task.sequence(0).shape == (0,)
-    assert is_plain(task.config())
-    assert type(task)(**{k: v for k, v in task.config().items() if k != "task"}) == task
     with pytest.raises(ValueError, match="multiple of dt"):
         task.tensors(7.3)
+
+
+def test_a_task_of_choices_has_no_time_course():
+    with pytest.raises(ValueError, match="has no time course"):
+        TASKS["choice"]().tensors(5.0)
 
 
 # Simulators -------------------------------------------------------------------------------------------
@@ -93,6 +114,10 @@ SIMULATORS = {
     "miconi2017": lambda: simulators.miconi2017(TASK, num_units=16, num_trials=6, warm_up=2),
     "linear_gaussian": lambda: LinearGaussian(QUADRATIC, num_units=12, projections=10),
     "known_network": lambda: KnownNetwork(QUADRATIC, num_units=12, episodes=2, projections=4),
+    "policy_network": lambda: PolicyNetwork(REINFORCE, FLIES, summaries=[of_second], nuisance=(), num_trials=24),
+    "policy_network of a LocalRule": lambda: PolicyNetwork(
+        sr.Oja(), FLIES, summaries=[of_second], nuisance=(), num_trials=24
+    ),
     "cheap": Cheap,
     "spikes": Spikes,
 }
@@ -266,7 +291,22 @@ def store():
     return prior, sr.simulate(Cheap(), prior.sample((150,)).repeat_interleave(4, dim=0), seed=1, num_workers=1)
 
 
+def flies():
+    """Five simulated animals that share a rule."""
+    policy = PolicyNetwork(REINFORCE, FLIES, nuisance=(), num_trials=40)
+    return policy.animals(torch.tensor([[0.5, -0.1]] * 5), seed=4)
+
+
+def given(kind, store):
+    """What fit takes: simulations, or a simulator whose likelihood is known, with its prior; and the question's argument."""
+    if kind == "choices":
+        return PolicyNetwork(REINFORCE, FLIES, nuisance=()), priors.uniform(REINFORCE, -1, 1), "trials"
+    prior, simulations = store
+    return simulations, prior, kind
+
+
 ASKED = {
+    "choices": flies,
     "constraints": {"final_error": (0, 0.3)},
     "trials": lambda: sr.Trials(("x", "y"), Cheap().run(torch.tensor([[0.3, 0.1]] * 2), seed=4)),
     "x_o": {"final_error": 0.2},
@@ -288,20 +328,20 @@ def test_every_question_and_estimator_is_here():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("kind", "estimator"), PAIRS)
 def test_questions_under_each_estimator(kind, estimator, store, tmp_path):
-    prior, simulations = store
+    simulations, prior, argument = given(kind, store)
     value = ASKED[kind]() if callable(ASKED[kind]) else ASKED[kind]
     more = {"estimator": estimator, "settings": FEW[estimator]} if estimator else {}
-    posterior, twin = (sr.fit(simulations, prior, **{kind: value}, sampler=QUICK, **more) for _ in range(2))
+    posterior, twin = (sr.fit(simulations, prior, **{argument: value}, sampler=QUICK, **more) for _ in range(2))
     question, potential = posterior.question, posterior.potential_net
     assert question.kind == kind
     assert isinstance(potential, Potential)
-    assert POTENTIALS[potential.kind] is type(potential)
+    assert {**POTENTIALS, **question.potentials}[potential.kind] is type(potential)
     assert is_plain(question.config())
     back = type(question).from_config(json.loads(json.dumps(plain(question.config()))))
     assert back.config() == question.config()
     assert question.words("Which rules", " on a task").startswith("Which rules ")
     assert is_plain(question.facts())
-    assert posterior.record.simulations == len(simulations)
+    assert posterior.record.simulations == (0 if kind == "choices" else len(simulations))
     theta = prior_draws(prior, 20)
     value = posterior.log_likelihood(theta)
     assert value.shape == (20,)

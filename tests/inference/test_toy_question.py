@@ -9,7 +9,7 @@ from cheap import PRIOR, Cheap
 import sbirules as sr
 from sbirules.inference.potentials import Potential
 from sbirules.inference.questions import QUESTIONS, Fitted, Question
-from sbirules.inference.questions.base import failures_of
+from sbirules.inference.questions.fresh import failures_of
 from sbirules.inference.questions.observation import ObservationCheck
 from sbirules.inference.record import FitRecord
 from sbirules.studies.study import Study

@@ -1,7 +1,10 @@
 """Kinds of questions, and the table of them: what `fit`, `check`, files and study files can ask."""
 
-from sbirules.inference.questions.base import Fitted, Fresh, FreshData, Predictive, Question, Resimulation
+from sbirules.inference.questions.base import Fitted, Predictive, Question
+from sbirules.inference.questions.choice_checks import ChoicesCheck
+from sbirules.inference.questions.choices import ChoicesQuestion
 from sbirules.inference.questions.constraints import ConstraintsQuestion
+from sbirules.inference.questions.fresh import Fresh, FreshData, Resimulation
 from sbirules.inference.questions.learners import LearnersQuestion
 from sbirules.inference.questions.learning import TrialsCheck
 from sbirules.inference.questions.observation import ObservationCheck, ObservationQuestion
@@ -9,6 +12,8 @@ from sbirules.inference.questions.success import ConstraintCheck
 
 __all__ = [
     "QUESTIONS",
+    "ChoicesCheck",
+    "ChoicesQuestion",
     "ConstraintCheck",
     "ConstraintsQuestion",
     "Fitted",
@@ -24,5 +29,5 @@ __all__ = [
 ]
 
 QUESTIONS: dict[str, type[Question]] = {
-    kind.kind: kind for kind in (ConstraintsQuestion, LearnersQuestion, ObservationQuestion)
+    kind.kind: kind for kind in (ConstraintsQuestion, LearnersQuestion, ChoicesQuestion, ObservationQuestion)
 }

@@ -17,26 +17,15 @@ from torch.distributions import Distribution
 
 from sbirules.inference.estimators import Job
 from sbirules.inference.potentials import Observed, Potential
+from sbirules.inference.questions.fresh import Fresh, FreshData
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
 from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import Verdict
-from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support.files import Plain, digest
-from sbirules.support.streams import Stream, child
 
-__all__ = [
-    "Asked",
-    "FigureOf",
-    "Fitted",
-    "Fresh",
-    "FreshData",
-    "Predictive",
-    "Question",
-    "Resimulation",
-    "failures_of",
-]
+__all__ = ["Asked", "FigureOf", "Fitted", "Predictive", "Question"]
 
 FigureOf = tuple[str, Callable[[], Any], str]  # name, what draws it, caption
 
@@ -64,82 +53,9 @@ class Asked(Protocol):
 
     def spread_out(self, n: int) -> Tensor: ...
 
+    def rules_of_animals(self, n: int, animals: int) -> Tensor: ...
+
     def predicted_success(self, theta: Tensor) -> Tensor | None: ...
-
-
-class Resimulation(Protocol):
-    """Posterior rules in fresh networks: what every kind of question knows of them."""
-
-    @property
-    def rules(self) -> int: ...
-
-    @property
-    def networks_per_rule(self) -> int: ...
-
-    @property
-    def theta(self) -> Tensor: ...
-
-    @property
-    def failures(self) -> Mapping[str, int]: ...
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """How rules are tried on fresh networks.
-
-    Arguments:
-        rules: Posterior rules.
-        networks: Networks for each, or None for what the question takes.
-        folder: Where their stores go, or None.
-        seed: Of rules and networks.
-        num_workers: Worker processes; None for one per core.
-        progress: Whether to show progress bars.
-    """
-
-    rules: int = 128
-    networks: int | None = None
-    folder: Path | None = None
-    seed: int = 0
-    num_workers: int | None = None
-    progress: bool = False
-
-    def simulate(
-        self,
-        theta: Tensor,
-        networks: int,
-        simulator: Simulator,
-        name: str,
-        *,
-        part: int = 0,
-        trial_types: Tensor | None = None,
-    ) -> SimulationStore:
-        """So many fresh networks of each rule `(n, D)`, one rule after another."""
-        store = None if self.folder is None else self.folder / name
-        return simulate(
-            simulator,
-            theta.repeat_interleave(networks, dim=0),
-            store=store,
-            seed=child(self.seed, Stream.CHECK, part),
-            trial_types=trial_types,
-            label=f"check {name}",
-            num_workers=self.num_workers,
-            progress=self.progress,
-        )
-
-
-@dataclass(frozen=True)
-class FreshData:
-    """Rules of the prior, and data of the question's kind that each made.
-
-    Arguments:
-        truth: The rules, `(rules, D)`.
-        observations: What `Posterior.given` takes, one for each rule.
-        features: Summaries of each, `(rules, S)`.
-    """
-
-    truth: Tensor
-    observations: Sequence[Any]
-    features: Tensor
 
 
 @dataclass(frozen=True)
@@ -216,7 +132,15 @@ class Question(ABC):
     ) -> None:
         """Fills in a study's sections what this question has as defaults; `given` is what the file says."""
 
+    def restored(self, potential: Potential) -> Question:
+        """Itself, with what files keep in the potential and not in the question."""
+        return self
+
     # The fit --------------------------------------------------------------------------------------
+
+    def suited(self, simulator: Simulator) -> Simulator:
+        """The simulator as this question needs it: one that knows the stimuli of its table, say."""
+        return simulator
 
     @abstractmethod
     def fit(self, stores: Sequence[SimulationStore], job: Job, estimator: str) -> Fitted:
@@ -337,8 +261,3 @@ class Question(ABC):
     def predictive(self, found: Any) -> Predictive:
         """What ArviZ is to keep of a `Resimulation` and of what was observed; `found` may be None."""
         return Predictive()
-
-
-def failures_of(store: SimulationStore) -> dict[str, int]:
-    """Failed networks by status."""
-    return {name: n for name, n in store.status_counts().items() if n and name != "OK"}

@@ -10,7 +10,8 @@ import torch
 
 from sbirules import figures
 from sbirules.inference.estimators import Job, SuccessPotential
-from sbirules.inference.questions.base import Asked, FigureOf, Fitted, Fresh, Predictive, Question
+from sbirules.inference.questions.base import Asked, FigureOf, Fitted, Predictive, Question
+from sbirules.inference.questions.fresh import Fresh
 from sbirules.inference.questions.success import (
     IN_VARIANTS,
     NETWORKS,

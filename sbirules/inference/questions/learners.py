@@ -13,7 +13,8 @@ from torch.distributions import Distribution
 
 from sbirules.inference.estimators import ESTIMATORS, Job, Rows
 from sbirules.inference.potentials import Observed
-from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, Predictive, Question
+from sbirules.inference.questions.base import Asked, Fitted, Predictive, Question
+from sbirules.inference.questions.fresh import Fresh, FreshData
 from sbirules.inference.questions.learning import TrialsCheck, curve_verdict, try_learners
 from sbirules.inference.questions.reach import beyond_reach
 from sbirules.inference.questions.sessions import learners_of, rows_like_learners, summaries_of

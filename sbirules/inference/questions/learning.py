@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sbirules import figures
-from sbirules.inference.questions.base import Fresh, failures_of
+from sbirules.inference.questions.fresh import Fresh, failures_of
 from sbirules.inference.questions.variety import Variety, beyond, statistics_of, unlikely
 from sbirules.model.curves import CurveBand
 from sbirules.model.simulator import Simulator

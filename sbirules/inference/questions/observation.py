@@ -14,7 +14,8 @@ from torch.distributions import Distribution
 from sbirules import figures
 from sbirules.inference.estimators import ESTIMATORS, Job, Rows
 from sbirules.inference.potentials import Observed, Potential
-from sbirules.inference.questions.base import Asked, Fitted, Fresh, FreshData, Predictive, Question, failures_of
+from sbirules.inference.questions.base import Asked, Fitted, Predictive, Question
+from sbirules.inference.questions.fresh import Fresh, FreshData, failures_of
 from sbirules.inference.reach import looked_at
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout

@@ -12,7 +12,8 @@ from torch.distributions import Distribution
 
 from sbirules import figures
 from sbirules.figures.diagnostics import grouped
-from sbirules.inference.questions.base import Asked, Fresh, failures_of
+from sbirules.inference.questions.base import Asked
+from sbirules.inference.questions.fresh import Fresh, failures_of
 from sbirules.model.abilities import without_plasticity
 from sbirules.model.constraints import Constraints
 from sbirules.model.curves import CurveBand

@@ -7,7 +7,9 @@ from sbirules.model.rules.coefficient import RESERVED, TIME_CONSTANTS, Coefficie
 from sbirules.model.rules.family import RuleFamily
 from sbirules.model.rules.local import SIGHTS, LocalRule
 from sbirules.model.rules.oja import Oja
+from sbirules.model.rules.policy import VARIABLES, PolicyRule
 from sbirules.model.rules.polynomial import PolynomialRule
+from sbirules.model.rules.taylor import TaylorRule
 from sbirules.model.rules.text import RuleText
 from sbirules.model.rules.three_factor import ThreeFactorRule
 
@@ -17,13 +19,21 @@ __all__ = [
     "RESERVED",
     "SIGHTS",
     "TIME_CONSTANTS",
+    "VARIABLES",
     "Coefficient",
     "LocalRule",
     "Oja",
+    "PolicyRule",
     "PolynomialRule",
     "RuleFamily",
     "RuleText",
+    "TaylorRule",
     "ThreeFactorRule",
 ]
 
-FAMILIES: dict[str, Callable[..., RuleFamily]] = {"polynomial": PolynomialRule, "bcm": BCM, "oja": Oja}
+FAMILIES: dict[str, Callable[..., RuleFamily]] = {
+    "polynomial": PolynomialRule,
+    "bcm": BCM,
+    "oja": Oja,
+    "taylor": TaylorRule,
+}

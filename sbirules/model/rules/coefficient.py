@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from torch.distributions import Distribution
 
 from sbirules.support.typed import typed_class
 
@@ -29,6 +31,7 @@ class Coefficient:
         unit: Unit for axis labels, e.g. `"ms"`; empty for natural units.
         log: Whether it is best seen on a log scale, as a time constant is.
         symbol: Its symbol in LaTeX; made from the name if empty.
+        prior: Its prior where none is given, for nuisances that have a usual one.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Coefficient:
     unit: str = ""
     log: bool = False
     symbol: str = ""
+    prior: Distribution | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -3,12 +3,18 @@
 from collections.abc import Callable
 
 from sbirules.model.tasks.catalogue import DelayedDiscrimination, DelayedNonMatchToSample, SelectiveIntegration
+from sbirules.model.tasks.choice import ChoiceTask
+from sbirules.model.tasks.choice_replayed import Replayed
+from sbirules.model.tasks.gymnasium_task import GymnasiumTask
 from sbirules.model.tasks.task import Task, TrialTensors, steps_of
 
 __all__ = [
     "TASKS",
+    "ChoiceTask",
     "DelayedDiscrimination",
     "DelayedNonMatchToSample",
+    "GymnasiumTask",
+    "Replayed",
     "SelectiveIntegration",
     "Task",
     "TrialTensors",
@@ -16,6 +22,7 @@ __all__ = [
 ]
 
 TASKS: dict[str, Callable[..., Task]] = {
+    "choice": ChoiceTask,
     "delayed_discrimination": DelayedDiscrimination,
     "delayed_non_match_to_sample": DelayedNonMatchToSample,
     "selective_integration": SelectiveIntegration,

@@ -1,0 +1,156 @@
+"""Decisions of animals as arrays, one animal after another: what all baselines read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from sbirules.model.choices import ROLES
+from sbirules.model.tables import Trials
+
+__all__ = ["Decisions"]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """N decisions of some animals; F inputs.
+
+    Inputs are the stimuli, a label as one column for each of its labels, and a constant where stimuli are numbers or there
+    are none.
+
+    Arguments:
+        start: Where each animal's decisions begin, `(animals + 1,)`.
+        x: Inputs, `(N, F)`.
+        numbers: Which inputs are stimuli that are numbers, `(F,)` boolean.
+        labels: Which inputs stand for a label, `(F,)` boolean.
+        choice: Code of the answer, `(N,)`; -1 without one.
+        reward: `(N,)`; NaN where it is not known.
+        session: Counted within the animal, `(N,)`.
+        new_session: Whether a session begins, `(N,)`.
+        new_trial: Whether a trial begins, `(N,)`.
+        answers: How many answers there are.
+        accept: Whether they are to reject (0) and to accept (1) one option.
+        reach: Length that no `x` exceeds; 1 unless inputs are `in_their_own_units`.
+    """
+
+    start: np.ndarray
+    x: np.ndarray
+    numbers: np.ndarray
+    labels: np.ndarray
+    choice: np.ndarray
+    reward: np.ndarray
+    session: np.ndarray
+    new_session: np.ndarray
+    new_trial: np.ndarray
+    answers: int
+    accept: bool
+    reach: float = 1.0
+
+    @staticmethod
+    def of(trials: Trials) -> Decisions:
+        """Those of a table.
+
+        Raises:
+            ValueError: If it is no table of choices, lacks a field, a stimulus is not finite, or an answer is none of the
+                options.
+        """
+        meaning = trials.meaning
+        if meaning is None:
+            raise ValueError(
+                "trials must be a table of choices, with the meaning of its fields; this one has no meaning."
+            )
+        fields = trials.trajectory.per_trial
+        lacking = [name for name in (*ROLES, *meaning.stimuli) if name not in fields]
+        if lacking:
+            raise ValueError(f"trials must have the field {lacking[0]!r}, as tables of choices do.")
+        there = trials.trial_types >= 0
+        flat = {name: _flat(fields[name], there) for name in (*ROLES, *meaning.stimuli)}
+        for name in ("session", "trial", *meaning.stimuli):
+            if not np.isfinite(flat[name]).all():
+                raise ValueError(
+                    f"{name} must be a finite number for every decision, got {flat[name].min():g} for one."
+                )
+        count = int(there.sum())
+        choice = np.nan_to_num(flat["choice"], nan=-1.0).astype(np.int64)
+        if (choice < -1).any() or (choice >= len(meaning.options)).any():
+            wrong = flat["choice"][(choice < -1) | (choice >= len(meaning.options))][0]
+            raise ValueError(f"choice must be a code from 0 to {len(meaning.options) - 1}, got {wrong:g}.")
+        columns, numbers, labels = [], [], []
+        for name in meaning.stimuli:
+            known = meaning.labels.get(name)
+            if known is None:
+                columns.append(flat[name][:, None])
+            else:
+                columns.append((flat[name][:, None] == np.arange(len(known))).astype(np.float64))
+            numbers += [known is None] * columns[-1].shape[1]
+            labels += [known is not None] * columns[-1].shape[1]
+        if any(numbers) or not columns:
+            columns.append(np.ones((count, 1)))
+            numbers, labels = [*numbers, False], [*labels, False]
+        start = np.concatenate([[0], there.sum(dim=1).cumsum(dim=0).numpy()]).astype(np.int64)
+        new_session, new_trial = (_begins(flat[name], start) for name in ("session", "trial"))
+        return Decisions(
+            start,
+            np.ascontiguousarray(np.concatenate(columns, axis=1)),
+            np.array(numbers),
+            np.array(labels),
+            choice,
+            flat["reward"],
+            flat["session"].astype(np.int64),
+            new_session,
+            new_trial | new_session,
+            len(meaning.options),
+            meaning.accept,
+        )
+
+    def __len__(self) -> int:
+        return len(self.choice)
+
+    @property
+    def animals(self) -> int:
+        """How many animals."""
+        return len(self.start) - 1
+
+    @property
+    def contrasts(self) -> int:
+        """How many logits there are: each answer but the first against the first."""
+        return self.answers - 1
+
+    @property
+    def answered(self) -> np.ndarray:
+        """Which decisions have an answer, `(N,)` boolean."""
+        return np.asarray(self.choice >= 0)
+
+    def animal(self, index: int) -> Decisions:
+        """Those of one animal."""
+        rows = slice(self.start[index], self.start[index + 1])
+        names = ("x", "choice", "reward", "session", "new_session", "new_trial")
+        start = np.array([0, self.start[index + 1] - self.start[index]])
+        return replace(self, start=start, **{name: getattr(self, name)[rows] for name in names})
+
+    def in_their_own_units(self, seen: np.ndarray) -> Decisions:
+        """The same with stimuli that are numbers divided by their root mean square, and rewards by the largest seen.
+
+        So that no prior depends on a table's units. Stimuli are the experimenter's, so all of them count; rewards only where
+        `seen` `(N,)`.
+        """
+        rms = np.sqrt((self.x**2).mean(axis=0)) if len(self) else np.zeros(len(self.numbers))
+        x = self.x / np.where(self.numbers & (rms > 0), rms, 1.0)
+        known = np.abs(self.reward[seen & ~np.isnan(self.reward)])
+        largest = known.max() if len(known) and known.max() > 0 else 1.0
+        reach = float(np.sqrt((x**2).sum(axis=1).max())) if len(self) else 1.0
+        return replace(self, x=x, reward=self.reward / largest, reach=reach or 1.0)
+
+
+def _flat(field: Tensor, there: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(field[there].detach().double().numpy())
+
+
+def _begins(value: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Where a value differs from that before, or an animal begins, `(N,)` boolean."""
+    out = np.ones(len(value), dtype=bool)
+    out[1:] = value[1:] != value[:-1]
+    out[start[:-1][start[:-1] < len(value)]] = True
+    return out

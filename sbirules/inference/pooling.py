@@ -1,0 +1,324 @@
+r"""Partial pooling: animals whose rules are alike but not the same.
+
+On the prior's unconstrained scale, for the coefficients that vary,
+
+    mu ~ prior,    sigma_k ~ half-normal(spread),    u_a ~ N(mu, diag(sigma^2)),    choices of a ~ p(. | theta(u_a))
+
+NUTS (Hoffman & Gelman 2014, pyro's) walks over (mu, log sigma, v) with u_a = m_a(mu, sigma) + L_a(sigma) v_a, where m_a and
+L_a are the mean and a factor of the covariance of u_a's conditional distribution if the animal's log-likelihood were the
+quadratic that it is near its most probable rule under a first guess of the population. Where data say little that is the
+non-centred form, where they say much the centred one, and between them what suits the animal (Papaspiliopoulos et al.
+2007); the density stays exact.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules.inference.animals import AnimalDraws
+from sbirules.inference.exact import ChoicePotential, PooledPotential
+from sbirules.inference.posterior import Posterior
+from sbirules.inference.questions import Fitted
+from sbirules.model.abilities import TableLikelihood
+from sbirules.model.prior import Sparse
+from sbirules.samplers.chains import Chains
+from sbirules.samplers.smc import SamplerSettings
+from sbirules.support import arguments
+from sbirules.support.robust import kept
+from sbirules.support.scale import unconstrained
+from sbirules.support.streams import Stream, child, seeded
+
+__all__ = ["Population", "fit_partially", "guessed"]
+
+CHAINS, WARM_UP, DRAWS = 4, 250, 750
+GUESSES = 4  # rounds in which the population is guessed from its animals, and these from it
+SCALE = 0.4  # about the s.d. of log s.d. of a population of a dozen animals
+PRIOR = 0.3  # precision of a usual prior of the centre on that scale
+STEP = 1e-3  # of finite differences, there
+
+
+@dataclass(frozen=True)
+class Population:
+    """The joint density of a population and its animals; A animals, D coefficients of which V vary.
+
+    Arguments:
+        likelihood: Of the table.
+        prior: Of the centre.
+        varies: Columns that vary.
+        spread: S.d. of the half-normal prior of their s.d.
+        peak: Each animal's most probable rule under a guessed population, on the unconstrained scale, `(A, D)`.
+        information: Minus the second derivative of its log-likelihood there by the columns that vary, `(A, V, V)`.
+        pull: The quadratic's linear part: information times peak plus the slope there, `(A, V)`.
+        guess: S.d. of the guessed population, `(V,)`.
+        fixed: Scale of the coefficients that do not vary, `(D,)`.
+    """
+
+    likelihood: TableLikelihood
+    prior: Distribution
+    varies: tuple[int, ...]
+    spread: float
+    peak: Tensor
+    information: Tensor
+    pull: Tensor
+    guess: Tensor
+    fixed: Tensor
+
+    @property
+    def dim(self) -> int:
+        """Number of coefficients."""
+        return self.peak.shape[1]
+
+    def population(self, z: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Centre `(D,)` and log s.d. `(V,)` of the population on the unconstrained scale, and log |d(centre)/dz|."""
+        log_sd = self.guess.log() + SCALE * z["log_sd"]
+        columns = list(self.varies)
+        # were likelihoods Gaussian, the centre given the s.d. would be so, too: the animals' own are integrated out
+        total = self.information + torch.diag(torch.exp(-2 * log_sd))
+        both = torch.cat([self.information, self.pull[:, :, None]], dim=2)
+        left = both - self.information @ torch.linalg.solve(total, both)
+        precision = left[:, :, :-1].sum(dim=0) + PRIOR * torch.eye(len(columns), dtype=torch.float64)
+        factor = torch.linalg.cholesky(0.5 * (precision + precision.T))
+        mean = torch.cholesky_solve(left[:, :, -1].sum(dim=0)[:, None], factor)[:, 0]
+        off = torch.linalg.solve_triangular(factor.T, z["centre"][columns][:, None], upper=True)[:, 0]
+        centre = self.peak.mean(dim=0) + self.fixed * z["centre"]
+        return centre.index_copy(0, torch.tensor(columns), mean + off), log_sd, -factor.diagonal().log().sum()
+
+    def parts(self, z: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Animals `(A, D)`, centre `(D,)` and log s.d. `(V,)` on the unconstrained scale, and log |d(centre, u)/dz|."""
+        centre, log_sd, of_centre = self.population(z)
+        v = z["animals"]
+        columns = list(self.varies)
+        precision = torch.diag(torch.exp(-2 * log_sd))
+        total = self.information + precision
+        pull = self.pull + precision @ centre[columns]
+        factor = torch.linalg.cholesky(total)
+        mean = torch.cholesky_solve(pull[:, :, None], factor)[:, :, 0]
+        off = torch.linalg.solve_triangular(factor.transpose(1, 2), v[:, :, None], upper=True)[:, :, 0]
+        volume = of_centre - torch.diagonal(factor, dim1=1, dim2=2).log().sum()
+        u = centre.expand(len(v), -1).clone()
+        u[:, columns] = mean + off
+        return u, centre, log_sd, volume
+
+    def energy(self, z: dict[str, Tensor]) -> Tensor:
+        """Minus the log-density of the population and its animals."""
+        transform = unconstrained_of(self.prior)
+        u, centre, log_sd, volume = self.parts(z)
+        theta_c = transform.inv(centre[None])
+        log_centre = self.prior.log_prob(theta_c.float()).double() - transform.log_abs_det_jacobian(
+            theta_c, centre[None]
+        )
+        sd = log_sd.exp()
+        log_spread = (-0.5 * (sd / self.spread) ** 2 + log_sd).sum()
+        columns = list(self.varies)
+        away = (u[:, columns] - centre[columns]) / sd
+        log_animals = -0.5 * away.square().sum() - len(u) * log_sd.sum()
+        value = self.likelihood.log_prob(transform.inv(u)[None]).sum()
+        energy: Tensor = -(log_centre.sum() + log_spread + log_animals + volume + value)
+        return energy
+
+
+_TRANSFORMS: dict[int, Any] = {}
+
+
+def unconstrained_of(prior: Distribution) -> Any:
+    """The prior's unconstrained scale, made once."""
+    found = _TRANSFORMS.get(id(prior))
+    if found is None or found[0] is not prior:
+        _TRANSFORMS.clear()
+        found = _TRANSFORMS[id(prior)] = (prior, unconstrained(prior))
+    return found[1]
+
+
+def fit_partially(
+    fitted: Fitted,
+    prior: Distribution,
+    simulator: Any,
+    *,
+    varies: Sequence[str] | None,
+    spread: float,
+    sampler: Any,
+    seed: int,
+    progress: bool,
+) -> Posterior:
+    """The posterior of a population and its animals; arguments as for `fit`.
+
+    Raises:
+        ValueError: If there are fewer than three animals, or the prior has terms that may be absent.
+    """
+    potential, names = fitted.potential, tuple(simulator.names)
+    if not isinstance(potential, ChoicePotential):
+        raise ValueError("partial pooling needs a table of choices.")
+    if isinstance(prior, Sparse):
+        raise ValueError(
+            'animals="partial" needs a prior under which all terms are present; spike-and-slab goes with "shared" and "own".'
+        )
+    if potential.likelihood.animals < 3:
+        raise ValueError(
+            f'animals="partial" needs at least three animals, got {potential.likelihood.animals}; use "own" or "shared".'
+        )
+    chosen = names if varies is None else arguments.strings("varies", varies)
+    for name in chosen:
+        arguments.known("varies", name, names)
+    if not chosen:
+        raise ValueError('varies must name at least one coefficient; for none use animals="shared".')
+    columns = tuple(names.index(name) for name in names if name in chosen)
+    population = guessed(potential.likelihood, prior, columns, spread)
+    settings = sampler if isinstance(sampler, SamplerSettings) else None
+    draws = DRAWS if settings is None else math.ceil(settings.num_particles / CHAINS)
+    found = _chains(population, draws, seed, progress)
+    return _collected(fitted, prior, names, population, found, potential)
+
+
+def guessed(likelihood: TableLikelihood, prior: Distribution, columns: tuple[int, ...], spread: float) -> Population:
+    """A population by empirical Bayes, with each animal's likelihood as a quadratic near its most probable rule."""
+    from scipy.optimize import minimize
+
+    transform = unconstrained_of(prior)
+    dim, animals, chosen = prior.event_shape.numel(), likelihood.animals, list(columns)
+    shape = (animals, dim)
+
+    def value_and_slope(u: Tensor) -> tuple[Tensor, Tensor]:
+        own = u.clone().requires_grad_(True)
+        with torch.enable_grad():
+            theta = transform.inv(own)
+            value, slope = likelihood.value_and_slope(theta[None])
+            (by_u,) = torch.autograd.grad((theta * torch.nan_to_num(slope[0])).sum(), own)
+        return torch.nan_to_num(value[0], neginf=-1e10), torch.nan_to_num(by_u)
+
+    peak = torch.zeros(shape, dtype=torch.float64)
+    centre, sd = torch.zeros(dim, dtype=torch.float64), torch.full((dim,), float(spread), dtype=torch.float64)
+    for _ in range(GUESSES):
+
+        def loss(flat: np.ndarray, centre: Tensor = centre, sd: Tensor = sd) -> tuple[float, np.ndarray]:
+            u = torch.as_tensor(flat, dtype=torch.float64).reshape(shape)
+            value, slope = value_and_slope(u)  # animals are independent of each other
+            away = (u - centre) / sd
+            return -float(value.sum() - 0.5 * away.square().sum()), -(slope - away / sd).reshape(-1).numpy()
+
+        found = minimize(loss, peak.reshape(-1).numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+        peak = torch.as_tensor(found.x, dtype=torch.float64).reshape(shape)
+        rows = []
+        for k in range(dim):
+            step = torch.zeros(dim, dtype=torch.float64)
+            step[k] = STEP
+            up, down = value_and_slope(peak + step)[1], value_and_slope(peak - step)[1]
+            rows.append(-(up - down) / (2 * STEP))
+        whole = torch.stack(rows, dim=1)
+        values, vectors = torch.linalg.eigh(0.5 * (whole + whole.transpose(1, 2)))
+        whole = vectors @ torch.diag_embed(values.clamp(min=1e-6)) @ vectors.transpose(1, 2)
+        error = torch.linalg.inv(whole + torch.diag(sd**-2)).diagonal(dim1=1, dim2=2)
+        centre = peak.mean(dim=0)
+        between = (peak - centre).square().sum(dim=0) + error.sum(dim=0)
+        # the mode under the half-normal prior, roughly: as if it were one more animal of a small spread
+        sd = ((between + (0.1 * spread) ** 2) / (animals + 1)).sqrt().clamp(max=3 * spread)
+    information = whole[:, chosen][:, :, chosen]
+    slope = value_and_slope(peak)[1][:, chosen]
+    pull = (information @ peak[:, chosen, None])[:, :, 0] + slope
+    fixed = whole.sum(dim=0).diagonal().clamp(min=PRIOR).rsqrt()
+    return Population(likelihood, prior, columns, spread, peak, information, pull, sd[chosen], fixed)
+
+
+def _chains(population: Population, draws: int, seed: int, progress: bool) -> list[tuple[dict[str, Tensor], int]]:
+    """Draws of each chain, and how many of its steps diverged."""
+    from joblib import Parallel, delayed
+
+    jobs = [
+        delayed(_chain)(population, draws, child(seed, Stream.SAMPLING, k), progress and k == 0) for k in range(CHAINS)
+    ]
+    # two chains of a small table are done before a worker has started
+    small = population.likelihood.animals * population.dim < 200 and os.cpu_count() == 1
+    workers = 1 if small else min(CHAINS, os.cpu_count() or 1)
+    return list(Parallel(n_jobs=workers)(jobs))
+
+
+def _chain(population: Population, draws: int, seed: int, progress: bool) -> tuple[dict[str, Tensor], int]:
+    from pyro import infer
+
+    kernel_of: Callable[..., Any] = infer.NUTS  # pyro has no types
+    chain_of: Callable[..., Any] = infer.MCMC
+
+    torch.set_num_threads(1)
+    population.likelihood.threads = 1  # chains are beside each other already
+    v = len(population.varies)
+    with seeded(seed):
+        start = {
+            "log_sd": 0.5 * torch.randn(v, dtype=torch.float64),
+            "centre": 0.5 * torch.randn(population.dim, dtype=torch.float64),
+            "animals": 0.5 * torch.randn(len(population.peak), v, dtype=torch.float64),
+        }
+        kernel = kernel_of(
+            potential_fn=population.energy, adapt_mass_matrix=False, target_accept_prob=0.85, max_tree_depth=8
+        )
+        chain = chain_of(
+            kernel,
+            num_samples=draws,
+            warmup_steps=min(WARM_UP, 2 * draws),
+            initial_params=start,
+            disable_progbar=not progress,
+        )
+        chain.run()
+        found = {name: value.detach() for name, value in chain.get_samples().items()}
+        diverged = len(chain.diagnostics().get("divergences", {}).get("chain 0", []))
+    return found, diverged
+
+
+def _collected(
+    fitted: Fitted,
+    prior: Distribution,
+    names: tuple[str, ...],
+    population: Population,
+    found: list[tuple[dict[str, Tensor], int]],
+    potential: ChoicePotential,
+) -> Posterior:
+    """The posterior that chains are draws of."""
+    transform = unconstrained_of(prior)
+    centres, spreads, animals = [], [], []
+    with torch.no_grad():
+        for chain, _ in found:
+            every = [population.parts({k: v[n] for k, v in chain.items()}) for n in range(len(chain["centre"]))]
+            centres.append(transform.inv(torch.stack([each[1] for each in every])))
+            u = torch.stack([each[0] for each in every])
+            animals.append(transform.inv(u.reshape(-1, population.dim)).reshape(u.shape))
+            sd = torch.zeros(len(u), population.dim, dtype=torch.float64)
+            sd[:, list(population.varies)] = torch.stack([each[2] for each in every]).exp()
+            spreads.append(sd)
+    by_chain = [torch.stack(v) for v in (centres, spreads, animals)]
+    r_hat, ess = _agreement([by_chain[0], by_chain[1][:, :, list(population.varies)], by_chain[2].flatten(2)])
+    diverged = sum(count for _, count in found)
+    centre = by_chain[0].float()
+    chains = Chains(centre, r_hat, ess)
+    if fitted.question is None:
+        raise ValueError("partial pooling needs a question.")
+    pooled = PooledPotential(potential, centre.flatten(0, 1))
+    out = Posterior(prior, names, pooled, fitted.question, fitted.record).with_draws(chains)
+    table = potential.trials
+    out.of_animals = AnimalDraws(
+        table.learners,
+        names,
+        kept(by_chain[2].flatten(0, 1)),
+        by_chain[1].flatten(0, 1).float(),
+        centre.flatten(0, 1),
+        divergences=diverged,
+    )
+    return out
+
+
+def _agreement(values: Sequence[Tensor]) -> tuple[float, float]:
+    """Largest R-hat and smallest effective sample size of anything drawn, `(chains, draws, K)` each."""
+    import arviz
+
+    ess_of: Callable[..., Any] = arviz.ess
+    r_hat_of: Callable[..., Any] = arviz.rhat
+    draws = torch.cat([v.double() for v in values], dim=2)
+    moving = draws.flatten(0, 1).std(dim=0) > 0
+    data = {"u": draws[:, :, moving].numpy()}
+    return float(r_hat_of(data)["u"].max()), float(ess_of(data)["u"].min())

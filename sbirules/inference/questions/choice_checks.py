@@ -1,0 +1,240 @@
+"""Whether rules make choices that look like the animals' own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from sbirules import figures
+from sbirules.inference.questions.base import Asked, FigureOf
+from sbirules.inference.questions.choice_statistics import History, Statistic, statistics_of
+from sbirules.inference.questions.fresh import Fresh
+from sbirules.model.abilities import PredictsChoices, needed
+from sbirules.model.simulator import Simulator
+from sbirules.model.tables import Trials
+from sbirules.model.verdicts import Verdict
+from sbirules.support import arguments
+from sbirules.support.room import free_memory
+from sbirules.support.streams import Stream, generator
+from sbirules.support.typed import typed_class
+
+__all__ = ["ChoicesCheck", "choice_figures", "choice_verdicts", "predicted_choices"]
+
+PARTS = 20  # of an animal's trials, in the figure of learning
+ADVICE = {
+    "repetition": 'Let perseveration be a coefficient (nuisance = [..., "perseveration"]), or pool animals only partially.',
+    "win-stay, lose-shift": "The rule does not learn from rewards as the animals do: try other terms of reward.",
+    "run lengths": "Runs of equal answers are longer or shorter than the rule makes them: try perseveration, or other terms.",
+    "learning curve": "The policy changes otherwise over trials: try other terms, or own rules for animals.",
+    "spread between animals": 'Animals differ otherwise than these rules make them: animals = "partial", or more nuisances.',
+}
+OF_CURVES = "The stimulus moves choices otherwise: try lapses, initial weights, or other terms of x."
+
+
+@typed_class
+@dataclass(frozen=True)
+class ChoicesCheck:
+    """Choices that posterior rules predict, held against those of the animals.
+
+    Arguments:
+        rules: Posterior rules.
+        networks_per_rule: Animals.
+        how: `"closed loop"`, or `"one step ahead"` given each animal's own past.
+        observed: Statistics of the animals, one row each.
+        predicted: The same under each rule.
+        theta: The posterior rules, `(rules, D)`.
+        log_prob: Log of the predicted probability of each choice, mean over rules before the logarithm, by animal, `(animals,)`.
+        choices: Answers given by each animal, `(animals,)`.
+        answers: Number of possible answers.
+        learners: Names of the animals.
+        curves: Choice rate of each animal by part of its trials, and the predicted one, each `(animals, parts)`.
+        failures: None fail; for other checks' sake.
+    """
+
+    rules: int
+    networks_per_rule: int
+    how: str
+    observed: tuple[Statistic, ...]
+    predicted: tuple[Statistic, ...]
+    theta: Tensor
+    log_prob: Tensor
+    choices: Tensor
+    answers: int
+    learners: tuple[str, ...]
+    curves: tuple[Tensor, Tensor]
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def deviance_explained(self) -> float:
+        """1 - logL / logL of a coin, all animals together; in sample."""
+        return 1 + float(self.log_prob.sum()) / (float(self.choices.sum()) * math.log(self.answers))
+
+    @property
+    def deviance_by_animal(self) -> Tensor:
+        """The same of each animal, `(animals,)`."""
+        return 1 + self.log_prob / (self.choices * math.log(self.answers))
+
+    @property
+    def p_values(self) -> dict[str, Tensor]:
+        """Two-sided posterior predictive p-values by group, one for each statistic, `(K,)`; NaN where it is not defined."""
+        out: dict[str, Tensor] = {}
+        for seen, made in zip(self.observed, self.predicted, strict=True):
+            own, others = seen.values[0], made.values
+            # equal up to rounding counts as half below, half above
+            near = (others - own).abs() <= 1e-12
+            below = ((others < own) & ~near).double() + 0.5 * near.double()
+            share = below.mean(dim=0)
+            two = 2 * torch.minimum(share, 1 - share)
+            least = 1.0 / len(others)
+            p = torch.maximum(two, torch.tensor(least, dtype=torch.float64)).clamp(max=1.0)
+            out[seen.group] = torch.where(torch.isfinite(own) & torch.isfinite(others).all(dim=0), p, torch.nan)
+        return out
+
+    @property
+    def coverage(self) -> float:
+        """Share of all statistics that lie within the 95 % interval of rules."""
+        p = torch.cat(list(self.p_values.values()))
+        p = p[torch.isfinite(p)]
+        return float((p > 0.05).double().mean()) if len(p) else math.nan
+
+    @property
+    def findings(self) -> list[str]:
+        """Sentences beside the verdicts."""
+        each = self.deviance_by_animal
+        return [
+            f"The rules explain {self.deviance_explained:.1%} of the deviance of a coin in sample (median over animals "
+            f"{float(each.median()):.1%}); held-out scores beside baselines come from compare_families.",
+            f"Choices are predicted {self.how}"
+            + (" given each animal's own past: the task's rewards are not known." if "step" in self.how else "."),
+        ]
+
+
+def predicted_choices(posterior: Asked, simulator: Simulator, trials: Trials, fresh: Fresh) -> ChoicesCheck:
+    """Posterior rules' predictions of each choice given the animal's own past, and answers drawn from them."""
+    rules = arguments.whole("rules", fresh.rules, 2)
+    model = needed(simulator, PredictsChoices, "a table of choices")
+    likelihood, history = model.likelihood(trials), History.of(trials)
+    of_animals = posterior.rules_of_animals(rules, len(trials))
+    stream = generator(fresh.seed, Stream.CHECK)
+    observed = statistics_of(history.choice[None], history)
+    n, answers = len(history.choice), history.answers
+    at_once = max(1, min(rules, int(0.1 * free_memory() / (32 * n * answers))))
+    made: list[list[Tensor]] = [[] for _ in observed]
+    total = torch.zeros(n, answers, dtype=torch.float64)
+    for part in torch.split(of_animals, at_once):
+        prob = likelihood.probabilities(part)
+        total += prob.sum(dim=0)
+        draw = torch.rand(len(part), n, 1, generator=stream, dtype=torch.float64)
+        now = (draw > prob.cumsum(dim=2)).sum(dim=2).clamp(max=answers - 1)
+        for kept, statistic in zip(made, statistics_of(now, history), strict=True):
+            kept.append(statistic.values)
+    predicted = [Statistic(s.group, s.names, torch.cat(values)) for s, values in zip(observed, made, strict=True)]
+    mean = total / rules
+    answered = history.choice >= 0
+    taken = mean.gather(1, history.choice.clamp(min=0)[:, None])[:, 0].clamp(min=1e-300).log()
+    animals = len(trials)
+    log_prob = torch.zeros(animals, dtype=torch.float64).index_add_(0, history.animal[answered], taken[answered])
+    choices = torch.bincount(history.animal[answered], minlength=animals).double()
+    return ChoicesCheck(
+        rules,
+        animals,
+        "one step ahead",
+        tuple(observed),
+        tuple(predicted),
+        posterior.spread_out(rules),
+        log_prob,
+        choices,
+        answers,
+        trials.learners,
+        _curves(history, mean[:, -1], trials),
+    )
+
+
+def _curves(history: History, predicted: Tensor, trials: Trials) -> tuple[Tensor, Tensor]:
+    """Rate of the last answer by part of each animal's trials, as it was and as it was predicted, `(animals, PARTS)`."""
+    animals = len(trials)
+    count = trials.num_trials
+    place = torch.arange(len(history.choice)) - torch.repeat_interleave(count.cumsum(0) - count, count)
+    cell = history.animal * PARTS + (place * PARTS // count[history.animal]).clamp(max=PARTS - 1)
+    there = history.choice >= 0
+    many = torch.bincount(cell[there], minlength=animals * PARTS).double()
+    own = (history.choice == history.answers - 1).double()
+    rates = [
+        (torch.zeros(animals * PARTS, dtype=torch.float64).index_add_(0, cell[there], v[there]) / many).reshape(
+            animals, PARTS
+        )
+        for v in (own, predicted)
+    ]
+    return rates[0], rates[1]
+
+
+def choice_verdicts(c: ChoicesCheck) -> list[Verdict]:
+    """One verdict for each group of statistics: fail below .05 / number of checks, caution below .05."""
+    groups = [name for name, p in c.p_values.items() if bool(torch.isfinite(p).any())]
+    out = []
+    for seen, made in zip(c.observed, c.predicted, strict=True):
+        if seen.group not in groups:
+            continue
+        p = c.p_values[seen.group]
+        tests = int(torch.isfinite(p).sum())
+        worst = int(torch.nan_to_num(p, nan=2.0).argmin())
+        # several statistics are one check; a p-value cannot be told from 0 below one in the number of rules
+        smallest = (
+            min(1.0, float(p[worst]) * tests) if float(p[worst]) > 1.0 / c.rules else _beyond(seen, made, worst, tests)
+        )
+        level = "fail" if smallest < 0.05 / len(groups) else "caution" if smallest < 0.05 else "pass"
+        middle = float(made.values[:, worst].mean())
+        finding = (
+            f"{'Least alike' if tests > 1 else 'It is'} {seen.names[worst]}: {float(seen.values[0, worst]):.3f} in the animals, "
+            f"{middle:.3f} ± {float(made.values[:, worst].std()):.3f} under {c.rules} rules, {c.how} (p = {smallest:.2g}, the "
+            f"smallest of {tests})."
+        )
+        advice = "" if level == "pass" else ADVICE.get(seen.group, OF_CURVES)
+        caption = (
+            f"{seen.group.capitalize()}: the animals (points), and under posterior rules {c.how} (median and 95 %)."
+        )
+        numbers = {f"p_{name}": float(v) for name, v in zip(seen.names, p.tolist(), strict=True)}
+        draw = partial(figures.statistics, seen.names, seen.values[0], made.values, _quantity(seen.group))
+        out.append(Verdict(seen.group, level, finding, advice, {"p": smallest, **numbers}, draw, caption))
+    return out
+
+
+def _beyond(seen: Statistic, made: Statistic, k: int, tests: int) -> float:
+    """p-value of a statistic beyond all rules', by a normal distribution through them."""
+    others = made.values[:, k]
+    sd = max(float(others.std()), 1e-12)
+    z = abs(float(seen.values[0, k]) - float(others.mean())) / sd
+    return min(1.0, tests * min(math.erfc(z / math.sqrt(2)), 2.0 / len(others)))
+
+
+def _quantity(group: str) -> str:
+    return {
+        "repetition": "probability of the same answer",
+        "win-stay, lose-shift": "probability",
+        "run lengths": "probability of going on",
+        "learning curve": "rate of the last answer",
+        "spread between animals": "s.d. over animals",
+    }.get(group, "rate of the last answer")
+
+
+def choice_figures(c: ChoicesCheck) -> list[FigureOf]:
+    """Learning curves by animal, and what of its deviance is explained."""
+    seen, made = c.curves
+    return [
+        (
+            "animals",
+            cast(Any, partial(figures.animals, c.learners, seen, made)),
+            "Rate of the last answer over each animal's trials (points), and as rules predict it one step ahead (line).",
+        ),
+        (
+            "deviance",
+            cast(Any, partial(figures.by_animal, c.learners, c.deviance_by_animal, "deviance explained")),
+            "Share of a coin's deviance that the rules explain, by animal, in sample.",
+        ),
+    ]

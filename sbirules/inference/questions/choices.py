@@ -1,0 +1,210 @@
+"""Choices: which rule moves the policy of animals, given what each of them saw, did and got?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sbirules.inference.estimators import Job
+from sbirules.inference.exact import ChoicePotential, PooledPotential
+from sbirules.inference.potentials import Potential
+from sbirules.inference.questions.base import Asked, FigureOf, Fitted, Predictive, Question
+from sbirules.inference.questions.choice_checks import ChoicesCheck, choice_figures, choice_verdicts, predicted_choices
+from sbirules.inference.questions.fresh import Fresh
+from sbirules.inference.record import FitRecord
+from sbirules.model.abilities import PredictsChoices, needed
+from sbirules.model.fields import Layout
+from sbirules.model.simulator import Simulator
+from sbirules.model.tables import Trials
+from sbirules.model.verdicts import Verdict
+from sbirules.stores.store import SimulationStore
+from sbirules.support import arguments
+from sbirules.support.files import Plain
+
+__all__ = ["ANIMALS", "ChoicesQuestion"]
+
+ANIMALS = ("shared", "own", "partial")
+READING = ("columns", "rows", "options", "one_hot")  # keys of [data] that say how a table is read
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a table that is not there any more."""
+
+    learners: tuple[str, ...] = ()
+    decisions: int = 0
+    digest: str = ""
+    options: tuple[str, ...] = ()
+    stimuli: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = field(default=())
+
+
+class ChoicesQuestion(Question):
+    """The choices of animals.
+
+    Arguments:
+        table: The animals; None where only what was learned from them is known.
+        animals: Whether one rule is `"shared"`, each animal has its `"own"`, or they are `"partial"`ly pooled.
+        known: Without a table: what is known of it.
+    """
+
+    kind, section = "choices", "data"
+    fit_keys = ("animals", "varies", "spread")
+    potentials: ClassVar[Mapping[str, type[Potential]]] = {
+        "choices": ChoicePotential,
+        "pooled choices": PooledPotential,
+    }
+
+    def __init__(self, table: Trials | None, animals: str = "shared", known: Plain | None = None) -> None:
+        arguments.known("animals", animals, ANIMALS)
+        self.table, self.animals = table, animals
+        if table is None:
+            told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(known or {}).items()}
+            self.known = _Known(**told)
+            return
+        if table.meaning is None:
+            raise ValueError("trials must be a table of choices; see Trials.read, columns={'choice': ...}.")
+        cautions = tuple(table.describe().cautions)
+        m, decisions = table.meaning, int(table.num_trials.sum())
+        self.known = _Known(table.learners, decisions, table.digest(), m.options, m.stimuli, cautions)
+
+    # Plain form -----------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        told = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.known).items()}
+        return {"animals": self.animals, "known": told}
+
+    @classmethod
+    def from_config(cls, config: Plain) -> ChoicesQuestion:
+        return cls(None, str(config["animals"]), config["known"])
+
+    @classmethod
+    def ask(cls, value: Any, layout: Layout, summary_names: Sequence[str], **options: Any) -> ChoicesQuestion:
+        table = value if isinstance(value, Trials) else Trials.read(value, layout)
+        return cls(table, options.get("animals", "shared"))
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any], where: str = "") -> None:
+        if "animals" in options:
+            arguments.known(f"{where}animals", options["animals"], ANIMALS)
+
+    @classmethod
+    def from_study(cls, section: Plain, fit: Plain, simulator: Simulator, folder: Path) -> ChoicesQuestion:
+        if "trials" not in section:
+            raise ValueError('[data] lacks trials, the file of the table, such as trials = "choices.csv".')
+        for key in section:
+            arguments.known("key of [data]", key, ("trials", "animals", *READING))
+        path = (folder / str(section["trials"])).resolve()
+        reading = {key: section[key] for key in READING if key in section}
+        return cls(Trials.read(path, simulator.layout, **reading), str(section.get("animals", "shared")))
+
+    def resolved(self, section: Plain, folder: Path) -> dict[str, Any]:
+        return {**section, "trials": str((folder / str(section["trials"])).resolve())}
+
+    # The fit --------------------------------------------------------------------------------------
+
+    def restored(self, potential: Potential) -> ChoicesQuestion:
+        net = potential.inner if isinstance(potential, PooledPotential) else potential
+        return ChoicesQuestion(net.trials, self.animals) if isinstance(net, ChoicePotential) else self
+
+    def suited(self, simulator: Simulator) -> Simulator:
+        if self.table is None or not isinstance(simulator, PredictsChoices):
+            return simulator
+        out: Simulator = simulator.suited(self.table)
+        return out
+
+    def exactly(self, simulator: Simulator) -> Fitted:
+        """The exact likelihood, which nothing needs to be learned for."""
+        if self.table is None:
+            raise ValueError(self.lacking())
+        model = needed(simulator, PredictsChoices, "a table of choices")
+        record = FitRecord(estimator="exact likelihood", cautions=self.known.cautions, used_for="decisions")
+        return Fitted(self, ChoicePotential(model, self.table), record)
+
+    def fit(self, stores: Sequence[SimulationStore], job: Job, estimator: str) -> Fitted:
+        raise ValueError(
+            "the likelihood of choices is known exactly: fit(simulator, prior, trials=...), with the simulator in place of a "
+            "store."
+        )
+
+    def lacking(self) -> str:
+        if self.table is not None:
+            return ""
+        return (
+            "check needs the table that fit was given, trials=...: a posterior's question keeps what it is about only."
+        )
+
+    # Checks ---------------------------------------------------------------------------------------
+
+    def costs(self, rules: int, networks: int | None, calibration: int, variants: int) -> dict[str, int]:
+        return {}
+
+    def refuse(self, simulator: Simulator, networks: int | None) -> None:
+        super().refuse(simulator, networks)
+        if networks not in (None, self.size):
+            raise ValueError(
+                f"networks_per_rule must be the number of animals ({self.size}), or left out; got {networks}."
+            )
+
+    def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ChoicesCheck:
+        if self.table is None:
+            raise ValueError(self.lacking())
+        return predicted_choices(posterior, simulator, self.table, fresh)
+
+    def verdicts(self, found: ChoicesCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
+        return choice_verdicts(found)
+
+    @property
+    def size(self) -> int:
+        return len(self.known.learners)
+
+    # Words ----------------------------------------------------------------------------------------
+
+    def words(self, subject: str, setting: str) -> str:
+        pooled = {
+            "shared": "if all of them share one rule",
+            "own": "if each has a rule of its own",
+            "partial": "if their rules are alike but not the same",
+        }[self.animals]
+        return (
+            f"{subject} could move the policy of {self.size} animals, given {self.known.decisions:,} choices and what each "
+            f"animal saw, did and got before{setting}, {pooled}?"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "animals": self.size,
+            "choices": self.known.decisions,
+            "answers": list(self.known.options),
+            "stimuli": list(self.known.stimuli) or None,
+            "one rule": self.animals,
+        }
+
+    def findings(self, found: ChoicesCheck) -> list[str]:
+        return found.findings
+
+    def figures(self, found: ChoicesCheck, simulator: Simulator) -> list[FigureOf]:
+        return choice_figures(found)
+
+    def numbers(self, found: ChoicesCheck) -> dict[str, dict[str, Any]]:
+        return {
+            "data": {
+                "learners": self.size,
+                "trials": self.known.decisions,
+                "deviance_explained": found.deviance_explained,
+                "predictive_coverage": found.coverage,
+            }
+        }
+
+    def predictive(self, found: ChoicesCheck | None) -> Predictive:
+        if found is None:
+            return Predictive()
+        shown = {s.group.replace(" ", "_").replace(",", "").replace("-", "_"): s for s in found.predicted}
+        seen = dict(zip(shown, found.observed, strict=True))
+        dims = {name: [f"{name}_of"] for name in shown}
+        coords: dict[str, list[Any]] = {f"{name}_of": list(s.names) for name, s in shown.items()}
+        return Predictive(
+            {n: s.values for n, s in shown.items()}, {n: s.values[0] for n, s in seen.items()}, dims, coords
+        )

@@ -1,0 +1,131 @@
+"""Where a smooth posterior has its modes: a distribution to start sequential Monte Carlo from that is nearly the posterior.
+
+Particles from the prior need many steps of the power where the likelihood is sharp. Particles from multivariate t
+distributions at the modes, with the curvature there, and some from the prior, need few. The path goes from that mixture to
+the posterior, so draws and evidence are as right as from the prior; modes that were not found are left to the prior's part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.support.scale import Transform, unconstrained
+from sbirules.support.streams import Stream, seeded
+
+__all__ = ["Reference", "reference_of"]
+
+STARTS = 6  # draws of the prior from which modes are sought, of FIRST
+FIRST = 64
+FREEDOM = 4.0  # degrees of freedom of the t distributions
+WIDER = 1.3  # by so much than the curvature says
+OF_PRIOR = 0.2  # share of the prior
+FAR = 20.0  # nats below the best mode from which on one is forgotten
+STEP = 1e-3  # of finite differences of the gradient
+SAME = 0.5  # s.d. within which two modes are one
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A mixture on the unconstrained scale: t distributions at the modes, and the prior.
+
+    Arguments:
+        prior: The prior.
+        transform: To its unconstrained scale.
+        modes: `(M, D)`.
+        factors: Factors of the covariances, lower triangular, `(M, D, D)`.
+    """
+
+    prior: Distribution
+    transform: Transform
+    modes: Tensor
+    factors: Tensor
+
+    def sample(self, n: int) -> Tensor:
+        """Draws `(n, D)` on the unconstrained scale; from torch's global stream."""
+        dim = self.modes.shape[1]
+        which = torch.randint(len(self.modes), (n,))
+        normal, chi = torch.randn(n, dim, dtype=torch.float64), torch.distributions.Chi2(FREEDOM)
+        heavy = (chi.sample(Size((n, 1))).double() / FREEDOM).rsqrt()
+        near = self.modes[which] + heavy * (self.factors[which] @ normal[:, :, None])[:, :, 0]
+        far = self.transform(self.prior.sample(Size((n,)))).double()
+        return torch.where(torch.rand(n, 1) < OF_PRIOR, far, near)
+
+    def log_prob(self, free: Tensor) -> Tensor:
+        """Log-density `(n,)` on the unconstrained scale."""
+        free = free.double()
+        dim = free.shape[1]
+        off = torch.linalg.solve_triangular(
+            self.factors, (free[None] - self.modes[:, None]).transpose(1, 2), upper=False
+        )
+        scale = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        constant = math.lgamma((FREEDOM + dim) / 2) - math.lgamma(FREEDOM / 2) - dim / 2 * math.log(FREEDOM * math.pi)
+        each = constant - scale[:, None] - (FREEDOM + dim) / 2 * torch.log1p(off.square().sum(dim=1) / FREEDOM)
+        near = torch.logsumexp(each, dim=0) - math.log(len(self.modes))
+        return torch.logaddexp(math.log(1 - OF_PRIOR) + near, math.log(OF_PRIOR) + self.log_prior(free))
+
+    def log_prior(self, free: Tensor) -> Tensor:
+        """The prior's log-density `(n,)` on the unconstrained scale."""
+        return _log_prior(self.prior, self.transform, free)
+
+
+def _log_prior(prior: Distribution, transform: Transform, free: Tensor) -> Tensor:
+    theta = transform.inv(free)
+    return prior.log_prob(theta.float()).double() - transform.log_abs_det_jacobian(theta, free)
+
+
+def reference_of(log_likelihood: Callable[[Tensor], Tensor], prior: Distribution, *, seed: int) -> Reference | None:
+    """The mixture for a likelihood with gradients, `(n,)` of theta `(n, D)`; None where no mode was found."""
+    from scipy.optimize import minimize
+
+    transform = unconstrained(prior)
+
+    def density(free: Tensor) -> Tensor:
+        return log_likelihood(transform.inv(free)).double() + _log_prior(prior, transform, free)
+
+    def value_and_slope(free: Tensor) -> tuple[float, Tensor]:
+        own = free.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            value = density(own[None])[0]
+            if not bool(torch.isfinite(value)):
+                return -1e10, torch.zeros_like(own)
+            (slope,) = torch.autograd.grad(value, own)
+        return float(value.detach()), torch.nan_to_num(slope)
+
+    def loss(free: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = value_and_slope(torch.as_tensor(free, dtype=torch.float64))
+        return -value, -slope.numpy()
+
+    with seeded(seed, Stream.POINTS):
+        first = transform(prior.sample(Size((FIRST,)))).double()
+    with torch.no_grad():
+        value = torch.nan_to_num(density(first), nan=-math.inf)
+    starts = first[value.argsort(descending=True)[:STARTS]]
+    ends = [minimize(loss, start.numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 200}) for start in starts]
+    best = min(float(end.fun) for end in ends)
+    modes: list[Tensor] = []
+    factors: list[Tensor] = []
+    for end in sorted(ends, key=lambda end: float(end.fun)):
+        at = torch.as_tensor(end.x, dtype=torch.float64)
+        if not end.fun < min(best + FAR, 1e9) or not bool(torch.isfinite(at).all()):
+            continue
+        if any(bool((torch.linalg.solve(f, at - m).abs() < SAME).all()) for m, f in zip(modes, factors, strict=True)):
+            continue
+        rows = []
+        for k in range(len(at)):
+            step = torch.zeros_like(at)
+            step[k] = STEP
+            rows.append((value_and_slope(at - step)[1] - value_and_slope(at + step)[1]) / (2 * STEP))
+        curvature = torch.stack(rows)
+        values, vectors = torch.linalg.eigh(0.5 * (curvature + curvature.T))
+        # along a direction in which nothing was learned the prior's own spread is of order one
+        covariance = vectors @ torch.diag(WIDER**2 / values.clamp(min=0.25)) @ vectors.T
+        modes.append(at)
+        factors.append(torch.linalg.cholesky(covariance))
+    return Reference(prior, transform, torch.stack(modes), torch.stack(factors)) if modes else None

@@ -1,0 +1,31 @@
+"""Loops that numba compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+__all__ = ["compiled", "inlined"]
+
+# sums may be reordered and fused, but NaN and infinity keep their meaning: they mark networks that blew up
+_OPTIONS: dict[str, Any] = {"fastmath": {"contract", "reassoc"}, "nogil": True, "error_model": "numpy"}
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    """Compiled at the first call, and kept on disk where a folder can be written."""
+    fast: Function
+    try:
+        fast = numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no such folder
+        fast = numba.njit(**_OPTIONS)(function)
+    return fast
+
+
+def inlined(function: Function) -> Function:
+    """Compiled into each function that calls it: with many arrays as arguments, calls cost more than what they do."""
+    fast: Function = numba.njit(inline="always", **_OPTIONS)(function)
+    return fast

@@ -1,0 +1,244 @@
+"""The exact likelihood of choices: of each, given what the animal saw, did and got before it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sbirules.model.rules import TaylorRule
+
+from ._columns import PolicyColumns
+from ._decisions import Decisions
+from ._steps import answer_log_prob, decayed, learned, logits, started
+
+__all__ = ["ChoiceLikelihood"]
+
+ROWS = 4096  # pairs of a rule and an animal that torch steps through together
+BASELINES = {"none": 0, "exponential": 1, "last": 2}
+
+
+class ChoiceLikelihood:
+    """Of one table.
+
+    Arguments:
+        columns: Of theta.
+        decisions: The table.
+        credit: `"accepted"` or `"all_steps"`.
+        decay_on: `"answered"` or `"all"`.
+        engine: `"numba"` (Taylor rules) or `"torch"`.
+    """
+
+    threads: int | None = None  # that rules are shared among; None for one per core
+
+    def __init__(self, columns: PolicyColumns, decisions: Decisions, credit: str, decay_on: str, engine: str) -> None:
+        self.columns, self.decisions = columns, decisions
+        self.credit, self.decay_on, self.engine = credit, decay_on, engine
+        if engine == "numba":
+            self.terms, self.places, self.data = _as_arrays(columns, decisions, credit, decay_on)
+
+    @property
+    def animals(self) -> int:
+        """How many animals."""
+        return self.decisions.animals
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        """Log-likelihood of each animal's choices, `(n, animals)` float64; -inf where impossible, never NaN.
+
+        Arguments:
+            theta: Rules of all animals `(n, D)`, or of each `(n, animals, D)`. Gradients flow.
+        """
+        theta = torch.as_tensor(theta)
+        rows = self._rows(theta)
+        if self.engine == "torch":
+            return _finite(self._by_steps(rows))
+        if torch.is_grad_enabled() and theta.requires_grad:
+            out: Tensor = _WithSlope.apply(rows, self)  # type: ignore[no-untyped-call]
+            return out
+        if len(rows) > 1 and self.credit == "accepted":
+            return _finite(self._in_lanes(rows if theta.ndim == 3 else rows[:, :1]))
+        return _finite(self._compiled(rows, with_slope=False)[0])
+
+    def _rows(self, theta: Tensor) -> Tensor:
+        """Rules of each animal, `(n, animals, D)` float64."""
+        rows = theta.double()
+        if rows.ndim == 2:
+            rows = rows[:, None].expand(-1, self.animals, -1)
+        if rows.ndim != 3 or rows.shape[1:] != (self.animals, len(self.columns.names)) or not len(rows):
+            raise ValueError(
+                f"theta must have shape (n, {len(self.columns.names)}) or (n, {self.animals}, {len(self.columns.names)}), got "
+                f"{tuple(theta.shape)}."
+            )
+        return rows
+
+    def value_and_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-likelihood `(n, animals)` and its gradient `(n, animals, D)` under rules `(n, D)` or `(n, animals, D)`."""
+        rows = self._rows(torch.as_tensor(theta).detach())
+        if self.engine == "numba":
+            value, slope, _ = self._compiled(rows, with_slope=True)
+            return _finite(value), _where_finite(slope, value)
+        with torch.enable_grad():
+            own = rows.clone().requires_grad_(True)
+            value = self._by_steps(own)
+            (slope,) = torch.autograd.grad(value.sum(), own)
+        return _finite(value.detach()), _where_finite(slope, value.detach())
+
+    def probabilities(self, theta: Tensor) -> Tensor:
+        """Probability of each answer given the animal's own past, `(n, decisions, answers)`; theta as for `log_prob`."""
+        rows = self._rows(torch.as_tensor(theta).detach())
+        if self.engine == "numba":
+            return self._compiled(rows, with_slope=False, with_probability=True)[2]
+        with torch.no_grad():
+            kept: list[Tensor] = []
+            self._by_steps(rows, kept)
+            padded = torch.stack(kept, dim=2)  # (n, animals, longest, answers)
+        count = self.decisions.start.diff()
+        there = torch.arange(padded.shape[2]) < count[:, None]
+        return padded[:, there]
+
+    def _in_lanes(self, rows: Tensor) -> Tensor:
+        """Values of rules `(n, animals, D)`, or `(n, 1, D)` of all animals, side by side."""
+        from ._kernels_lanes import LANES, values_in_lanes
+
+        n, _, dim = rows.shape
+        blocks = -(-n // LANES)
+        padded = torch.cat([rows.detach(), rows[-1:].detach().expand(blocks * LANES - n, -1, -1)])
+        theta = padded.reshape(blocks, LANES, -1, dim).permute(0, 2, 3, 1).contiguous().numpy()
+        value = np.empty((blocks, self.animals, LANES))
+        answers = self.columns.answers
+
+        def work(begin: int, end: int) -> None:
+            values_in_lanes(theta, self.terms, self.places, self.data, answers, begin, end, value)
+
+        _in_threads(work, blocks, self.threads)
+        return torch.from_numpy(value).permute(0, 2, 1).reshape(blocks * LANES, self.animals)[:n]
+
+    def _compiled(
+        self, rows: Tensor, with_slope: bool, with_probability: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        from ._kernels import choices_log_prob
+
+        n, animals, dim = rows.shape
+        theta = rows.detach().numpy()
+        value = np.empty((n, animals))
+        slope = np.zeros((n, animals, dim) if with_slope else (1, 1, dim))
+        answers = self.columns.answers
+        probability = np.zeros(
+            (n if with_probability else 1, len(self.decisions.x) if with_probability else 1, answers)
+        )
+
+        def work(begin: int, end: int) -> None:
+            choices_log_prob(theta, self.terms, self.places, self.data, begin, end, value, slope, with_slope, probability,
+                             with_probability)  # fmt: skip
+
+        _in_threads(work, n * animals, self.threads)
+        return torch.from_numpy(value), torch.from_numpy(slope), torch.from_numpy(probability)
+
+    def _by_steps(self, rows: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+        """The same by torch operations, one decision of all animals at a time, `(n, animals)`."""
+        n, animals, dim = rows.shape
+        if n > 1 and n * animals > ROWS and kept is None:
+            return torch.cat([self._by_steps(part) for part in torch.split(rows, max(1, ROWS // animals))])
+        d, columns = self.decisions, self.columns
+        count = d.start.diff()
+        theta = rows.reshape(n * animals, dim)
+        learner = started(theta, columns)
+        total = theta.new_zeros(n * animals)
+        last = torch.full((n * animals,), -1)
+        for t in range(int(count.max())):
+            there = t < count
+            at = torch.where(there, d.start[:-1] + t, d.start[:-1])
+            x, choice, reward = (v[at].repeat(n, *[1] * (v.ndim - 1)) for v in (d.x, d.choice, d.reward))
+            here, ends, new = (v.repeat(n) for v in (there, d.last[at], d.new_session[at]))
+            last = torch.where(new, -1, last)
+            logit = logits(theta, columns, learner.weights, x, last)
+            log_prob = answer_log_prob(theta, columns, logit)
+            answered = here & (choice >= 0)
+            taken = log_prob.gather(1, choice.clamp(min=0)[:, None])[:, 0]
+            total = total + torch.where(answered, taken, 0.0)
+            if kept is not None:
+                kept.append(log_prob.exp().reshape(n, animals, -1))
+            teaches = answered & ends & ~torch.isnan(reward)
+            if columns.meaning.accept:
+                teaches &= choice == 1
+            learner = learned(theta, columns, learner, x, choice, logit, reward, teaches)
+            if self.decay_on == "all":
+                learner = decayed(theta, columns, learner, here & ends & ~teaches)
+            last = torch.where(answered, choice, last)
+        return torch.where(columns.legal(theta), total, -math.inf).reshape(n, animals)
+
+
+def _in_threads(work: Callable[[int, int], None], count: int, threads: int | None) -> None:
+    """Ranges of so many pieces of work, in so many threads."""
+    workers = max(1, min(threads or os.cpu_count() or 1, count))
+    if workers == 1:
+        work(0, count)
+        return
+    edges = np.linspace(0, count, 4 * workers + 1).astype(int)
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, edges[:-1].tolist(), edges[1:].tolist()))
+
+
+def _finite(value: Tensor) -> Tensor:
+    return torch.where(torch.isnan(value), -math.inf, value)
+
+
+def _where_finite(slope: Tensor, value: Tensor) -> Tensor:
+    """The gradient, 0 where rules are impossible."""
+    return torch.where(torch.isfinite(value)[:, :, None] & torch.isfinite(slope), slope, 0.0)
+
+
+class _WithSlope(torch.autograd.Function):
+    """The compiled likelihood, whose gradient is carried along."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, likelihood: ChoiceLikelihood) -> Tensor:
+        value, slope, _ = likelihood._compiled(rows, with_slope=True)
+        ctx.save_for_backward(_where_finite(slope, value))
+        return _finite(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * grads[0][:, :, None], None
+
+
+def _as_arrays(columns: PolicyColumns, decisions: Decisions, credit: str, decay_on: str) -> tuple[Any, Any, Any]:
+    """What the compiled loops take."""
+    from ._kernels import Columns, Data, Terms
+
+    family = columns.family
+    if not isinstance(family, TaylorRule):
+        raise ValueError(f'engine = "numba" takes a TaylorRule, got {type(family).__name__}; leave engine out.')
+    powers = family.exponents.numpy().astype(np.int64)
+    terms = Terms(
+        powers,
+        BASELINES[family.baseline],
+        float(family.rate),
+        int(family.last),
+        decay_on == "all",
+        credit == "all_steps",
+    )
+    at = {what: columns.place(what) for what in ("initial", "bias", "perseveration", "lapse")}
+    rate = columns.names.index("rbar_rate") if "rbar_rate" in family.names else -1
+    carried = len(columns.names) - (1 if at["lapse"] >= 0 else 0)
+    if not (powers[:, 1] > 0).any():  # weights do not depend on what moves only the policy
+        carried = min([carried, *(v for k, v in at.items() if k in ("bias", "perseveration") and v >= 0)])
+    places = Columns(at["initial"], rate, at["bias"], at["perseveration"], at["lapse"], carried, columns.meaning.accept)
+    d = decisions
+    data = Data(
+        d.start.numpy(),
+        np.ascontiguousarray(d.x.numpy()),
+        d.choice.numpy(),
+        d.reward.numpy(),
+        d.new_session.numpy(),
+        d.first.numpy(),
+        d.last.numpy(),
+    )
+    return terms, places, data

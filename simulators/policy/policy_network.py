@@ -1,0 +1,299 @@
+"""`PolicyNetwork`: a policy whose weights a plasticity rule moves, trial by trial."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules.model.choices import ROLES, ChoiceColumns
+from sbirules.model.fields import Field
+from sbirules.model.rules import Coefficient, LocalRule, PolicyRule, RuleFamily, RuleText, TaylorRule
+from sbirules.model.runs import Trajectory
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import SummaryLike
+from sbirules.model.tables import Trials
+from sbirules.model.tasks import Replayed, Task
+from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
+from sbirules.support.streams import Key
+from sbirules.support.typed import typed_class
+
+from ._closed_loop import simulated
+from ._columns import NUISANCE, SHARES, PolicyColumns
+from ._decisions import Decisions
+from ._likelihood import ChoiceLikelihood
+
+__all__ = ["PolicyNetwork", "PolicySettings"]
+
+DEFAULT = ("initial", "lapse")
+TWO = ChoiceColumns(("0", "1"))
+
+
+@typed_class
+@dataclasses.dataclass(frozen=True)
+class PolicySettings:
+    """Settings of a policy.
+
+    Arguments:
+        nuisance: What of the policy is inferred beside the rule: `"initial"` weights, `"bias"`, `"perseveration"` to the
+            answer before, `"lapse"`.
+        constant: Whether a constant input is among the features; None for where stimuli are numbers, or there are none.
+        credit: In accept-or-reject: whether the `"accepted"` offer alone teaches, or `"all_steps"` of the trial.
+        decay_on: Whether weights decay only on trials that are `"answered"` with a known reward, or on `"all"`.
+        num_trials: Trials of a simulated animal.
+        engine: `"auto"`, `"numba"` (Taylor rules) or `"torch"` (any family).
+    """
+
+    nuisance: tuple[str, ...] = DEFAULT
+    constant: bool | None = None
+    credit: str = "accepted"
+    decay_on: str = "answered"
+    num_trials: int = 300
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nuisance", arguments.strings("nuisance", self.nuisance))
+        for name in self.nuisance:
+            arguments.known("nuisance", name, NUISANCE)
+        arguments.known("credit", self.credit, ("accepted", "all_steps"))
+        arguments.known("decay_on", self.decay_on, ("answered", "all"))
+        arguments.known("engine", self.engine, ("auto", "numba", "torch"))
+        arguments.whole("num_trials", self.num_trials, 2, arguments.MANY)
+
+
+@typed_class
+class PolicyNetwork(Simulator):
+    r"""A policy whose weights a rule moves.
+
+        s = softmax(W x + bias + perseveration),    p(answer) = (1 - lapse) s + lapse / answers
+
+    W `(options, features)` is in logit units, x are the stimuli and a constant. After the outcome W changes by the rule
+    (`TaylorRule`, or any `PolicyRule` or `LocalRule`). W and the expectation of reward go on from session to session, the
+    answer before does not. Accepting or rejecting is one option against a logit of 0. A trial whose reward is not known
+    teaches nothing.
+
+    Given an animal's trials the probability of each of its choices is known exactly, so that `fit(simulator, prior,
+    trials=...)` needs no simulations; `run` lets simulated animals choose in a task.
+
+    Arguments:
+        family: The rule family.
+        task: A `ChoiceTask`, for simulated animals and for what a table's columns are; or None: tables say it themselves.
+        summaries: Named summaries, as for any simulator.
+        settings: See `PolicySettings`.
+        changes: Settings by name, over `settings`.
+    """
+
+    tables = "choices"
+
+    def __init__(
+        self,
+        family: RuleFamily,
+        task: Task | None = None,
+        *,
+        summaries: Sequence[SummaryLike] = (),
+        settings: PolicySettings | None = None,
+        **changes: Any,
+    ) -> None:
+        names = [f.name for f in dataclasses.fields(PolicySettings)]
+        for name in changes:
+            arguments.known("a setting of PolicyNetwork", name, names)
+        if not isinstance(family, (PolicyRule, LocalRule)):
+            raise ValueError(
+                f"family must be a rule of a policy such as TaylorRule, or a LocalRule such as Oja, got {type(family).__name__}."
+            )
+        meaning = getattr(task, "meaning", None)
+        if task is not None and not isinstance(meaning, ChoiceColumns):
+            raise ValueError(f"task must be a ChoiceTask, whose trials are choices, got {type(task).__name__}.")
+        self.settings = dataclasses.replace(settings or PolicySettings(), **changes)
+        self.success: Mapping[str, tuple[float, float]] = {}
+        self.num_trials = int(getattr(task, "num_trials", None) or self.settings.num_trials)
+        self._bind(family, meaning or TWO, (), meaning is not None)
+        super().__init__(family, task, summaries)
+
+    def _bind(self, family: RuleFamily, meaning: ChoiceColumns, scale: tuple[float, ...], known: bool = True) -> None:
+        """Takes answers and stimuli; what they are without a task or a table is not `known`."""
+        s = self.settings
+        labelled = [name in meaning.labels for name in meaning.stimuli]
+        constant = (not all(labelled) or not labelled) if s.constant is None else s.constant
+        nuisance = s.nuisance
+        if not constant and s.nuisance == DEFAULT:
+            nuisance = ("bias", "lapse") if not meaning.stimuli else s.nuisance
+        self.meaning = meaning
+        self.columns = PolicyColumns(family, meaning, nuisance, constant, scale)
+        _ = self.columns.names  # says which are taken
+        if known:
+            self.columns.check()
+        if s.credit == "all_steps" and not isinstance(family, TaylorRule):
+            raise ValueError(f'credit = "all_steps" needs a TaylorRule, got {type(family).__name__}.')
+        if s.decay_on == "all" and isinstance(family, LocalRule):
+            raise ValueError(
+                f'decay_on = "all" needs a rule of a policy such as TaylorRule, got {type(family).__name__}.'
+            )
+        taylor = isinstance(family, TaylorRule)
+        if s.engine == "numba" and not taylor:
+            raise ValueError(f'engine = "numba" takes a TaylorRule, got {type(family).__name__}; leave engine out.')
+        self.engine = ("numba" if taylor else "torch") if s.engine == "auto" else s.engine
+        if self.engine == "torch" and s.credit == "all_steps":
+            raise ValueError('credit = "all_steps" needs engine = "numba".')
+
+    def suited(self, trials: Trials) -> PolicyNetwork:
+        """The same policy with the answers and stimuli of a table.
+
+        Raises:
+            ValueError: If it is no table of choices, or not one of this task.
+        """
+        meaning = trials.meaning
+        if meaning is None:
+            raise ValueError("trials must be a table of choices; see Trials.read, columns={'choice': ...}.")
+        known = getattr(self.task, "known", False)
+        if known:
+            _refuse_other(self.meaning, meaning, "the task")
+        out = copy.copy(self)
+        out.__dict__.pop("own_fields", None)
+        out._bind(self.family, meaning, ())
+        x = Decisions.of(trials, meaning, out.columns.constant).x
+        scale = tuple(float(f"{v:.3g}") for v in x.square().mean(dim=0).sqrt().tolist())
+        out._bind(self.family, meaning, scale)
+        return out
+
+    # What is declared -----------------------------------------------------------------------------
+
+    @cached_property
+    def own_fields(self) -> tuple[Field, ...]:  # type: ignore[override]
+        more = [Field(name, f"stimulus {name}", dtype="float64") for name in self.meaning.stimuli if name not in ROLES]
+        return (
+            Field("choice", "code of the answer", dtype="float64"),
+            Field("reward", "reward of the trial", dtype="float64"),
+            Field("session", "session of the animal, from 0", dtype="float64"),
+            Field("trial", "trial of the animal, from 0", dtype="float64"),
+            *more,
+        )
+
+    @property
+    def layout(self) -> Any:
+        from sbirules.model.fields import Layout
+
+        return Layout(self.own_fields, ())
+
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def parameters(self) -> tuple[Coefficient, ...]:
+        return self.columns.parameters
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.columns.names
+
+    @property
+    def nuisances(self) -> Mapping[str, Distribution]:
+        """Coefficients of the policy, not of the rule, and their usual priors."""
+        return {c.name: c.prior for c in self.columns.nuisances if c.prior is not None}
+
+    @property
+    def raw_per_unit(self) -> Tensor:
+        return torch.ones(len(self.names), dtype=torch.float64)
+
+    @property
+    def setting(self) -> str:
+        return "" if not getattr(self.task, "known", False) else type(self.task).__name__
+
+    def rule_text(self, theta: Tensor, digits: int = 2) -> RuleText:
+        values = arguments.one_rule("theta", theta, self.names)
+        return self.family.text(torch.tensor([values[name] for name in self.family.names]), digits)
+
+    def config(self) -> dict[str, object]:
+        meaning = dataclasses.asdict(self.meaning)
+        settings = {k: v for k, v in dataclasses.asdict(self.settings).items() if k != "engine"}
+        task = None if self.task is None else self.task.config()
+        return {
+            "simulator": "policy_network",
+            "family": self.family.config(),
+            "task": task,
+            "meaning": meaning,
+            "settings": settings,
+            "scale": list(self.columns.scale),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> PolicyNetwork | None:
+        """The policy that gave this `config()`, without its task; None where its rule is no `TaylorRule`."""
+        with arguments.plain_form("a policy network"):
+            if config["family"]["family"] != f"{TaylorRule.__module__}:{TaylorRule.__qualname__}":
+                return None
+            told = ("terms", "baseline", "rate", "last", "infer")
+            family = TaylorRule(**{name: config["family"][name] for name in told})
+            m, settings = config["meaning"], dict(config["settings"])
+            out = cls(family, **{**settings, "nuisance": tuple(settings["nuisance"])})
+            labels = {str(name): tuple(each) for name, each in m["labels"].items()}
+            meaning = ChoiceColumns(tuple(m["options"]), tuple(m["stimuli"]), labels, bool(m["accept"]))
+            out._bind(family, meaning, tuple(float(v) for v in config["scale"]))
+            out.__dict__.pop("own_fields", None)
+            return out
+
+    # Likelihood and simulations -------------------------------------------------------------------
+
+    def likelihood(self, trials: Trials) -> ChoiceLikelihood:
+        """The exact likelihood of a table of choices, for rules in any number."""
+        if trials.meaning is None:
+            raise ValueError("trials must be a table of choices; see Trials.read, columns={'choice': ...}.")
+        _refuse_other(self.meaning, trials.meaning, "this policy")
+        s = self.settings
+        decisions = Decisions.of(trials, self.meaning, self.columns.constant)
+        return ChoiceLikelihood(self.columns, decisions, s.credit, s.decay_on, self.engine)
+
+    def log_likelihood(self, theta: ArrayLike, trials: Trials) -> Tensor:
+        """log p(choices | theta) `(batch,)` of rules `(batch, D)`, summed over animals; -inf where impossible.
+
+        Each choice is given what the animal itself saw, did and got before. Gradients flow.
+        """
+        rows = arguments.theta_matrix(theta, self.names)
+        return self.likelihood(trials).log_prob(rows).sum(dim=1)
+
+    def run(
+        self, theta: ArrayLike, *, seed: Key | None = None, trial_types: ArrayLike | None = None, **options: Any
+    ) -> Trajectory:
+        rows = arguments.theta_matrix(theta, self.names).double()
+        if not getattr(self.task, "known", False):
+            raise ValueError(
+                "there is no task to choose in: give PolicyNetwork a ChoiceTask that knows its rewards, such as "
+                'ChoiceTask(reward="bandit", probabilities=(0.8, 0.2)).'
+            )
+        if self.settings.credit == "all_steps":
+            raise ValueError('animals are simulated with credit = "accepted" only; "all_steps" is for tables.')
+        for name in SHARES:
+            if name in self.names:
+                column = rows[:, self.names.index(name)]
+                wrong = column[(column < 0) | (column > 1)]
+                if len(wrong):
+                    raise ValueError(f"{name} must lie in [0, 1], got {float(wrong[0]):g}.")
+        given = (
+            self.task.trial_types(len(rows)) if trial_types is None and isinstance(self.task, Replayed) else trial_types
+        )
+        types = self.sequence_matrix(given, len(rows))
+        return simulated(rows, self.columns, self.task, types, seed, self.settings.decay_on)
+
+    def animals(self, theta: ArrayLike, *, seed: Key | None = None, names: Sequence[str] | None = None) -> Trials:
+        """Simulated animals in the task, one for each row of theta `(animals, D)`, as a table."""
+        run = self.run(theta, seed=seed)
+        called = [f"animal {k + 1}" for k in range(len(run))] if names is None else list(names)
+        return Trials(tuple(called), run, None, self.meaning)
+
+
+def _refuse_other(mine: ChoiceColumns, other: ChoiceColumns, whose: str) -> None:
+    """Raises ValueError unless a table has the answers and stimuli of a policy or task."""
+    for what in ("options", "stimuli", "labels", "accept"):
+        a, b = getattr(mine, what), getattr(other, what)
+        if a != b:
+            raise ValueError(
+                f"{whose} has the {what} {a!r:.120}, the table {b!r:.120}; simulator.suited(trials) takes those of a table."
+            )
