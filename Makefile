@@ -1,4 +1,4 @@
-# make demo    sets everything up and runs the bundled study
+# make demo    sets everything up and runs the bundled study; make demo-behaviour the one of choices
 # make test    sets everything up and runs the tests
 # make check   what to run before a commit: lint, types and the fast half of the tests, under two minutes
 PYTHON ?= python3
@@ -10,11 +10,14 @@ SLOWER := tests/inference tests/studies tests/stores tests/checks tests/importan
 	tests/house/test_readme.py tests/house/test_how_to_add.py tests/optimise/test_bptl.py \
 	tests/simulators/test_backends.py tests/simulators/test_known_network.py tests/simulators/test_triton.py
 
-.PHONY: demo test check test-slow test-triton test-browser docs tutorials lint types validate validate-full bench scaling \
+.PHONY: demo demo-behaviour test check test-slow test-triton test-browser docs tutorials lint types validate validate-full bench scaling \
 	wheel clean
 
 demo: $(VENV)/.ready
 	$(BIN)/sbirules demo
+
+demo-behaviour: $(VENV)/.ready
+	$(BIN)/sbirules demo --behaviour
 
 test: $(VENV)/.ready
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
@@ -43,9 +46,9 @@ docs: $(VENV)/.ready
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# the four tutorials as scripts, about six minutes on two cores
+# the five tutorials as scripts, about seven minutes on two cores
 tutorials: $(VENV)/.ready
-	for each in quick_start own_task_and_rule animals constraints; do \
+	for each in quick_start own_task_and_rule animals behaviour constraints; do \
 		$(BIN)/python docs/tutorials/$$each.py || exit 1; done
 
 lint: $(VENV)/.ready

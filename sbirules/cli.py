@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, epilog=CODES)
 
-    demo = command("demo", "Run the bundled study: which rules of degree 3 learn delayed discrimination?")
+    demo = command("demo", "Run a bundled study: which rules of degree 3 learn delayed discrimination?")
+    demo.add_argument("--behaviour", action="store_true", help="the other one: which rule moves the choices of flies?")
     run = command("run", "Run a study file: simulate, fit, check, report. Picks up where it stopped.")
     simulate = command("simulate", "Only simulate, all of a study or a range of shards (for array jobs).")
     simulate.add_argument("--shards", metavar="A:B", help="shards A to B - 1, counted from zero (default: all)")
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     for parsed in (run, simulate, *stages):
         parsed.add_argument("--trust", action="store_true", help=trust)
     named = "runs/<name of the study file>"
-    for parsed, default in ((demo, "runs/demo"), (run, named), (simulate, named)):
+    for parsed, default in ((demo, "runs/demo or runs/behaviour"), (run, named), (simulate, named)):
         parsed.add_argument("--out", metavar="DIR", type=_place, help=f"where results go (default: {default})")
     for parsed in (demo, run, simulate, *stages):
         parsed.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
@@ -154,8 +155,9 @@ def _run(args: argparse.Namespace) -> int:
         raise ValueError(f"--workers must be at least 1, got {args.workers}.")
     torch.set_num_threads(1)
     if args.command == "demo":
-        with resources.as_file(resources.files("sbirules").joinpath("studies", "demo.toml")) as path:
-            study = Study.read(path)
+        name = "behaviour.toml" if args.behaviour else "demo.toml"
+        with resources.as_file(resources.files("sbirules").joinpath("studies")) as folder:  # with the table it names
+            study = Study.read(folder / name)
     elif args.command in STAGES:
         study = study_of(args.folder, trust=args.trust)
         args.out = args.folder
@@ -247,7 +249,7 @@ def _print_findings(result: dict[str, Any]) -> None:
         print(f"  predictive_coverage  {result['data']['predictive_coverage']:.2f}")
     draws = {name: (p["q025"], p["q975"]) for name, p in result["parameters"].items()}
     clear = [n for n, (low, high) in draws.items() if low > 0 or high < 0]
-    clear = [n for n in clear if not n.startswith("tau_")]
+    clear = [n for n in clear if not n.startswith("tau_") and n not in ("lapse", "rbar_rate")]  # never below zero
     print(f"  95 % interval excludes zero: {', '.join(clear) if clear else 'no coefficient'}")
 
 

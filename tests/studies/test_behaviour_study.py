@@ -1,0 +1,193 @@
+"""Studies of choices from the command line, the bundled one among them: what comes out, and what a wrong table is told."""
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.stats import chi2
+
+import sbirules as sr
+from sbirules.cli import EXIT, main
+from sbirules.simulators import PolicyNetwork
+
+ROOT = Path(__file__).parents[2]
+STUDIES = ROOT / "sbirules" / "studies"
+SCRIPT = ROOT / "examples" / "simulated_flies.py"
+COLUMNS = {"learner": "fly", "choice": "odor"}
+STUDY = """
+[rule]
+family = "taylor"
+terms = ["c rd", "w"]
+[task]
+name = "choice"
+[simulator]
+name = "policy_network"
+[prior]
+name = "uniform"
+low = -0.6
+high = 0.6
+[prior.lapse]
+name = "uniform"
+low = 0
+high = 0.2
+[data]
+trials = "flies.csv"
+animals = "shared"
+columns = {learner = "fly", choice = "odor"}
+[fit]
+num_samples = 200
+[fit.sampler]
+num_particles = 256
+[check]
+rules = 8
+"""
+NAMES = ["c_rd", "w", "w0_constant", "lapse"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A study of three flies, sixty trials each."""
+    with open(STUDIES / "flies.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    rows = [row for row in rows if row[0] in ("fly01", "fly02", "fly03") and int(row[1]) < 60]
+    with open(tmp_path / "flies.csv", "w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+    (tmp_path / "small.toml").write_text(STUDY)
+    return tmp_path
+
+
+def run(folder):
+    return main(["run", str(folder / "small.toml"), "--out", str(folder / "out"), "--quiet", "--workers", "1"])
+
+
+def test_a_study_of_choices_runs_end_to_end(folder, capsys):
+    assert run(folder) == EXIT["done"]
+    printed = capsys.readouterr().out
+    assert "repetition:" in printed
+    excluded = printed.split("95 % interval excludes zero: ")[1].splitlines()[0]
+    assert "lapse" not in excluded, "a share is never below zero"
+
+    out = folder / "out"
+    summary = json.loads((out / "summary.json").read_text())
+    assert list(summary["parameters"]) == NAMES
+    assert summary["data"]["learners"] == 3
+    assert {"repetition", "win-stay, lose-shift", "learning curve"} <= set(summary["checks"]["checks"])
+    assert {"marginals.png", "pairs.png", "animals.png", "repetition.png"} <= {
+        path.name for path in (out / "figures").iterdir()
+    }
+    assert not (out / "store").exists(), "nothing is simulated for an exact fit"
+
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in NAMES)
+
+    import arviz
+
+    draws = arviz.from_netcdf(out / "posterior.nc").posterior
+    found = {str(name) for name in draws.data_vars} | {
+        str(value) for axis in draws.coords.values() for value in axis.values.tolist() if isinstance(value, str)
+    }
+    assert set(NAMES) <= found
+    assert sr.Posterior.load(out / "posterior").names == tuple(NAMES)
+
+
+@pytest.mark.parametrize("command", ["fit", "check", "report"])
+def test_the_folder_gives_the_same_study_again(folder, command, capsys):
+    assert run(folder) == EXIT["done"]
+    before = json.loads((folder / "out" / "summary.json").read_text())["parameters"]
+    assert main([command, str(folder / "out"), "--quiet", "--workers", "1"]) == EXIT["done"]
+    assert json.loads((folder / "out" / "summary.json").read_text())["parameters"] == before
+
+
+def spoilt(folder, old, new):
+    path = folder / "small.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('trials = "flies.csv"', 'trials = "wasps.csv"', "wasps.csv"),
+        ('choice = "odor"', 'choice = "odour"', "'odour'"),
+        ('animals = "shared"', 'animals = "pooled"', "'pooled'"),
+        ("[prior.lapse]", "[prior.laps]", "laps"),
+        ('terms = ["c rd", "w"]', 'terms = ["c rt", "w"]', "c rt"),
+    ],
+)
+def test_a_wrong_study_gets_one_sentence(folder, old, new, words, capsys):
+    spoilt(folder, old, new)
+    assert run(folder) == EXIT["wrong input"]
+    said = capsys.readouterr().err
+    assert said.startswith("sbirules: ")
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert not (folder / "out").exists()
+
+
+def test_a_wrong_table_is_told_where(folder, capsys):
+    table = folder / "flies.csv"
+    lines = table.read_text().splitlines()
+    lines[5] = lines[5].rsplit(",", 1)[0] + ",much"
+    table.write_text("\n".join(lines) + "\n")
+    assert run(folder) == EXIT["wrong input"]
+    said = capsys.readouterr().err
+    assert "'much'" in said
+    assert "line 6" in said
+    assert len(said.splitlines()) == 1
+
+
+# The bundled study ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flies():
+    return sr.Trials.read(STUDIES / "flies.csv", columns=COLUMNS)
+
+
+def test_the_bundled_table_is_what_its_script_makes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(tmp_path / "flies.csv")])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    made, kept = (pd.read_csv(folder / "flies.csv") for folder in (tmp_path, STUDIES))
+    pd.testing.assert_frame_equal(made, kept)
+
+
+def test_the_rule_that_made_the_flies_is_likely(flies):
+    truth = runpy.run_path(str(SCRIPT))["TRUTH"]
+    simulator = PolicyNetwork(sr.TaylorRule(["c rd", "c", "w"]), nuisance=("lapse",)).suited(flies)
+    exact = simulator.likelihood(flies)
+    start = torch.tensor([truth[name] for name in simulator.names], dtype=torch.float64)
+
+    def negative(theta):
+        value, slope = exact.value_and_slope(torch.tensor(theta)[None])
+        return -float(value.sum()), -slope.sum(dim=1)[0].numpy()
+
+    best = minimize(negative, start.numpy(), jac=True, bounds=[(-1, 1)] * 3 + [(0, 0.9)])
+    ratio = 2 * (negative(start.numpy())[0] - best.fun)  # Wilks: chi-square with as many degrees as coefficients
+    assert 0 <= ratio < chi2.ppf(0.99, len(start))
+
+
+def test_demo_behaviour_runs_the_bundled_study(tmp_path, monkeypatch, flies):
+    from sbirules.studies import stages
+
+    ran = []
+
+    def recorded(study, out, **options):
+        ran.append((study, out))
+        return {"parameters": {}}
+
+    monkeypatch.setattr(stages, "run_study", recorded)
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--behaviour", "--quiet"]) == EXIT["done"]
+    assert main(["demo", "--quiet"]) == EXIT["done"]
+    (behaviour, out), (demo, other) = ran
+    assert (out, other) == (Path("runs/behaviour"), Path("runs/demo"))
+    assert behaviour.simulator.names == ("c_rd", "c", "w", "w0_constant", "lapse")
+    assert behaviour.question.table.digest() == flies.digest()
+    assert demo.question.section == "constraints"
