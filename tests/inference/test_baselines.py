@@ -474,10 +474,21 @@ def test_what_is_no_table_of_choices_or_no_mask_of_it_is_refused():
     with pytest.raises(ValueError, match="shape"):
         logistic.log_prob(trials, every[:, :-1])
     t = trials.trajectory
-    for name, value, words in (("choice", 2.0, "code"), ("contrast", math.inf, "finite")):
+    for name, value, words in (
+        ("choice", 2.0, "choice must be a code from 0 to 1, got 2"),
+        ("choice", 0.5, "got 0.5"),
+        ("choice", math.inf, "got inf"),
+        ("reward", -math.inf, "reward must be finite"),
+        ("contrast", math.inf, "contrast must be a finite number for every decision, got inf"),
+    ):
         fields = {**t.per_trial, name: torch.where(every, value, math.nan)}
         with pytest.raises(ValueError, match=words):
             logistic.log_prob(replace(trials, trajectory=Trajectory(t.status, t.trial_types, fields)), every)
+    labelled = animals(THREE)
+    runs = labelled.trajectory
+    odd = Trajectory(runs.status, runs.trial_types, {**runs.per_trial, "cue": runs.cue + 1})
+    with pytest.raises(ValueError, match="cue must be a code from 0 to 1, got 2"):
+        logistic.log_prob(replace(labelled, trajectory=odd), labelled.trial_types >= 0)
     fields = {k: v for k, v in t.per_trial.items() if k != "contrast"}
     with pytest.raises(ValueError, match="'contrast'"):
         logistic.log_prob(replace(trials, trajectory=Trajectory(t.status, t.trial_types, fields)), every)

@@ -53,8 +53,8 @@ class Decisions:
         """Those of a table.
 
         Raises:
-            ValueError: If it is no table of choices, lacks a field, a stimulus is not finite, or an answer is none of the
-                options.
+            ValueError: If it is no table of choices, lacks a field, a number is not finite, or a code is of no option or
+                label.
         """
         meaning = trials.meaning
         if meaning is None:
@@ -68,15 +68,14 @@ class Decisions:
         there = trials.trial_types >= 0
         flat = {name: _flat(fields[name], there) for name in (*ROLES, *meaning.stimuli)}
         for name in ("session", "trial", *meaning.stimuli):
-            if not np.isfinite(flat[name]).all():
-                raise ValueError(
-                    f"{name} must be a finite number for every decision, got {flat[name].min():g} for one."
-                )
+            _refuse(name, flat[name], ~np.isfinite(flat[name]), "a finite number for every decision")
+        _refuse("reward", flat["reward"], np.isinf(flat["reward"]), "finite, or NaN where it is not known")
+        coded = {"choice": meaning.options, **meaning.labels}
+        for name, codes in coded.items():
+            outside = ~np.isnan(flat[name]) & ~np.isin(flat[name], np.arange(len(codes)))
+            _refuse(name, flat[name], outside, f"a code from 0 to {len(codes) - 1}")
         count = int(there.sum())
         choice = np.nan_to_num(flat["choice"], nan=-1.0).astype(np.int64)
-        if (choice < -1).any() or (choice >= len(meaning.options)).any():
-            wrong = flat["choice"][(choice < -1) | (choice >= len(meaning.options))][0]
-            raise ValueError(f"choice must be a code from 0 to {len(meaning.options) - 1}, got {wrong:g}.")
         columns, numbers, labels = [], [], []
         for name in meaning.stimuli:
             known = meaning.labels.get(name)
@@ -146,6 +145,12 @@ class Decisions:
 
 def _flat(field: Tensor, there: Tensor) -> np.ndarray:
     return np.ascontiguousarray(field[there].detach().double().numpy())
+
+
+def _refuse(name: str, value: np.ndarray, wrong: np.ndarray, rule: str) -> None:
+    """Refuses a field with the first of its values that are wrong."""
+    if wrong.any():
+        raise ValueError(f"{name} must be {rule}, got {value[wrong][0]:g}.")
 
 
 def _begins(value: np.ndarray, start: np.ndarray) -> np.ndarray:
