@@ -131,6 +131,7 @@ BY_NAME = {
 }
 
 INSTANCES = {
+    "ChoiceColumns": lambda c: MADE.trials.meaning,
     "PolicyRule": lambda c: Hebb(),
     "TaylorRule": lambda c: MADE.family,
     "ChoiceComparison": lambda c: sr.ChoiceComparison(**MADE.comparison),
@@ -156,6 +157,8 @@ GOOD = {
 }
 
 SPECIAL = {
+    "ChoiceColumns.from_config(config)": lambda c: MADE.trials.meaning.config(),
+    "ChoiceColumns.other_than(other)": lambda c: MADE.task.meaning,
     "Posterior.animal(name)": lambda c: "a0",
     "figures.animals(observed)": lambda c: torch.rand(2, 4),
     "figures.animals(predicted)": lambda c: torch.rand(2, 4),

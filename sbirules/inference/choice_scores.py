@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.baselines import Baseline
-from sbirules.inference.exact import ChoicePotential, PooledPotential
+from sbirules.inference.exact import ChoicePotential, PooledPotential, probabilities_in_parts
 from sbirules.inference.exact_fitting import fit_exactly
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import ChoicesQuestion
@@ -23,7 +23,6 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.priors import PriorLike, completed
 from sbirules.samplers.smc import SamplerSettings
-from sbirules.support.room import free_memory
 from sbirules.support.streams import Stream, child
 
 __all__ = [
@@ -165,19 +164,11 @@ class RuleScores:
             animals: `"shared"` or `"own"`.
         """
         posterior = self.fitted(before(self.trials, held_out), animals, self.seed)
-        of = posterior.of_animals
-        if of is None:
-            chains = posterior.draw(DRAWS, seed=self.seed)
-            rules = chains.draws.flatten(0, 1)[:, None].expand(-1, len(self.trials), -1)
-            evidence = chains.log_evidence
-        else:
-            rules, found = of.draws, of.log_evidence
-            evidence = (math.nan, math.nan)
-            if found is not None:
-                evidence = float(found[:, 0].sum()), float(found[:, 1].square().sum().sqrt())
-        spaced = torch.linspace(0, len(rules) - 1, min(DRAWS, len(rules))).round().long()
-        score = _one_ahead(_model_of(posterior).likelihood(self.trials), rules[spaced], self.trials, held_out)
-        return Scored(score, torch.full_like(score, math.nan), evidence)
+        if posterior.of_animals is None:
+            posterior = posterior.with_draws(posterior.draw(DRAWS, seed=self.seed))
+        rules = posterior.rules_of_animals(DRAWS, len(self.trials))
+        score = _one_ahead(_model_of(posterior).likelihood(self.trials), rules, self.trials, held_out)
+        return Scored(score, torch.full_like(score, math.nan), posterior.chains.log_evidence)
 
     def left_out(self) -> Scored:
         """All choices of each animal at once, by the shared rule of the others.
@@ -223,11 +214,10 @@ def _one_ahead(likelihood: TableLikelihood, rules: Tensor, trials: Trials, held_
     choice = trials.trajectory.per_trial["choice"][there].nan_to_num(0.0).long()[wanted]
     animal = torch.repeat_interleave(torch.arange(len(trials)), there.sum(dim=1))[wanted]
     answers = 2 if trials.meaning is None else len(trials.meaning.options)
-    at_once = max(1, min(len(rules), int(0.1 * free_memory() / (32 * int(there.sum()) * answers))))
     total = torch.zeros(len(wanted), dtype=torch.float64)
-    for part in torch.split(rules, at_once):
-        prob = likelihood.probabilities(part)[:, wanted]
-        total += prob.gather(2, choice[None, :, None].expand(len(part), -1, 1))[:, :, 0].nan_to_num(0.0).sum(dim=0)
+    for every in probabilities_in_parts(likelihood, rules, int(there.sum()), answers):
+        prob = every[:, wanted]
+        total += prob.gather(2, choice[None, :, None].expand(len(prob), -1, 1))[:, :, 0].nan_to_num(0.0).sum(dim=0)
     log_prob = (total / len(rules)).clamp(min=1e-300).log()
     return torch.zeros(len(trials), dtype=torch.float64).index_add_(0, animal, log_prob)
 

@@ -85,14 +85,19 @@ class RuleDensity:
         if isinstance(potential, NormalisedPotential) and not (self.hold or self.region):
             with seeded(seed, Stream.SAMPLING):  # independent draws
                 return Chains(potential.sample(num_samples)[None])
+        return self._chains(num_samples, seed, progress)
+
+    def _chains(self, num_samples: int, seed: int, progress: bool = False) -> Chains:
+        """Draws by sequential Monte Carlo, from the modes where the likelihood is known and nothing is cut off."""
+        whole = self.potential_net.exact and not self.region
         return draw_chains(
-            self.log_likelihood if self.region or not potential.exact else potential.log_likelihood,
+            self.potential_net.log_likelihood if whole else self.log_likelihood,
             self.prior,
             num_samples,
             self.settings,
             seed=seed,
             hold=self.hold,
-            from_modes=potential.exact and not self.region,
+            from_modes=whole,
             progress=progress,
         )
 
@@ -182,17 +187,7 @@ class RuleDensity:
         Where coefficients are fixed, the mean is over the prior of the others; in a region, rules outside it count as 0.
         """
         s = self.settings
-        net = self.potential_net
-        whole = net.exact and not self.region
-        chains = draw_chains(
-            net.log_likelihood if whole else self.log_likelihood,
-            self.prior,
-            EVIDENCE,
-            s,
-            seed=seed,
-            hold=self.hold,
-            from_modes=whole,
-        )
+        chains = self._chains(EVIDENCE, seed)
         value, error = chains.log_evidence
         # the error between few runs is uncertain itself
         error *= math.sqrt((s.num_runs - 1) / (s.num_runs - 3)) if s.num_runs > 3 else FEW_RUNS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from sbirules.model.runs import Status, Trajectory
 from sbirules.model.tables import Trials
 from sbirules.simulators import rebuilt
 from sbirules.support.files import Plain
+from sbirules.support.room import free_memory
 
-__all__ = ["ChoicePotential", "PooledPotential"]
+__all__ = ["ChoicePotential", "PooledPotential", "probabilities_in_parts"]
 
 
 class ChoicePotential(Potential):
@@ -65,12 +67,11 @@ class ChoicePotential(Potential):
         return self.likelihood.log_prob(theta).sum(dim=1)
 
     def config(self) -> dict[str, Any]:
-        meaning = None if self.meaning is None else dict(vars(self.meaning))
         simulator: Any = self.simulator
         return {
             "simulator": None if simulator is None else simulator.config(),
             "learners": list(self.learners),
-            "meaning": meaning,
+            "meaning": None if self.meaning is None else self.meaning.config(),
             "fields": list(self.fields),
             "shape": list(torch.as_tensor(self.types).shape),
             "double": [getattr(self, f"field_{k}").dtype == torch.float64 for k in range(len(self.fields))],
@@ -78,9 +79,7 @@ class ChoicePotential(Potential):
 
     @classmethod
     def from_config(cls, config: Plain) -> ChoicePotential:
-        m = config["meaning"]
-        labels = {str(k): tuple(v) for k, v in m["labels"].items()}
-        meaning = ChoiceColumns(tuple(m["options"]), tuple(m["stimuli"]), labels, bool(m["accept"]))
+        meaning = ChoiceColumns.from_config(config["meaning"])
         shape = [int(n) for n in config["shape"]]
         per_trial = {
             str(name): torch.zeros(shape, dtype=torch.float64 if double else torch.float32)
@@ -90,6 +89,15 @@ class ChoicePotential(Potential):
         trials = Trials(tuple(map(str, config["learners"])), empty, None, meaning)
         simulator = None if config["simulator"] is None else rebuilt(config["simulator"])
         return cls(simulator if isinstance(simulator, PredictsChoices) else None, trials)
+
+
+def probabilities_in_parts(
+    likelihood: TableLikelihood, rules: Tensor, decisions: int, answers: int
+) -> Iterator[Tensor]:
+    """Probabilities `(part, decisions, answers)` under rules of each animal `(n, animals, D)`, as memory allows."""
+    at_once = max(1, min(len(rules), int(0.1 * free_memory() / (32 * decisions * answers))))
+    for part in torch.split(rules, at_once):
+        yield likelihood.probabilities(part)
 
 
 class PooledPotential(NormalisedPotential):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -68,7 +66,6 @@ def _own(out: Posterior, settings: SamplerSettings, seed: int, progress: bool) -
     if not isinstance(net, ChoicePotential):
         raise ValueError("rules of one's own need a table of choices.")
     trials, chains = net.trials, []
-    each = replace(settings, num_particles=max(settings.num_particles, math.ceil(DRAWS / settings.num_runs)))
     for k in range(len(trials)):
         potential = ChoicePotential(net.simulator, trials.subset([k]))
         chains.append(
@@ -76,7 +73,7 @@ def _own(out: Posterior, settings: SamplerSettings, seed: int, progress: bool) -
                 potential.log_likelihood,
                 out.prior,
                 DRAWS,
-                each,
+                settings,
                 seed=child(seed, Stream.SAMPLING, k),
                 from_modes=True,
                 progress=progress,

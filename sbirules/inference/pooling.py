@@ -30,11 +30,12 @@ from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import Fitted
 from sbirules.model.abilities import TableLikelihood
 from sbirules.model.prior import Sparse
-from sbirules.samplers.chains import Chains
+from sbirules.samplers.chains import Chains, agreement
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
+from sbirules.support.curvature import curvature
 from sbirules.support.robust import kept
-from sbirules.support.scale import unconstrained
+from sbirules.support.scale import Transform, log_prior_on, unconstrained
 from sbirules.support.streams import Stream, child, seeded
 
 __all__ = ["Population", "fit_partially", "guessed"]
@@ -43,7 +44,6 @@ CHAINS, WARM_UP, DRAWS = 4, 250, 750
 GUESSES = 4  # rounds in which the population is guessed from its animals, and these from it
 SCALE = 0.4  # about the s.d. of log s.d. of a population of a dozen animals
 PRIOR = 0.3  # precision of a usual prior of the centre on that scale
-STEP = 1e-3  # of finite differences, there
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Population:
     Arguments:
         likelihood: Of the table.
         prior: Of the centre.
+        transform: To its unconstrained scale.
         varies: Columns that vary.
         spread: S.d. of the half-normal prior of their s.d.
         peak: Each animal's most probable rule under a guessed population, on the unconstrained scale, `(A, D)`.
@@ -64,6 +65,7 @@ class Population:
 
     likelihood: TableLikelihood
     prior: Distribution
+    transform: Transform
     varies: tuple[int, ...]
     spread: float
     peak: Tensor
@@ -110,32 +112,16 @@ class Population:
 
     def energy(self, z: dict[str, Tensor]) -> Tensor:
         """Minus the log-density of the population and its animals."""
-        transform = unconstrained_of(self.prior)
         u, centre, log_sd, volume = self.parts(z)
-        theta_c = transform.inv(centre[None])
-        log_centre = self.prior.log_prob(theta_c.float()).double() - transform.log_abs_det_jacobian(
-            theta_c, centre[None]
-        )
+        log_centre = log_prior_on(self.prior, self.transform, centre[None])
         sd = log_sd.exp()
         log_spread = (-0.5 * (sd / self.spread) ** 2 + log_sd).sum()
         columns = list(self.varies)
         away = (u[:, columns] - centre[columns]) / sd
         log_animals = -0.5 * away.square().sum() - len(u) * log_sd.sum()
-        value = self.likelihood.log_prob(transform.inv(u)[None]).sum()
+        value = self.likelihood.log_prob(self.transform.inv(u)[None]).sum()
         energy: Tensor = -(log_centre.sum() + log_spread + log_animals + volume + value)
         return energy
-
-
-_TRANSFORMS: dict[int, Any] = {}
-
-
-def unconstrained_of(prior: Distribution) -> Any:
-    """The prior's unconstrained scale, made once."""
-    found = _TRANSFORMS.get(id(prior))
-    if found is None or found[0] is not prior:
-        _TRANSFORMS.clear()
-        found = _TRANSFORMS[id(prior)] = (prior, unconstrained(prior))
-    return found[1]
 
 
 def fit_partially(
@@ -182,7 +168,7 @@ def guessed(likelihood: TableLikelihood, prior: Distribution, columns: tuple[int
     """A population by empirical Bayes, with each animal's likelihood as a quadratic near its most probable rule."""
     from scipy.optimize import minimize
 
-    transform = unconstrained_of(prior)
+    transform = unconstrained(prior)
     dim, animals, chosen = prior.event_shape.numel(), likelihood.animals, list(columns)
     shape = (animals, dim)
 
@@ -206,14 +192,7 @@ def guessed(likelihood: TableLikelihood, prior: Distribution, columns: tuple[int
 
         found = minimize(loss, peak.reshape(-1).numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
         peak = torch.as_tensor(found.x, dtype=torch.float64).reshape(shape)
-        rows = []
-        for k in range(dim):
-            step = torch.zeros(dim, dtype=torch.float64)
-            step[k] = STEP
-            up, down = value_and_slope(peak + step)[1], value_and_slope(peak - step)[1]
-            rows.append(-(up - down) / (2 * STEP))
-        whole = torch.stack(rows, dim=1)
-        values, vectors = torch.linalg.eigh(0.5 * (whole + whole.transpose(1, 2)))
+        values, vectors = curvature(lambda u: value_and_slope(u)[1], peak)
         whole = vectors @ torch.diag_embed(values.clamp(min=1e-6)) @ vectors.transpose(1, 2)
         error = torch.linalg.inv(whole + torch.diag(sd**-2)).diagonal(dim1=1, dim2=2)
         centre = peak.mean(dim=0)
@@ -224,30 +203,30 @@ def guessed(likelihood: TableLikelihood, prior: Distribution, columns: tuple[int
     slope = value_and_slope(peak)[1][:, chosen]
     pull = (information @ peak[:, chosen, None])[:, :, 0] + slope
     fixed = whole.sum(dim=0).diagonal().clamp(min=PRIOR).rsqrt()
-    return Population(likelihood, prior, columns, spread, peak, information, pull, sd[chosen], fixed)
+    return Population(likelihood, prior, transform, columns, spread, peak, information, pull, sd[chosen], fixed)
 
 
 def _chains(population: Population, draws: int, seed: int, progress: bool) -> list[tuple[dict[str, Tensor], int]]:
     """Draws of each chain, and how many of its steps diverged."""
     from joblib import Parallel, delayed
 
-    jobs = [
-        delayed(_chain)(population, draws, child(seed, Stream.SAMPLING, k), progress and k == 0) for k in range(CHAINS)
-    ]
-    # two chains of a small table are done before a worker has started
-    small = population.likelihood.animals * population.dim < 200 and os.cpu_count() == 1
-    workers = 1 if small else min(CHAINS, os.cpu_count() or 1)
+    workers = min(CHAINS, os.cpu_count() or 1)
+    seeds = [child(seed, Stream.SAMPLING, k) for k in range(CHAINS)]
+    jobs = [delayed(_chain)(population, draws, own, workers > 1, progress and k == 0) for k, own in enumerate(seeds)]
     return list(Parallel(n_jobs=workers)(jobs))
 
 
-def _chain(population: Population, draws: int, seed: int, progress: bool) -> tuple[dict[str, Tensor], int]:
+def _chain(
+    population: Population, draws: int, seed: int, beside_others: bool, progress: bool
+) -> tuple[dict[str, Tensor], int]:
     from pyro import infer
 
     kernel_of: Callable[..., Any] = infer.NUTS  # pyro has no types
     chain_of: Callable[..., Any] = infer.MCMC
 
-    torch.set_num_threads(1)
-    population.likelihood.threads = 1  # chains are beside each other already
+    if beside_others:  # this process is a worker's own
+        torch.set_num_threads(1)
+        population.likelihood.threads = 1
     v = len(population.varies)
     with seeded(seed):
         start = {
@@ -280,7 +259,7 @@ def _collected(
     potential: ChoicePotential,
 ) -> Posterior:
     """The posterior that chains are draws of."""
-    transform = unconstrained_of(prior)
+    transform = population.transform
     centres, spreads, animals = [], [], []
     with torch.no_grad():
         for chain, _ in found:
@@ -292,12 +271,10 @@ def _collected(
             sd[:, list(population.varies)] = torch.stack([each[2] for each in every]).exp()
             spreads.append(sd)
     by_chain = [torch.stack(v) for v in (centres, spreads, animals)]
-    r_hat, ess = _agreement([by_chain[0], by_chain[1][:, :, list(population.varies)], by_chain[2].flatten(2)])
+    r_hat, ess = agreement(torch.cat([by_chain[0], by_chain[1], by_chain[2].flatten(2)], dim=2), {})
     diverged = sum(count for _, count in found)
     centre = by_chain[0].float()
     chains = Chains(centre, r_hat, ess)
-    if fitted.question is None:
-        raise ValueError("partial pooling needs a question.")
     pooled = PooledPotential(potential, centre.flatten(0, 1))
     out = Posterior(prior, names, pooled, fitted.question, fitted.record).with_draws(chains)
     table = potential.trials
@@ -310,15 +287,3 @@ def _collected(
         divergences=diverged,
     )
     return out
-
-
-def _agreement(values: Sequence[Tensor]) -> tuple[float, float]:
-    """Largest R-hat and smallest effective sample size of anything drawn, `(chains, draws, K)` each."""
-    import arviz
-
-    ess_of: Callable[..., Any] = arviz.ess
-    r_hat_of: Callable[..., Any] = arviz.rhat
-    draws = torch.cat([v.double() for v in values], dim=2)
-    moving = draws.flatten(0, 1).std(dim=0) > 0
-    data = {"u": draws[:, :, moving].numpy()}
-    return float(r_hat_of(data)["u"].max()), float(ess_of(data)["u"].min())

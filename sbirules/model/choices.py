@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from sbirules.support import arguments
+from sbirules.support.files import Plain
 from sbirules.support.typed import typed_class
 
 __all__ = ["ROLES", "ChoiceColumns"]
@@ -45,3 +46,19 @@ class ChoiceColumns:
         if unknown:
             raise ValueError(f"labels belong to stimuli ({arguments.listed(self.stimuli)}), got {unknown[0]!r}.")
         object.__setattr__(self, "labels", {name: tuple(names) for name, names in self.labels.items()})
+
+    def config(self) -> dict[str, object]:
+        """Plain types for files."""
+        labels = {name: list(names) for name, names in self.labels.items()}
+        return {"options": list(self.options), "stimuli": list(self.stimuli), "labels": labels, "accept": self.accept}
+
+    @classmethod
+    def from_config(cls, config: Plain) -> ChoiceColumns:
+        """The meaning that gave this `config()`."""
+        with arguments.plain_form("the meaning of a table of choices"):
+            labels = {str(name): tuple(names) for name, names in config["labels"].items()}
+            return cls(tuple(config["options"]), tuple(config["stimuli"]), labels, bool(config["accept"]))
+
+    def other_than(self, other: ChoiceColumns) -> str:
+        """The first of its fields that is not as in another; empty where all are."""
+        return next((f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)), "")

@@ -17,7 +17,7 @@ from sbirules.samplers.modes import reference_of
 from sbirules.samplers.smc import FEWEST, Particles, SamplerSettings, run_smc
 from sbirules.support.streams import Stream, child
 
-__all__ = ["Chains", "draw_chains", "tell"]
+__all__ = ["Chains", "agreement", "draw_chains", "tell"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def draw_chains(
                 f"density above zero ({s.num_candidates} were tried), too few to start {s.num_runs} runs from, "
                 f"{FEWEST} each; ask for less, or change the prior."
             )
-        r_hat, ess = _agreement(out.theta, hold or {})
+        r_hat, ess = agreement(out.theta, hold or {})
         if not r_hat > s.r_hat or doubling == s.max_doublings or bool((out.power < 1 - 1e-6).any()):
             break
         s = replace(s, num_particles=2 * s.num_particles, num_moves=2 * s.num_moves)
@@ -126,7 +126,7 @@ def tell(out: Particles, settings: SamplerSettings, unit: str) -> None:
         )
 
 
-def _agreement(theta: Tensor, hold: Mapping[int, float]) -> tuple[float, float]:
+def agreement(theta: Tensor, hold: Mapping[int, float]) -> tuple[float, float]:
     """R-hat over runs and effective sample size of the worst coefficient."""
     import arviz
 

@@ -16,7 +16,8 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.support.scale import Transform, unconstrained
+from sbirules.support.curvature import curvature
+from sbirules.support.scale import Transform, log_prior_on, unconstrained
 from sbirules.support.streams import Stream, seeded
 
 __all__ = ["Reference", "reference_of"]
@@ -27,7 +28,6 @@ FREEDOM = 4.0  # degrees of freedom of the t distributions
 WIDER = 1.3  # by so much than the curvature says
 OF_PRIOR = 0.2  # share of the prior
 FAR = 20.0  # nats below the best mode from which on one is forgotten
-STEP = 1e-3  # of finite differences of the gradient
 SAME = 0.5  # s.d. within which two modes are one
 
 
@@ -59,7 +59,15 @@ class Reference:
 
     def log_prob(self, free: Tensor) -> Tensor:
         """Log-density `(n,)` on the unconstrained scale."""
-        free = free.double()
+        return self._mixed(free, self.log_prior(free))
+
+    def log_prior_ratio(self, free: Tensor) -> Tensor:
+        """Log of the prior over this `(n,)`, on the unconstrained scale."""
+        prior = self.log_prior(free)
+        return prior - self._mixed(free, prior)
+
+    def _mixed(self, free: Tensor, log_prior: Tensor) -> Tensor:
+        """The log-density, of which the prior's part is known already."""
         dim = free.shape[1]
         off = torch.linalg.solve_triangular(
             self.factors, (free[None] - self.modes[:, None]).transpose(1, 2), upper=False
@@ -68,16 +76,11 @@ class Reference:
         constant = math.lgamma((FREEDOM + dim) / 2) - math.lgamma(FREEDOM / 2) - dim / 2 * math.log(FREEDOM * math.pi)
         each = constant - scale[:, None] - (FREEDOM + dim) / 2 * torch.log1p(off.square().sum(dim=1) / FREEDOM)
         near = torch.logsumexp(each, dim=0) - math.log(len(self.modes))
-        return torch.logaddexp(math.log(1 - OF_PRIOR) + near, math.log(OF_PRIOR) + self.log_prior(free))
+        return torch.logaddexp(math.log(1 - OF_PRIOR) + near, math.log(OF_PRIOR) + log_prior)
 
     def log_prior(self, free: Tensor) -> Tensor:
         """The prior's log-density `(n,)` on the unconstrained scale."""
-        return _log_prior(self.prior, self.transform, free)
-
-
-def _log_prior(prior: Distribution, transform: Transform, free: Tensor) -> Tensor:
-    theta = transform.inv(free)
-    return prior.log_prob(theta.float()).double() - transform.log_abs_det_jacobian(theta, free)
+        return log_prior_on(self.prior, self.transform, free)
 
 
 def reference_of(log_likelihood: Callable[[Tensor], Tensor], prior: Distribution, *, seed: int) -> Reference | None:
@@ -87,7 +90,7 @@ def reference_of(log_likelihood: Callable[[Tensor], Tensor], prior: Distribution
     transform = unconstrained(prior)
 
     def density(free: Tensor) -> Tensor:
-        return log_likelihood(transform.inv(free)).double() + _log_prior(prior, transform, free)
+        return log_likelihood(transform.inv(free)).double() + log_prior_on(prior, transform, free)
 
     def value_and_slope(free: Tensor) -> tuple[float, Tensor]:
         own = free.detach().clone().requires_grad_(True)
@@ -117,13 +120,7 @@ def reference_of(log_likelihood: Callable[[Tensor], Tensor], prior: Distribution
             continue
         if any(bool((torch.linalg.solve(f, at - m).abs() < SAME).all()) for m, f in zip(modes, factors, strict=True)):
             continue
-        rows = []
-        for k in range(len(at)):
-            step = torch.zeros_like(at)
-            step[k] = STEP
-            rows.append((value_and_slope(at - step)[1] - value_and_slope(at + step)[1]) / (2 * STEP))
-        curvature = torch.stack(rows)
-        values, vectors = torch.linalg.eigh(0.5 * (curvature + curvature.T))
+        values, vectors = curvature(lambda free: value_and_slope(free)[1], at)
         # along a direction in which nothing was learned the prior's own spread is of order one
         covariance = vectors @ torch.diag(WIDER**2 / values.clamp(min=0.25)) @ vectors.T
         modes.append(at)

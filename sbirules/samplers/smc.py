@@ -21,7 +21,7 @@ from sbirules.model.prior import Sparse, held_at
 from sbirules.samplers.modes import Reference
 from sbirules.support import arguments
 from sbirules.support.room import free_memory, refuse_beyond
-from sbirules.support.scale import unconstrained
+from sbirules.support.scale import Transform, unconstrained
 from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed_class
 
@@ -158,8 +158,9 @@ def run_smc(
     s, n = settings, num_observations
     deadline = math.inf if s.time_limit is None else time.monotonic() + s.time_limit
     with seeded(seed, Stream.SAMPLING), torch.no_grad(), tqdm(total=n, desc="sample", disable=not progress) as bar:
-        scale = _Scale(prior, hold or {})
-        if reference is not None:
+        if reference is None:
+            scale = _Scale(prior, hold or {})
+        else:
             scale = elsewhere = _FromReference(prior, reference)
             log_likelihood = elsewhere.against(log_likelihood)
         cloud, possible = _first(log_likelihood, scale, n, s)
@@ -291,12 +292,12 @@ def _evolved(mine: Tensor, others: Tensor, switches: bool) -> Tensor:
 class _Scale:
     """sbi's unconstrained scale of the prior's support; theta itself where terms may be absent."""
 
-    def __init__(self, prior: Distribution, hold: Mapping[int, float]) -> None:
+    def __init__(self, prior: Distribution, hold: Mapping[int, float], transform: Transform | None = None) -> None:
         self.prior, self.hold = prior, hold
         self.sparse = prior if isinstance(prior, Sparse) else None
         self.switches = self.sparse is not None
         if not self.switches:
-            self.transform = unconstrained(prior)
+            self.transform = unconstrained(prior) if transform is None else transform
 
     def sample(self, *shape: int) -> Tensor:
         """Draws of the prior `(*shape, D)`, held coefficients at their values."""
@@ -322,7 +323,7 @@ class _FromReference(_Scale):
     """The scale on which a reference takes the prior's place, and its ratio to the prior that of the likelihood."""
 
     def __init__(self, prior: Distribution, reference: Reference) -> None:
-        super().__init__(prior, {})
+        super().__init__(prior, {}, reference.transform)
         self.reference = reference
 
     def sample(self, *shape: int) -> Tensor:
@@ -330,14 +331,14 @@ class _FromReference(_Scale):
         return self.transform.inv(free).float().reshape(*shape, -1)
 
     def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
-        return _finite(self.reference.log_prob(free.flatten(0, 1))).reshape(theta.shape[:2]).float()
+        return _finite(self.reference.log_prob(free.flatten(0, 1).double())).reshape(theta.shape[:2]).float()
 
     def against(self, log_likelihood: LogLikelihood) -> LogLikelihood:
         """The likelihood times prior over reference."""
 
         def value(theta: Tensor, which: Tensor) -> Tensor:
             free = self.free(theta).flatten(0, 1)
-            tilt = self.reference.log_prior(free.double()) - self.reference.log_prob(free)
+            tilt = self.reference.log_prior_ratio(free.double())
             return log_likelihood(theta, which).double() + tilt.reshape(theta.shape[:2])
 
         return value

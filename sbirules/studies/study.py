@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.distributions import Distribution
 
-from sbirules.inference.questions import QUESTIONS, ChoicesQuestion, Question
+from sbirules.inference.questions import QUESTIONS, Question
 from sbirules.model.abilities import Configured
 from sbirules.model.simulator import Simulator
 from sbirules.priors import PRIORS
@@ -158,7 +158,7 @@ class Study:
     @property
     def exact(self) -> bool:
         """Whether the likelihood of its table is known exactly, so that nothing is simulated for the fit."""
-        return isinstance(self.question, ChoicesQuestion)
+        return not self.question.simulated
 
     def resolved(self) -> dict[str, Any]:
         """What `study.toml` holds: every setting, defaults included, in types that TOML knows."""

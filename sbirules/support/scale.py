@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.streams import Stream, seeded
 
-__all__ = ["Transform", "unconstrained"]
+__all__ = ["Transform", "log_prior_on", "unconstrained"]
 
 DRAWS = 4001  # of a prior without finite moments
 
@@ -38,6 +38,12 @@ def unconstrained(prior: Distribution) -> Transform:
         warnings.filterwarnings("ignore", message="The passed")  # that moments come from draws
         found: Transform = mcmc_transform(prior if _has_moments(prior) else _Quantiles(prior))
         return found
+
+
+def log_prior_on(prior: Distribution, transform: Transform, free: Tensor) -> Tensor:
+    """A prior's log-density `(n,)` on its free scale, of rules there `(n, D)`."""
+    theta = transform.inv(free)
+    return prior.log_prob(theta.float()).double() - transform.log_abs_det_jacobian(theta, free)
 
 
 def _has_moments(prior: Distribution) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from sbirules.model.decisions import features_of
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support.streams import BLOCK, Key, Stream, generator, global_seed
 
 from ._columns import PolicyColumns
-from ._decisions import features_of
 from ._steps import answer_prob, decayed, learned, logits, started
 
 __all__ = ["simulated"]

@@ -6,16 +6,14 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal, Uniform
 
 from sbirules.model.choices import ChoiceColumns
+from sbirules.model.decisions import CONSTANT, feature_names
 from sbirules.model.rules import Coefficient, RuleFamily
 
-from ._decisions import CONSTANT, feature_names
-
-__all__ = ["NUISANCE", "SHARES", "PolicyColumns"]
+__all__ = ["NUISANCE", "PolicyColumns"]
 
 # of the policy and not of the rule, in the order of theta's columns
 NUISANCE = ("initial", "bias", "perseveration", "lapse")
@@ -110,14 +108,10 @@ class PolicyColumns:
         start = len(self.family.names)
         return next(k for k, name in enumerate(self.names) if k >= start and name.startswith(first))
 
-    def legal(self, theta: Tensor) -> Tensor:
-        """Rules `(n, D)` whose shares are shares: the lapse, and the rate of the expectation of reward, `(n,)` boolean."""
-        out = torch.ones(len(theta), dtype=torch.bool)
-        for name in SHARES:
-            if name in self.names:
-                column = theta[:, self.names.index(name)]
-                out &= (column >= 0) & (column <= 1)
-        return out
+    def outside(self, theta: Tensor) -> dict[str, Tensor]:
+        """Of each of `SHARES` that there is: rules `(n, D)` in which it is no share, `(n,)` boolean."""
+        columns = {name: theta[:, self.names.index(name)] for name in SHARES if name in self.names}
+        return {name: ~((column >= 0) & (column <= 1)) for name, column in columns.items()}
 
     def check(self) -> None:
         """Raises ValueError for nuisances that cannot be told apart, and terms that change no probability."""

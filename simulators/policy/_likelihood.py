@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sbirules.model.decisions import Decisions
 from sbirules.model.rules import TaylorRule
 
 from ._columns import PolicyColumns
-from ._decisions import Decisions
 from ._steps import answer_log_prob, decayed, learned, logits, started
 
 __all__ = ["ChoiceLikelihood"]
@@ -171,7 +171,9 @@ class ChoiceLikelihood:
             if self.decay_on == "all":
                 learner = decayed(theta, columns, learner, here & ends & ~teaches)
             last = torch.where(answered, choice, last)
-        return torch.where(columns.legal(theta), total, -math.inf).reshape(n, animals)
+        for wrong in columns.outside(theta).values():
+            total = torch.where(wrong, -math.inf, total)
+        return total.reshape(n, animals)
 
 
 def _in_threads(work: Callable[[int, int], None], count: int, threads: int | None) -> None:

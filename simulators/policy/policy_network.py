@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.choices import ROLES, ChoiceColumns
-from sbirules.model.fields import Field
+from sbirules.model.choices import ChoiceColumns
+from sbirules.model.decisions import Decisions, has_constant
+from sbirules.model.fields import Field, Layout
 from sbirules.model.rules import Coefficient, LocalRule, PolicyRule, RuleFamily, RuleText, TaylorRule
 from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
@@ -26,8 +26,7 @@ from sbirules.support.streams import Key
 from sbirules.support.typed import typed_class
 
 from ._closed_loop import simulated
-from ._columns import NUISANCE, SHARES, PolicyColumns
-from ._decisions import Decisions
+from ._columns import NUISANCE, PolicyColumns
 from ._likelihood import ChoiceLikelihood
 
 __all__ = ["PolicyNetwork", "PolicySettings"]
@@ -120,13 +119,9 @@ class PolicyNetwork(Simulator):
     def _bind(self, family: RuleFamily, meaning: ChoiceColumns, scale: tuple[float, ...], known: bool = True) -> None:
         """Takes answers and stimuli; what they are without a task or a table is not `known`."""
         s = self.settings
-        labelled = [name in meaning.labels for name in meaning.stimuli]
-        constant = (not all(labelled) or not labelled) if s.constant is None else s.constant
-        nuisance = s.nuisance
-        if not constant and s.nuisance == DEFAULT:
-            nuisance = ("bias", "lapse") if not meaning.stimuli else s.nuisance
+        constant = has_constant(meaning) if s.constant is None else s.constant
         self.meaning = meaning
-        self.columns = PolicyColumns(family, meaning, nuisance, constant, scale)
+        self.columns = PolicyColumns(family, meaning, s.nuisance, constant, scale)
         _ = self.columns.names  # says which are taken
         if known:
             self.columns.check()
@@ -156,7 +151,6 @@ class PolicyNetwork(Simulator):
         if known:
             _refuse_other(self.meaning, meaning, "the task")
         out = copy.copy(self)
-        out.__dict__.pop("own_fields", None)
         out._bind(self.family, meaning, ())
         x = Decisions.of(trials, meaning, out.columns.constant).x
         scale = tuple(float(f"{v:.3g}") for v in x.square().mean(dim=0).sqrt().tolist())
@@ -165,9 +159,9 @@ class PolicyNetwork(Simulator):
 
     # What is declared -----------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def own_fields(self) -> tuple[Field, ...]:  # type: ignore[override]
-        more = [Field(name, f"stimulus {name}", dtype="float64") for name in self.meaning.stimuli if name not in ROLES]
+        more = [Field(name, f"stimulus {name}", dtype="float64") for name in self.meaning.stimuli]
         return (
             Field("choice", "code of the answer", dtype="float64"),
             Field("reward", "reward of the trial", dtype="float64"),
@@ -177,9 +171,7 @@ class PolicyNetwork(Simulator):
         )
 
     @property
-    def layout(self) -> Any:
-        from sbirules.model.fields import Layout
-
+    def layout(self) -> Layout:
         return Layout(self.own_fields, ())
 
     @property
@@ -212,14 +204,13 @@ class PolicyNetwork(Simulator):
         return self.family.text(torch.tensor([values[name] for name in self.family.names]), digits)
 
     def config(self) -> dict[str, object]:
-        meaning = dataclasses.asdict(self.meaning)
         settings = {k: v for k, v in dataclasses.asdict(self.settings).items() if k != "engine"}
         task = None if self.task is None else self.task.config()
         return {
             "simulator": "policy_network",
             "family": self.family.config(),
             "task": task,
-            "meaning": meaning,
+            "meaning": self.meaning.config(),
             "settings": settings,
             "scale": list(self.columns.scale),
         }
@@ -232,12 +223,10 @@ class PolicyNetwork(Simulator):
                 return None
             told = ("terms", "baseline", "rate", "last", "infer")
             family = TaylorRule(**{name: config["family"][name] for name in told})
-            m, settings = config["meaning"], dict(config["settings"])
+            settings = dict(config["settings"])
             out = cls(family, **{**settings, "nuisance": tuple(settings["nuisance"])})
-            labels = {str(name): tuple(each) for name, each in m["labels"].items()}
-            meaning = ChoiceColumns(tuple(m["options"]), tuple(m["stimuli"]), labels, bool(m["accept"]))
+            meaning = ChoiceColumns.from_config(config["meaning"])
             out._bind(family, meaning, tuple(float(v) for v in config["scale"]))
-            out.__dict__.pop("own_fields", None)
             return out
 
     # Likelihood and simulations -------------------------------------------------------------------
@@ -270,12 +259,10 @@ class PolicyNetwork(Simulator):
             )
         if self.settings.credit == "all_steps":
             raise ValueError('animals are simulated with credit = "accepted" only; "all_steps" is for tables.')
-        for name in SHARES:
-            if name in self.names:
-                column = rows[:, self.names.index(name)]
-                wrong = column[(column < 0) | (column > 1)]
-                if len(wrong):
-                    raise ValueError(f"{name} must lie in [0, 1], got {float(wrong[0]):g}.")
+        for name, wrong in self.columns.outside(rows).items():
+            if wrong.any():
+                value = float(rows[wrong, self.names.index(name)][0])
+                raise ValueError(f"{name} must lie in [0, 1], got {value:g}.")
         given = (
             self.task.trial_types(len(rows)) if trial_types is None and isinstance(self.task, Replayed) else trial_types
         )
@@ -291,9 +278,9 @@ class PolicyNetwork(Simulator):
 
 def _refuse_other(mine: ChoiceColumns, other: ChoiceColumns, whose: str) -> None:
     """Raises ValueError unless a table has the answers and stimuli of a policy or task."""
-    for what in ("options", "stimuli", "labels", "accept"):
+    what = mine.other_than(other)
+    if what:
         a, b = getattr(mine, what), getattr(other, what)
-        if a != b:
-            raise ValueError(
-                f"{whose} has the {what} {a!r:.120}, the table {b!r:.120}; simulator.suited(trials) takes those of a table."
-            )
+        raise ValueError(
+            f"{whose} has the {what} {a!r:.120}, the table {b!r:.120}; simulator.suited(trials) takes those of a table."
+        )

@@ -270,12 +270,18 @@ def test_rewards_above_the_mean_of_the_last_ten_with_zeros_at_first(rng, engine)
     close(p(c_x_rd=eta), wanted)
 
 
-def test_trials_without_an_answer_or_a_known_reward_leave_a_learner_as_it_is(rng, engine):
-    alpha, beta, phi = 0.5, 2.0, 0.1
+def with_gaps(rng):
+    """Choices and rewards, of which a fifth each are missing."""
     choice = rng.integers(2, size=TRIALS).astype(float)
     reward = rng.integers(2, size=TRIALS).astype(float)
     choice[rng.random(TRIALS) < 0.2] = math.nan
     reward[rng.random(TRIALS) < 0.2] = math.nan
+    return choice, reward
+
+
+def test_trials_without_an_answer_or_a_known_reward_leave_a_learner_as_it_is(rng, engine):
+    alpha, beta, phi = 0.5, 2.0, 0.1
+    choice, reward = with_gaps(rng)
     q, wanted = np.zeros(2), []
     for c, r in zip(choice, reward, strict=True):
         wanted.append(softmax(beta * q))
@@ -290,10 +296,7 @@ def test_trials_without_an_answer_or_a_known_reward_leave_a_learner_as_it_is(rng
 
 def test_forgetting_can_go_on_in_trials_that_teach_nothing(rng, engine):
     alpha, beta, phi = 0.5, 2.0, 0.1
-    choice = rng.integers(2, size=TRIALS).astype(float)
-    reward = rng.integers(2, size=TRIALS).astype(float)
-    choice[rng.random(TRIALS) < 0.2] = math.nan
-    reward[rng.random(TRIALS) < 0.2] = math.nan
+    choice, reward = with_gaps(rng)
     q, wanted = np.zeros(2), []
     for c, r in zip(choice, reward, strict=True):
         wanted.append(softmax(beta * q))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from sbirules.model import decisions
 from sbirules.model.choices import ROLES
+from sbirules.model.decisions import has_constant
 from sbirules.model.tables import Trials
 
 __all__ = ["Decisions"]
@@ -74,32 +77,24 @@ class Decisions:
         for name, codes in coded.items():
             outside = ~np.isnan(flat[name]) & ~np.isin(flat[name], np.arange(len(codes)))
             _refuse(name, flat[name], outside, f"a code from 0 to {len(codes) - 1}")
-        count = int(there.sum())
-        choice = np.nan_to_num(flat["choice"], nan=-1.0).astype(np.int64)
-        columns, numbers, labels = [], [], []
-        for name in meaning.stimuli:
-            known = meaning.labels.get(name)
-            if known is None:
-                columns.append(flat[name][:, None])
-            else:
-                columns.append((flat[name][:, None] == np.arange(len(known))).astype(np.float64))
-            numbers += [known is None] * columns[-1].shape[1]
-            labels += [known is not None] * columns[-1].shape[1]
-        if any(numbers) or not columns:
-            columns.append(np.ones((count, 1)))
-            numbers, labels = [*numbers, False], [*labels, False]
-        start = np.concatenate([[0], there.sum(dim=1).cumsum(dim=0).numpy()]).astype(np.int64)
-        new_session, new_trial = (_begins(flat[name], start) for name in ("session", "trial"))
+        constant = has_constant(meaning)
+        d = decisions.Decisions.of(trials, meaning, constant)
+        labels = [
+            name in meaning.labels
+            for name in meaning.stimuli
+            for _ in range(len(meaning.labels.get(name, ("number",))))
+        ]
+        more = [False] * constant
         return Decisions(
-            start,
-            np.ascontiguousarray(np.concatenate(columns, axis=1)),
-            np.array(numbers),
-            np.array(labels),
-            choice,
-            flat["reward"],
-            flat["session"].astype(np.int64),
-            new_session,
-            new_trial | new_session,
+            d.start.numpy(),
+            np.ascontiguousarray(d.x.numpy()),
+            np.array([*(not label for label in labels), *more]),
+            np.array([*labels, *more]),
+            d.choice.numpy(),
+            d.reward.numpy(),
+            d.session.numpy(),
+            d.new_session.numpy(),
+            (d.first == torch.arange(len(d.first))).numpy(),
             len(meaning.options),
             meaning.accept,
         )
@@ -151,11 +146,3 @@ def _refuse(name: str, value: np.ndarray, wrong: np.ndarray, rule: str) -> None:
     """Refuses a field with the first of its values that are wrong."""
     if wrong.any():
         raise ValueError(f"{name} must be {rule}, got {value[wrong][0]:g}.")
-
-
-def _begins(value: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Where a value differs from that before, or an animal begins, `(N,)` boolean."""
-    out = np.ones(len(value), dtype=bool)
-    out[1:] = value[1:] != value[:-1]
-    out[start[:-1][start[:-1] < len(value)]] = True
-    return out

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sbirules import figures
+from sbirules.inference.exact import probabilities_in_parts
 from sbirules.inference.questions.base import Asked, FigureOf
 from sbirules.inference.questions.choice_statistics import History, Statistic, statistics_of
 from sbirules.inference.questions.fresh import Fresh
@@ -20,7 +21,6 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
 from sbirules.support import arguments
-from sbirules.support.room import free_memory
 from sbirules.support.streams import Stream, generator
 from sbirules.support.typed import typed_class
 
@@ -124,13 +124,11 @@ def predicted_choices(posterior: Asked, simulator: Simulator, trials: Trials, fr
     stream = generator(fresh.seed, Stream.CHECK)
     observed = statistics_of(history.choice[None], history)
     n, answers = len(history.choice), history.answers
-    at_once = max(1, min(rules, int(0.1 * free_memory() / (32 * n * answers))))
     made: list[list[Tensor]] = [[] for _ in observed]
     total = torch.zeros(n, answers, dtype=torch.float64)
-    for part in torch.split(of_animals, at_once):
-        prob = likelihood.probabilities(part)
+    for prob in probabilities_in_parts(likelihood, of_animals, n, answers):
         total += prob.sum(dim=0)
-        draw = torch.rand(len(part), n, 1, generator=stream, dtype=torch.float64)
+        draw = torch.rand(len(prob), n, 1, generator=stream, dtype=torch.float64)
         now = (draw > prob.cumsum(dim=2)).sum(dim=2).clamp(max=answers - 1)
         for kept, statistic in zip(made, statistics_of(now, history), strict=True):
             kept.append(statistic.values)
@@ -160,8 +158,7 @@ def _curves(history: History, predicted: Tensor, trials: Trials) -> tuple[Tensor
     """Rate of the last answer by part of each animal's trials, as it was and as it was predicted, `(animals, PARTS)`."""
     animals = len(trials)
     count = trials.num_trials
-    place = torch.arange(len(history.choice)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-    cell = history.animal * PARTS + (place * PARTS // count[history.animal]).clamp(max=PARTS - 1)
+    cell = history.animal * PARTS + (history.place * PARTS // count[history.animal]).clamp(max=PARTS - 1)
     there = history.choice >= 0
     many = torch.bincount(cell[there], minlength=animals * PARTS).double()
     own = (history.choice == history.answers - 1).double()

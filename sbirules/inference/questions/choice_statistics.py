@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sbirules.model.decisions import Decisions, has_constant
 from sbirules.model.tables import Trials
 
 __all__ = ["History", "Statistic", "statistics_of"]
@@ -43,6 +44,7 @@ class History:
 
     Arguments:
         animal: `(N,)`.
+        place: How many decisions of the animal come before, `(N,)`.
         choice: Code of the answer, -1 for none, `(N,)`.
         before: Answers 1, 2, ... decisions before in the same session, -1 for none, `(N, LAGS)`.
         won: Whether the reward of the answer before was above the animal's mean, `(N,)`: 1, 0, or -1 where that is not known.
@@ -54,6 +56,7 @@ class History:
     """
 
     animal: Tensor
+    place: Tensor
     choice: Tensor
     before: Tensor
     won: Tensor
@@ -68,12 +71,9 @@ class History:
         """That of a table of choices."""
         if trials.meaning is None:
             raise ValueError("trials must be a table of choices.")
-        there = trials.trial_types >= 0
-        fields = {name: value[there].double() for name, value in trials.trajectory.per_trial.items()}
-        count = there.sum(dim=1)
-        animal = torch.repeat_interleave(torch.arange(len(count)), count)
-        choice = torch.nan_to_num(fields["choice"], nan=-1.0).long()
-        session, reward = fields["session"].long(), fields["reward"]
+        there, count = trials.trial_types >= 0, trials.num_trials
+        d = Decisions.of(trials, trials.meaning, has_constant(trials.meaning))
+        animal, choice, session, reward = d.animal, d.choice, d.session, d.reward
         n = len(choice)
         before = torch.full((n, LAGS), -1)
         for lag in range(1, LAGS + 1):
@@ -96,14 +96,14 @@ class History:
             else:
                 length = length + 1 if length and k > 1 and before[k - 1, 0] == mine else 1
             run[k] = length
-        place = torch.arange(n) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        share = place.double() / count[animal]
+        share = d.place.double() / count[animal]
         sessions = torch.zeros(len(count), dtype=torch.long).scatter_reduce(0, animal, session, "amax") + 1
         of_sessions = session.double() / sessions[animal]
         part = (torch.where(sessions[animal] >= PARTS, of_sessions, share) * PARTS).long().clamp(max=PARTS - 1)
-        stimuli = {name: _bins(fields[name], trials.meaning.labels.get(name)) for name in trials.meaning.stimuli}
+        shown = {name: trials.trajectory.per_trial[name][there].double() for name in trials.meaning.stimuli}
+        stimuli = {name: _bins(value, trials.meaning.labels.get(name)) for name, value in shown.items()}
         tenth = (share * TENTHS).long().clamp(max=TENTHS - 1)
-        return History(animal, choice, before, won, run, part, tenth, stimuli, len(trials.meaning.options))
+        return History(animal, d.place, choice, before, won, run, part, tenth, stimuli, len(trials.meaning.options))
 
 
 def _bins(value: Tensor, labels: tuple[str, ...] | None) -> tuple[Tensor, tuple[str, ...]]:

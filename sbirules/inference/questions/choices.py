@@ -52,6 +52,7 @@ class ChoicesQuestion(Question):
 
     kind, section = "choices", "data"
     fit_keys = ("animals", "varies", "spread")
+    simulated = False
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "choices": ChoicePotential,
         "pooled choices": PooledPotential,
@@ -84,11 +85,6 @@ class ChoicesQuestion(Question):
     def ask(cls, value: Any, layout: Layout, summary_names: Sequence[str], **options: Any) -> ChoicesQuestion:
         table = value if isinstance(value, Trials) else Trials.read(value, layout)
         return cls(table, options.get("animals", "shared"))
-
-    @classmethod
-    def check_options(cls, options: Mapping[str, Any], where: str = "") -> None:
-        if "animals" in options:
-            arguments.known(f"{where}animals", options["animals"], ANIMALS)
 
     @classmethod
     def from_study(cls, section: Plain, fit: Plain, simulator: Simulator, folder: Path) -> ChoicesQuestion:

@@ -1,4 +1,4 @@
-"""Decisions of animals, one after another, as a policy sees them: features, answers, rewards, where sessions and trials begin."""
+"""Decisions of animals, one after another: features, answers, rewards, where sessions and trials begin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.tables import Trials
 
-__all__ = ["CONSTANT", "Decisions", "feature_names", "features_of"]
+__all__ = ["CONSTANT", "Decisions", "feature_names", "features_of", "has_constant"]
 
 CONSTANT = "constant"
 
@@ -49,6 +49,11 @@ class Decisions:
         """Which animal each decision is of, `(N,)`."""
         return torch.repeat_interleave(torch.arange(self.animals), self.start.diff())
 
+    @property
+    def place(self) -> Tensor:
+        """How many decisions of the animal come before, `(N,)`."""
+        return torch.arange(len(self.choice)) - self.start[self.animal]
+
     @staticmethod
     def of(trials: Trials, meaning: ChoiceColumns, constant: bool) -> Decisions:
         """Those of a table."""
@@ -73,6 +78,11 @@ class Decisions:
         last[:-1] = new_trial[1:]
         choice = torch.nan_to_num(flat["choice"], nan=-1.0).long()
         return Decisions(start, x, choice, flat["reward"], session, new_session, first, last)
+
+
+def has_constant(meaning: ChoiceColumns) -> bool:
+    """Whether a constant is among the features where nothing else was said: stimuli are numbers, or there are none."""
+    return not meaning.stimuli or any(name not in meaning.labels for name in meaning.stimuli)
 
 
 def feature_names(meaning: ChoiceColumns, constant: bool) -> tuple[str, ...]:
