@@ -119,6 +119,7 @@ def spoilt(folder, old, new):
         ('animals = "shared"', 'animals = "pooled"', "'pooled'"),
         ("[prior.lapse]", "[prior.laps]", "laps"),
         ('terms = ["c rd", "w"]', 'terms = ["c rt", "w"]', "c rt"),
+        ("[fit]", '[fit]\nanimals = "own"', "'animals'"),  # belongs to [data]; here it would change nothing
     ],
 )
 def test_a_wrong_study_gets_one_sentence(folder, old, new, words, capsys):

@@ -51,7 +51,7 @@ class ChoicesQuestion(Question):
     """
 
     kind, section = "choices", "data"
-    fit_keys = ("animals", "varies", "spread")
+    fit_keys = ("varies", "spread")
     simulated = False
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "choices": ChoicePotential,
