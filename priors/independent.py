@@ -219,8 +219,8 @@ def build(family: RuleFamily, default: Component | None, special: Mapping[str, C
         arguments.known("prior of", name, family.names)
     components: dict[str, Distribution] = {}
     for p in family.parameters:
-        given: Component | None = special.get(p.name, default)
-        if p.name not in special and not p.linear:
+        given: Component | None = special.get(p.name, default if p.linear else p.prior)
+        if given is None and not p.linear:
             raise ValueError(
                 f"{p.name} is not measured in natural units and needs a prior of its own, "
                 f"for instance {p.name}=log_uniform(50, 5000)."

@@ -19,9 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.animals import AnimalDraws
@@ -33,7 +32,7 @@ from sbirules.model.prior import Sparse
 from sbirules.samplers.chains import Chains, agreement
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
-from sbirules.support.curvature import curvature
+from sbirules.support.curvature import climbed, curvature
 from sbirules.support.robust import kept
 from sbirules.support.scale import Transform, log_prior_on, unconstrained
 from sbirules.support.streams import Stream, child, seeded
@@ -42,6 +41,7 @@ __all__ = ["Population", "fit_partially", "guessed"]
 
 CHAINS, WARM_UP, DRAWS = 4, 250, 750
 GUESSES = 4  # rounds in which the population is guessed from its animals, and these from it
+FIRST, STARTS, STEPS = 256, 3, 25  # draws of the prior, the best of them for an animal, and Newton steps from each
 SCALE = 0.4  # about the s.d. of log s.d. of a population of a dozen animals
 PRIOR = 0.3  # precision of a usual prior of the centre on that scale
 
@@ -157,51 +157,53 @@ def fit_partially(
     if not chosen:
         raise ValueError('varies must name at least one coefficient; for none use animals="shared".')
     columns = tuple(names.index(name) for name in names if name in chosen)
-    population = guessed(potential.likelihood, prior, columns, spread)
+    population = guessed(potential.likelihood, prior, columns, spread, seed)
     settings = sampler if isinstance(sampler, SamplerSettings) else None
     draws = DRAWS if settings is None else math.ceil(settings.num_particles / CHAINS)
     found = _chains(population, draws, seed, progress)
     return _collected(fitted, prior, names, population, found, potential)
 
 
-def guessed(likelihood: TableLikelihood, prior: Distribution, columns: tuple[int, ...], spread: float) -> Population:
+def guessed(
+    likelihood: TableLikelihood, prior: Distribution, columns: tuple[int, ...], spread: float, seed: int
+) -> Population:
     """A population by empirical Bayes, with each animal's likelihood as a quadratic near its most probable rule."""
-    from scipy.optimize import minimize
-
     transform = unconstrained(prior)
     dim, animals, chosen = prior.event_shape.numel(), likelihood.animals, list(columns)
-    shape = (animals, dim)
+    with seeded(seed, Stream.POINTS):
+        first = transform(prior.sample(Size((FIRST,)))).double()
+    centre, sd = torch.zeros(dim, dtype=torch.float64), torch.full((dim,), float(spread), dtype=torch.float64)
 
-    def value_and_slope(u: Tensor) -> tuple[Tensor, Tensor]:
+    def value(u: Tensor) -> Tensor:
+        at = torch.nan_to_num(likelihood.log_prob(transform.inv(u)), nan=-math.inf)
+        return at - 0.5 * ((u - centre) / sd).square().sum(dim=-1)
+
+    def of_data(u: Tensor) -> Tensor:  # (n, animals, D)
         own = u.clone().requires_grad_(True)
         with torch.enable_grad():
             theta = transform.inv(own)
-            value, slope = likelihood.value_and_slope(theta[None])
-            (by_u,) = torch.autograd.grad((theta * torch.nan_to_num(slope[0])).sum(), own)
-        return torch.nan_to_num(value[0], neginf=-1e10), torch.nan_to_num(by_u)
+            (by_u,) = torch.autograd.grad((theta * likelihood.value_and_slope(theta)[1]).sum(), own)
+        return torch.nan_to_num(by_u)
 
-    peak = torch.zeros(shape, dtype=torch.float64)
-    centre, sd = torch.zeros(dim, dtype=torch.float64), torch.full((dim,), float(spread), dtype=torch.float64)
+    def slope(u: Tensor) -> Tensor:
+        return of_data(u) - (u - centre) / sd.square()
+
+    best = value(first[:, None].expand(-1, animals, -1)).topk(STARTS, dim=0).indices  # of each animal
+    starts = first[best]
     for _ in range(GUESSES):
-
-        def loss(flat: np.ndarray, centre: Tensor = centre, sd: Tensor = sd) -> tuple[float, np.ndarray]:
-            u = torch.as_tensor(flat, dtype=torch.float64).reshape(shape)
-            value, slope = value_and_slope(u)  # animals are independent of each other
-            away = (u - centre) / sd
-            return -float(value.sum() - 0.5 * away.square().sum()), -(slope - away / sd).reshape(-1).numpy()
-
-        found = minimize(loss, peak.reshape(-1).numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
-        peak = torch.as_tensor(found.x, dtype=torch.float64).reshape(shape)
-        values, vectors = curvature(lambda u: value_and_slope(u)[1], peak)
+        ends, heights = climbed(value, slope, starts, STEPS)
+        peak = ends.gather(0, heights.argmax(dim=0)[None, :, None].expand(1, animals, dim))[0]
+        values, vectors = curvature(of_data, peak[None])
+        values, vectors = values[0], vectors[0]
         whole = vectors @ torch.diag_embed(values.clamp(min=1e-6)) @ vectors.transpose(1, 2)
         error = torch.linalg.inv(whole + torch.diag(sd**-2)).diagonal(dim1=1, dim2=2)
         centre = peak.mean(dim=0)
         between = (peak - centre).square().sum(dim=0) + error.sum(dim=0)
         # the mode under the half-normal prior, roughly: as if it were one more animal of a small spread
         sd = ((between + (0.1 * spread) ** 2) / (animals + 1)).sqrt().clamp(max=3 * spread)
+        starts = torch.stack([peak, centre.expand(animals, -1)])  # an animal's mode may not be the population's
     information = whole[:, chosen][:, :, chosen]
-    slope = value_and_slope(peak)[1][:, chosen]
-    pull = (information @ peak[:, chosen, None])[:, :, 0] + slope
+    pull = (information @ peak[:, chosen, None])[:, :, 0] + of_data(peak[None])[0, :, chosen]
     fixed = whole.sum(dim=0).diagonal().clamp(min=PRIOR).rsqrt()
     return Population(likelihood, prior, transform, columns, spread, peak, information, pull, sd[chosen], fixed)
 

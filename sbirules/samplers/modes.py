@@ -11,19 +11,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from sbirules.support.curvature import curvature
+from sbirules.support.curvature import climbed, curvature
 from sbirules.support.scale import Transform, log_prior_on, unconstrained
 from sbirules.support.streams import Stream, seeded
 
 __all__ = ["Reference", "reference_of"]
 
-STARTS = 6  # draws of the prior from which modes are sought, of FIRST
-FIRST = 64
+FIRST, STARTS, STEPS = 64, 6, 40  # draws of the prior, the best of them to climb from, and Newton steps from each
 FREEDOM = 4.0  # degrees of freedom of the t distributions
 WIDER = 1.3  # by so much than the curvature says
 OF_PRIOR = 0.2  # share of the prior
@@ -85,42 +83,36 @@ class Reference:
 
 def reference_of(log_likelihood: Callable[[Tensor], Tensor], prior: Distribution, *, seed: int) -> Reference | None:
     """The mixture for a likelihood with gradients, `(n,)` of theta `(n, D)`; None where no mode was found."""
-    from scipy.optimize import minimize
-
     transform = unconstrained(prior)
 
     def density(free: Tensor) -> Tensor:
         return log_likelihood(transform.inv(free)).double() + log_prior_on(prior, transform, free)
 
-    def value_and_slope(free: Tensor) -> tuple[float, Tensor]:
+    def slope(free: Tensor) -> Tensor:
         own = free.detach().clone().requires_grad_(True)
         with torch.enable_grad():
-            value = density(own[None])[0]
-            if not bool(torch.isfinite(value)):
-                return -1e10, torch.zeros_like(own)
-            (slope,) = torch.autograd.grad(value, own)
-        return float(value.detach()), torch.nan_to_num(slope)
+            value = density(own)
+            (by_free,) = torch.autograd.grad(torch.where(torch.isfinite(value), value, 0.0).sum(), own)
+        return torch.nan_to_num(by_free)
 
-    def loss(free: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = value_and_slope(torch.as_tensor(free, dtype=torch.float64))
-        return -value, -slope.numpy()
+    def value(free: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.nan_to_num(density(free), nan=-math.inf)
 
     with seeded(seed, Stream.POINTS):
         first = transform(prior.sample(Size((FIRST,)))).double()
-    with torch.no_grad():
-        value = torch.nan_to_num(density(first), nan=-math.inf)
-    starts = first[value.argsort(descending=True)[:STARTS]]
-    ends = [minimize(loss, start.numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 200}) for start in starts]
-    best = min(float(end.fun) for end in ends)
+    ends, heights = climbed(value, slope, first[value(first).topk(STARTS).indices], STEPS)
+    best = float(heights.max())
     modes: list[Tensor] = []
     factors: list[Tensor] = []
-    for end in sorted(ends, key=lambda end: float(end.fun)):
-        at = torch.as_tensor(end.x, dtype=torch.float64)
-        if not end.fun < min(best + FAR, 1e9) or not bool(torch.isfinite(at).all()):
+    for k in heights.argsort(descending=True).tolist():
+        at = ends[k]
+        if not math.isfinite(best) or heights[k] < best - FAR:
             continue
         if any(bool((torch.linalg.solve(f, at - m).abs() < SAME).all()) for m, f in zip(modes, factors, strict=True)):
             continue
-        values, vectors = curvature(lambda free: value_and_slope(free)[1], at)
+        values, vectors = curvature(slope, at[None])
+        values, vectors = values[0], vectors[0]
         # along a direction in which nothing was learned the prior's own spread is of order one
         covariance = vectors @ torch.diag(WIDER**2 / values.clamp(min=0.25)) @ vectors.T
         modes.append(at)

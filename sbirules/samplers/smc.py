@@ -31,6 +31,8 @@ __all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]
 
 OF_A_PARTICLE = 256  # bytes in memory at least, with its proposals
+RENEWED = 0.95  # share of particles with a fresh draw from the reference at which no more moves are needed
+WORTH = 0.05  # share of fresh draws accepted below which no more are offered
 FEWEST = 20  # particles with a likelihood above zero below which an observation is given up
 
 
@@ -178,9 +180,16 @@ def run_smc(
             power[still] = power[still] + step
             done = power[still] >= 1 - 1e-6
             accepted, moves = torch.zeros(len(still)), 0
+            fresh, jumps = torch.zeros(part.value.shape, dtype=torch.bool), reference is not None
             while moves < s.num_moves * (3 if bool(done.any()) else 1) and (moves == 0 or time.monotonic() < deadline):
+                if jumps:
+                    jumped = _jump(part, power[still], still, scale, log_likelihood)
+                    fresh |= jumped
+                    jumps = float(jumped.float().mean()) > WORTH
                 accepted += _move(part, moves, power[still], still, scale, log_likelihood)
                 moves += 1
+                if bool((fresh.float().mean(dim=1) > RENEWED).all()):
+                    break
             acceptance[still] = accepted / moves
             cloud.put(still, part)
             bar.update(float(step.sum()))
@@ -262,13 +271,30 @@ def _move(
             log_ratio = new_prior - cloud.log_prior[:, mine]
         value = _finite(log_likelihood(new_theta, which))
         log_accept = power[:, None] * (value - cloud.value[:, mine]) + log_ratio
-        yes = torch.log(torch.rand(log_accept.shape)) < torch.nan_to_num(log_accept, nan=-math.inf)
-        for old, new in ((cloud.log_prior, new_prior), (cloud.value, value)):
-            old[:, mine] = torch.where(yes, new, old[:, mine])
-        for old, new in ((cloud.free, new_free), (cloud.theta, new_theta)):
-            old[:, mine] = torch.where(yes[:, :, None], new, old[:, mine])
+        yes = _taken(cloud, mine, log_accept, _Cloud(new_free, new_theta, new_prior, value))
         accepted += yes.float().mean(dim=1) / 2
     return accepted
+
+
+def _jump(cloud: _Cloud, power: Tensor, which: Tensor, scale: _Scale, log_likelihood: LogLikelihood) -> Tensor:
+    """Offers each particle a fresh draw of what they started from; returns which took it, `(B, P)`."""
+    theta = scale.sample(*cloud.value.shape)
+    free = scale.free(theta)
+    value = _finite(log_likelihood(theta, which))
+    new = _Cloud(free, theta, scale.log_prior(free, theta), value)
+    return _taken(cloud, slice(None), power[:, None] * (value - cloud.value), new)
+
+
+def _taken(cloud: _Cloud, mine: slice, log_accept: Tensor, new: _Cloud) -> Tensor:
+    """Puts new particles in the place of old ones where that is accepted; returns where, `(B, P)`."""
+    yes = torch.log(torch.rand(log_accept.shape)) < torch.nan_to_num(log_accept, nan=-math.inf)
+    for name in ("log_prior", "value"):
+        old = getattr(cloud, name)
+        old[:, mine] = torch.where(yes, getattr(new, name), old[:, mine])
+    for name in ("free", "theta"):
+        old = getattr(cloud, name)
+        old[:, mine] = torch.where(yes[:, :, None], getattr(new, name), old[:, mine])
+    return yes
 
 
 def _evolved(mine: Tensor, others: Tensor, switches: bool) -> Tensor:

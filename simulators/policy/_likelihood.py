@@ -21,6 +21,7 @@ from ._steps import answer_log_prob, decayed, learned, logits, started
 __all__ = ["ChoiceLikelihood"]
 
 ROWS = 4096  # pairs of a rule and an animal that torch steps through together
+STEPS = 2000  # decisions that are worth a thread
 BASELINES = {"none": 0, "exponential": 1, "last": 2}
 
 
@@ -64,6 +65,10 @@ class ChoiceLikelihood:
         if len(rows) > 1 and self.credit == "accepted":
             return _finite(self._in_lanes(rows if theta.ndim == 3 else rows[:, :1]))
         return _finite(self._compiled(rows, with_slope=False)[0])
+
+    def _workers(self, rules: int) -> int:
+        """Threads for so many rules: none for what takes less time than starting them."""
+        return min(self.threads or os.cpu_count() or 1, 1 + rules * len(self.decisions.x) // STEPS)
 
     def _rows(self, theta: Tensor) -> Tensor:
         """Rules of each animal, `(n, animals, D)` float64."""
@@ -116,13 +121,13 @@ class ChoiceLikelihood:
         def work(begin: int, end: int) -> None:
             values_in_lanes(theta, self.terms, self.places, self.data, answers, begin, end, value)
 
-        _in_threads(work, blocks, self.threads)
+        _in_threads(work, blocks, self._workers(n))
         return torch.from_numpy(value).permute(0, 2, 1).reshape(blocks * LANES, self.animals)[:n]
 
     def _compiled(
         self, rows: Tensor, with_slope: bool, with_probability: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        from ._kernels import choices_log_prob
+        from ._kernels_back import choices_log_prob
 
         n, animals, dim = rows.shape
         theta = rows.detach().numpy()
@@ -137,7 +142,7 @@ class ChoiceLikelihood:
             choices_log_prob(theta, self.terms, self.places, self.data, begin, end, value, slope, with_slope, probability,
                              with_probability)  # fmt: skip
 
-        _in_threads(work, n * animals, self.threads)
+        _in_threads(work, n * animals, self._workers(n))
         return torch.from_numpy(value), torch.from_numpy(slope), torch.from_numpy(probability)
 
     def _by_steps(self, rows: Tensor, kept: list[Tensor] | None = None) -> Tensor:
@@ -176,9 +181,9 @@ class ChoiceLikelihood:
         return total.reshape(n, animals)
 
 
-def _in_threads(work: Callable[[int, int], None], count: int, threads: int | None) -> None:
+def _in_threads(work: Callable[[int, int], None], count: int, threads: int) -> None:
     """Ranges of so many pieces of work, in so many threads."""
-    workers = max(1, min(threads or os.cpu_count() or 1, count))
+    workers = min(threads, count)
     if workers == 1:
         work(0, count)
         return
@@ -197,7 +202,7 @@ def _where_finite(slope: Tensor, value: Tensor) -> Tensor:
 
 
 class _WithSlope(torch.autograd.Function):
-    """The compiled likelihood, whose gradient is carried along."""
+    """The compiled likelihood, whose gradient comes with it."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, likelihood: ChoiceLikelihood) -> Tensor:
@@ -221,6 +226,7 @@ def _as_arrays(columns: PolicyColumns, decisions: Decisions, credit: str, decay_
     powers = family.exponents.numpy().astype(np.int64)
     terms = Terms(
         powers,
+        (powers[:, 4] > 0) & (powers[:, [0, 1, 2, 3, 5, 6]] == 0).all(axis=1),
         BASELINES[family.baseline],
         float(family.rate),
         int(family.last),
@@ -229,10 +235,7 @@ def _as_arrays(columns: PolicyColumns, decisions: Decisions, credit: str, decay_
     )
     at = {what: columns.place(what) for what in ("initial", "bias", "perseveration", "lapse")}
     rate = columns.names.index("rbar_rate") if "rbar_rate" in family.names else -1
-    carried = len(columns.names) - (1 if at["lapse"] >= 0 else 0)
-    if not (powers[:, 1] > 0).any():  # weights do not depend on what moves only the policy
-        carried = min([carried, *(v for k, v in at.items() if k in ("bias", "perseveration") and v >= 0)])
-    places = Columns(at["initial"], rate, at["bias"], at["perseveration"], at["lapse"], carried, columns.meaning.accept)
+    places = Columns(at["initial"], rate, at["bias"], at["perseveration"], at["lapse"], columns.meaning.accept)
     d = decisions
     data = Data(
         d.start.numpy(),

@@ -56,6 +56,36 @@ def test_draws_and_evidence_against_the_closed_form():
     assert chains.log_evidence[1] < 0.2
 
 
+def test_from_its_modes_draws_and_evidence_are_those_of_the_closed_form():
+    few = SamplerSettings(num_runs=4, num_particles=1000, num_moves=8, max_doublings=0)
+    chains = draw_chains(gaussian, BELL, 4000, few, seed=1, from_modes=True)
+    posterior, evidence = exact()
+    draws = chains.draws.flatten(0, 1)
+    assert (draws.mean(dim=0) - posterior.mean).abs().max() < 0.1 * posterior.stddev.min()
+    torch.testing.assert_close(draws.std(dim=0), posterior.stddev, rtol=0.08, atol=0)
+    assert abs(chains.log_evidence[0] - evidence) < 5 * max(chains.log_evidence[1], 0.01)
+    assert len(torch.unique(draws, dim=0)) > 0.9 * len(draws)
+
+
+def test_from_modes_of_unequal_weight_each_gets_its_share():
+    """A likelihood of two bells far apart, the second with a third of the mass, whose parts are closed forms."""
+    other = torch.tensor([-0.7, 0.9, -0.5])
+
+    def two(theta):
+        second = MultivariateNormal(other, COVARIANCE).log_prob(theta) + math.log(0.5)
+        return torch.logaddexp(gaussian(theta), second)
+
+    few = SamplerSettings(num_runs=4, num_particles=1000, num_moves=8, max_doublings=0)
+    chains = draw_chains(two, BELL, 4000, few, seed=2, from_modes=True)
+    (first, a), (second, b) = exact(), exact(other)
+    weight = torch.softmax(torch.tensor([a, b + math.log(0.5)]), dim=0)
+    draws = chains.draws.flatten(0, 1)
+    near_second = (draws - second.mean).square().sum(dim=1) < (draws - first.mean).square().sum(dim=1)
+    assert abs(float(near_second.float().mean()) - float(weight[1])) < 0.03
+    wanted = float(torch.logsumexp(torch.tensor([a, b + math.log(0.5)]), dim=0))
+    assert abs(chains.log_evidence[0] - wanted) < 5 * max(chains.log_evidence[1], 0.01)
+
+
 def test_many_observations_at_once_and_a_bad_one_alone_is_nan():
     centres = torch.tensor([[0.5, -0.2, 0.1], [-0.4, 0.0, 0.3], [0.0, 0.0, 0.0]])
 

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
+from torch.distributions import Uniform
 
 from sbirules.model.rules.coefficient import Coefficient
 from sbirules.model.rules.family import RuleFamily
@@ -31,7 +32,15 @@ VARIABLES = {
     "rd": (r"(r - \bar r)", "reward above its expectation"),
 }
 BASELINES_OF_REWARD = ("exponential", "last", "none")
-RATE = Coefficient("rbar_rate", low=0.0, high=1.0, linear=False, default=0.1, symbol=r"\alpha_{\bar r}")
+RATE = Coefficient(
+    "rbar_rate",
+    low=0.0,
+    high=1.0,
+    linear=False,
+    default=0.1,
+    symbol=r"\alpha_{\bar r}",
+    prior=Uniform(0.0, 1.0, validate_args=False),
+)
 
 
 class PolicyRule(RuleFamily):
