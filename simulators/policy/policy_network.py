@@ -17,7 +17,7 @@ from sbirules.model.fields import Field, Layout
 from sbirules.model.rules import Coefficient, LocalRule, PolicyRule, RuleFamily, RuleText, TaylorRule
 from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
-from sbirules.model.summaries import SummaryLike
+from sbirules.model.summaries import SummaryLike, choice_summaries
 from sbirules.model.tables import Trials
 from sbirules.model.tasks import Replayed, Task
 from sbirules.support import arguments
@@ -84,7 +84,7 @@ class PolicyNetwork(Simulator):
     Arguments:
         family: The rule family.
         task: A `ChoiceTask`, for simulated animals and for what a table's columns are; or None: tables say it themselves.
-        summaries: Named summaries, as for any simulator.
+        summaries: Named summaries of simulated animals, as for any simulator; by default those of choices.
         settings: See `PolicySettings`.
         changes: Settings by name, over `settings`.
     """
@@ -96,7 +96,7 @@ class PolicyNetwork(Simulator):
         family: RuleFamily,
         task: Task | None = None,
         *,
-        summaries: Sequence[SummaryLike] = (),
+        summaries: Sequence[SummaryLike] | None = None,
         settings: PolicySettings | None = None,
         **changes: Any,
     ) -> None:
@@ -114,7 +114,7 @@ class PolicyNetwork(Simulator):
         self.success: Mapping[str, tuple[float, float]] = {}
         self.num_trials = int(getattr(task, "num_trials", None) or self.settings.num_trials)
         self._bind(family, meaning or TWO, (), meaning is not None)
-        super().__init__(family, task, summaries)
+        super().__init__(family, task, choice_summaries(self.meaning) if summaries is None else summaries)
 
     def _bind(self, family: RuleFamily, meaning: ChoiceColumns, scale: tuple[float, ...], known: bool = True) -> None:
         """Takes answers and stimuli; what they are without a task or a table is not `known`."""

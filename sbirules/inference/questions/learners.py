@@ -100,7 +100,9 @@ class LearnersQuestion(Question):
         table = Trials.read(value, layout)
         chosen, best = options.get("summaries"), layout.performance
         if chosen is None:
-            found = default_summaries(tuple(table.trajectory.per_trial), None if best is None else best.name)
+            found = default_summaries(
+                tuple(table.trajectory.per_trial), None if best is None else best.name, table.meaning
+            )
         else:
             cls.check_options(options)
             found = tuple(resolve(s) for s in chosen)

@@ -9,13 +9,17 @@ from sbirules.model.summaries.catalogue import (
     volatility,
     written,
 )
+from sbirules.model.summaries.choices import answers_by_part, choice_summaries, history_weights
 from sbirules.model.summaries.definition import Summary, SummaryLike, summarise, summary, summary_names
 
 __all__ = [
     "CATALOGUE",
     "Summary",
     "SummaryLike",
+    "answers_by_part",
+    "choice_summaries",
     "default_summaries",
+    "history_weights",
     "learning_curve",
     "rebuild",
     "resolve",

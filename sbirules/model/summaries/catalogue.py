@@ -9,7 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from sbirules.model.choices import ChoiceColumns
 from sbirules.model.runs import Trajectory
+from sbirules.model.summaries.choices import FROM_CHOICES, answers_by_part, choice_summaries
 from sbirules.model.summaries.definition import Summary
 from sbirules.support import arguments
 from sbirules.support.files import Plain
@@ -17,6 +19,7 @@ from sbirules.support.typed import typed
 
 __all__ = ["CATALOGUE", "default_summaries", "learning_curve", "rebuild", "resolve", "volatility", "written"]
 
+OURS = (__name__, answers_by_part.__module__)  # whose summaries come back from their settings
 LAST = 50  # trials over which "final" and "learned" are judged
 LEARNED_SHARE = 0.9  # share of those that must be correct
 
@@ -31,9 +34,13 @@ def resolve(item: Summary | str) -> Summary:
 
 
 @typed
-def default_summaries(available: Sequence[str], performance: str | None) -> tuple[Summary, ...]:
-    """What the fields of a table allow: curves of the measure of performance and its volatility, else a curve of what
-    there is."""
+def default_summaries(
+    available: Sequence[str], performance: str | None, meaning: ChoiceColumns | None = None
+) -> tuple[Summary, ...]:
+    """What the fields of a table allow: those of choices, curves of the measure of performance and its volatility, or else
+    a curve of what there is."""
+    if meaning is not None:
+        return choice_summaries(meaning)
     if performance is not None and performance in available:
         return learning_curve(6, of=performance), volatility(3, of=performance)
     available = arguments.strings("available", available)
@@ -222,7 +229,7 @@ CATALOGUE: dict[str, Summary] = {
 def written(item: Summary) -> dict[str, object]:
     """Its `config()`, marked where the catalogue could not give it back."""
     function = item.function.func if isinstance(item.function, partial) else item.function
-    return item.config() | ({} if function.__module__ == __name__ else {"own": True})
+    return item.config() | ({} if function.__module__ in OURS else {"own": True})
 
 
 @typed
@@ -235,6 +242,8 @@ def rebuild(config: Plain) -> Summary:
     settings = {k: v for k, v in config.items() if k not in ("name", "own")}
     with arguments.plain_form("a summary"):
         name = str(config["name"])
+    if name in FROM_CHOICES and not config.get("own"):
+        return FROM_CHOICES[name](**settings)
     if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
         raise ValueError(f"the summary {name!r} is not one of the catalogue; fit again instead.")
     if "bins" in settings:
