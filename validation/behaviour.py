@@ -7,6 +7,7 @@
 - *grid*: two coefficients of simulated animals; a classifier between draws and an exact grid (C2ST).
 - *coverage*: rules of the prior, animals of each that choose in closed loop, and the posterior that these lead to: coverage of
   95 % and 50 % intervals, ranks of the truth (SBC) and TARP, for animals of a `TaylorRule` and of Q-learning.
+- *mice*, *population*, *ratio*: animals that differ, see `behaviour_animals.py`.
 - *terms*: under a prior in which terms may be absent, how well inclusion probabilities tell which are present.
 
 Seeds are fixed below. On two cores about 50 minutes, with --quick about 5.
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from behaviour_animals import Row, mice, population, ratio, row
 from joblib import Parallel, delayed
 from scipy.optimize import minimize
 from scipy.special import betaln
@@ -49,12 +51,6 @@ FAMILIES = {
     "Taylor": (["c rd", "c", "w"], {"low": -0.6, "high": 0.6, "w": (-0.6, 0.0)}),
     "Q-learning": (["c r", "c w"], {"low": 0.0, "high": 1.5, "c_w": (-0.9, 0.0)}),
 }
-Row = dict[str, Any]
-
-
-def row(goal: str, wanted: str, found: object, met: bool) -> Row:
-    return {"goal": goal, "wanted": wanted, "found": found, "met": bool(met)}
-
 
 # Flies ------------------------------------------------------------------------------------------------
 
@@ -298,11 +294,15 @@ def main() -> None:
 
     if (args.data / "flies_matching.csv").is_file():
         add(flies(args.data))
+    if (args.data / "mice_contrast.csv").is_file() and not args.quick:
+        add(mice(args.data))
     add(grid())
     repeats = 40 if args.quick else 200
     for kind in FAMILIES:
         for animals in (1, 6) if args.quick else (1, 6, 18):
             add(coverage(kind, animals, repeats))
+    add(ratio(2048 if args.quick else 16384))
+    add(population(8 if args.quick else 60, 12))
     add(terms(12 if args.quick else 60, 6 if args.quick else 18, 150 if args.quick else 300))
     print(f"{sum(r['met'] for r in rows)} of {len(rows)} goals met in {(time.perf_counter() - start) / 60:.0f} minutes")
     if args.json:
