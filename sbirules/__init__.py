@@ -15,9 +15,11 @@ from sbirules import figures
 from sbirules.checks import references as reference
 from sbirules.checks.calibrating import Calibration, calibrate
 from sbirules.checks.checking import check
+from sbirules.checks.choice_recovery import ChoiceRecovery
 from sbirules.checks.collected import Checks
 from sbirules.checks.family_recovery import FamilyRecovery, recover_families
-from sbirules.checks.recovery import Recovery, recover
+from sbirules.checks.recovering import recover
+from sbirules.checks.recovery import Recovery
 from sbirules.importance.overview import Sensitivity, sensitivity
 from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.estimators import LikelihoodSettings, NPESettings
@@ -75,6 +77,7 @@ __all__ = [
     "Checks",
     "ChoiceColumns",
     "ChoiceComparison",
+    "ChoiceRecovery",
     "ChoicesCheck",
     "Coefficient",
     "ConstraintCheck",

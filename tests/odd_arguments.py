@@ -67,7 +67,10 @@ LIGHT = (
         "Verdict",
     ),
 )
-AGAIN = {"Trials.read": ("errors",), "fit": ("choices",)}  # callables that are tried with other good arguments, too
+AGAIN = {  # callables that are tried with other good arguments, too
+    "Trials.read": ("errors",),
+    **dict.fromkeys(("fit", "recover", "recover_families"), ("choices",)),
+}
 SECONDS = 3  # for one call
 MEMORY = 12 * 2**30  # of address space; torch alone takes a few
 ROOTS = tuple(str(Path(m.__file__).resolve().parent) + os.sep for m in (sr, simulators, priors))

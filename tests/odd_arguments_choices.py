@@ -123,6 +123,17 @@ def generator(c=None):
     return torch.Generator().manual_seed(0)
 
 
+def recovery(c):
+    """`ChoiceRecovery` by argument."""
+    return {
+        "num_animals": (3,),
+        "num_trials": (30,),
+        "studies": (c.recovery,),
+        "log_score": torch.rand(1, 20).double(),
+        "optional": torch.tensor([False, False]),
+    }
+
+
 MADE = Choosing()
 BY_NAME = {
     "ChoiceTask": lambda: MADE.task,
@@ -135,6 +146,7 @@ INSTANCES = {
     "PolicyRule": lambda c: Hebb(),
     "TaylorRule": lambda c: MADE.family,
     "ChoiceComparison": lambda c: sr.ChoiceComparison(**MADE.comparison),
+    "ChoiceRecovery": lambda c: sr.ChoiceRecovery(**recovery(c)),
     "ChoicesCheck": lambda c: sr.ChoicesCheck(**MADE.check),
     "TrialsSummary": lambda c: MADE.trials.describe(),
     "PolicyNetwork": lambda c: MADE.policy,
@@ -146,6 +158,7 @@ INSTANCES = {
 }
 
 GOOD = {
+    "amounts": lambda c: ("1 x 30", "3 x 30"),
     "choice": lambda c: torch.tensor([0, 1]),
     "coefficients": lambda c: ("u", "v"),
     "environment": lambda c: "CartPole-v1",
@@ -162,6 +175,7 @@ SPECIAL = {
     "Posterior.animal(name)": lambda c: "a0",
     "figures.animals(observed)": lambda c: torch.rand(2, 4),
     "figures.animals(predicted)": lambda c: torch.rand(2, 4),
+    "figures.by_amount(contraction)": lambda c: torch.rand(2, 2),
     "figures.by_animal(values)": lambda c: torch.rand(2),
     "figures.by_animal(quantity)": lambda c: "deviance explained",
     "figures.forest(draws)": lambda c: torch.rand(10, 2, 2),
@@ -173,6 +187,21 @@ SPECIAL = {
     "fit of choices(prior)": lambda c: MADE.prior,
     "fit of choices(trials)": lambda c: MADE.trials,
     "fit of choices(sampler)": lambda c: QUICK,
+    "recover of choices(simulator)": lambda c: MADE.policy,
+    "recover of choices(prior)": lambda c: MADE.prior,
+    "recover of choices(trials)": lambda c: MADE.trials,
+    "recover of choices(num_samples)": lambda c: 50,
+    "recover of choices(rules)": lambda c: 10,
+    "recover of choices(num_simulations)": lambda c: None,
+    "recover of choices(num_workers)": lambda c: None,
+    "recover of choices(fit_options)": lambda c: {"sampler": QUICK},
+    "recover_families of choices(families)": lambda c: {"rule": (MADE.policy, MADE.prior), "coin": "coin"},
+    "recover_families of choices(trials)": lambda c: MADE.trials,
+    "recover_families of choices(num_trials)": lambda c: 12,
+    "recover_families of choices(rules)": lambda c: 2,
+    "recover_families of choices(num_simulations)": lambda c: None,
+    "recover_families of choices(num_workers)": lambda c: None,
+    "recover_families of choices(sampler)": lambda c: QUICK,
     "simulators.PolicyNetwork(family)": lambda c: MADE.family,
     "simulators.PolicyNetwork(task)": lambda c: MADE.task,
     "simulators.PolicyNetwork(changes)": lambda c: {"nuisance": ("lapse",)},
@@ -185,6 +214,12 @@ SPECIAL = {
     "tasks.Replayed(trials)": lambda c: MADE.trials,
     "tasks.Replayed.from_row(first)": lambda c: 1,
     **{f"ChoiceComparison({name})": lambda c, name=name: MADE.comparison[name] for name in MADE.comparison},
+    **{
+        f"ChoiceRecovery({name})": lambda c, name=name: recovery(c)[name]
+        for name in ("num_animals", "num_trials", "studies", "log_score", "optional")
+    },
+    "ChoiceRecovery.study(num_animals)": lambda c: 3,
+    "ChoiceRecovery.study(num_trials)": lambda c: 30,
     **{f"ChoicesCheck({name})": lambda c, name=name: MADE.check[name] for name in MADE.check},
     **{
         f"TrialsSummary({f.name})": lambda c, name=f.name: getattr(MADE.trials.describe(), name)

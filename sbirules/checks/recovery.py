@@ -1,34 +1,25 @@
-"""Recovery: would this study find the rule, if one of the prior's had made the data?"""
+"""What a study finds of rules that are known: coverage, bias, and tests of whole posteriors."""
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
-from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions.sessions import learners_of
-from sbirules.model.simulator import Simulator
-from sbirules.priors import PriorLike, as_prior
-from sbirules.stores.filling import simulate
-from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.distances import tail_p
-from sbirules.support.streams import Stream, child, generator, seeded
-from sbirules.support.typed import typed, typed_class
+from sbirules.support.streams import Stream, generator, seeded
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Recovery", "recover"]
+__all__ = ["Recovery"]
 
 
 @typed_class
@@ -168,60 +159,3 @@ def _whitened(draws: Tensor) -> Tensor:
     root = torch.where(values > 1e-9, values.clamp(min=1e-9).rsqrt(), 0.0)
     turned: Tensor = gap @ (vectors * root[:, None]) @ vectors.transpose(1, 2)
     return turned
-
-
-@typed
-def recover(
-    simulator: Simulator,
-    prior: PriorLike,
-    *,
-    learners: int = 24,
-    rules: int = 100,
-    store: SimulationStore | None = None,
-    num_simulations: int = 8192,
-    num_samples: int = 500,
-    fit_options: Mapping[str, Any] | None = None,
-    folder: str | Path | None = None,
-    seed: int = 0,
-    num_workers: int | None = None,
-    progress: bool = False,
-) -> Recovery:
-    """Draws rules from the prior, simulates learners of each, and infers each rule from its learners.
-
-    One estimator is trained for all rules, so that the study costs little more than one fit. Rounds of `refine`, which
-    serve one data set, are not part of it: a real fit with them can only be better.
-
-    Arguments:
-        simulator: The simulator.
-        prior: The prior.
-        learners: Learners of each rule, each in a network of its own.
-        rules: How many. Only those count of which every learner's network ran through, as in data.
-        store: Simulations of the prior to learn from; None to make some.
-        num_simulations: How many, if there is no store.
-        num_samples: Posterior draws for each rule.
-        fit_options: For `fit`: summaries, estimator, settings, sampler.
-        folder: Where simulations go, so that an interrupted study resumes; None for temporary ones.
-        seed: Of rules and networks.
-        num_workers: Worker processes; None for one per core.
-        progress: Whether to show progress bars.
-    """
-    own = ("store", "prior", "constraints", "trials", "x_o", "question")
-    for name in fit_options or {}:
-        arguments.known("fit_options", name, [n for n in inspect.signature(fit).parameters if n not in own])
-    arguments.whole("learners", learners, 1, arguments.MANY)
-    arguments.whole("rules", rules, 10, arguments.MANY)
-    arguments.whole("num_samples", num_samples, 50, arguments.MANY)
-    prior = as_prior(prior, simulator.names)
-    keep: dict[str, Any] = {"num_workers": num_workers, "progress": progress}
-    place = None if folder is None else Path(folder)
-    if store is None:
-        where = None if place is None else place / "store"
-        store = simulate(simulator, prior, num_simulations, store=where, seed=seed, **keep)
-    truth, tables = learners_of(
-        simulator, prior, rules, learners, folder=place, seed=child(seed, Stream.LEARNERS), **keep
-    )
-    posterior = fit(store, prior, trials=tables[0], **{"seed": seed, "progress": progress, **dict(fit_options or {})})
-    draws = posterior.sample_batched((num_samples,), tables, seed=seed, progress=progress).transpose(0, 1)
-    with seeded(seed, Stream.PRIOR_SPREAD):
-        prior_sd = prior.sample(Size((10_000,))).float().std(dim=0)
-    return Recovery(posterior.names, truth, draws, learners, prior_sd, posterior)

@@ -7,7 +7,7 @@ Colours can be told apart with any colour vision; `with sr.figures.theme(dark=Tr
 """
 
 from sbirules.figures import style
-from sbirules.figures.choices import animals, by_animal, forest, held_out_scores, statistics
+from sbirules.figures.choices import animals, by_amount, by_animal, forest, held_out_scores, statistics
 from sbirules.figures.diagnostics import (
     calibration,
     coverage,
@@ -38,6 +38,7 @@ __all__ = [
     "activity",
     "animals",
     "axis_label",
+    "by_amount",
     "by_animal",
     "calibration",
     "correlations",

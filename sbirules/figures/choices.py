@@ -1,4 +1,4 @@
-"""Figures of choices: statistics beside predictions, learning curves by animal, forest plots."""
+"""Figures of choices: statistics beside predictions, learning curves by animal, forest plots, recovery by amount of data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sbirules.figures.style import axis_label, bare, palette, panel, panels
+from sbirules.figures.style import axis_label, bare, fade, labels, palette, panel, panels
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sbirules.figures.style import Grid, GridLike
 
-__all__ = ["animals", "by_animal", "forest", "held_out_scores", "statistics"]
+__all__ = ["animals", "by_amount", "by_animal", "forest", "held_out_scores", "statistics"]
 
 SHOWN = 24  # animals with panels of their own
 
@@ -187,5 +187,31 @@ def held_out_scores(
     ax.set_yticks(np.arange(len(names))[::-1], list(names), fontsize=8)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlabel(quantity)
+    bare(ax)
+    return ax
+
+
+@typed
+def by_amount(amounts: Sequence[str], names: Sequence[str], contraction: Tensor, *, ax: Axes | None = None) -> Axes:
+    """How much more data narrow each coefficient: contraction from prior to posterior, 1 - (posterior s.d. / prior s.d.)^2.
+
+    Arguments:
+        amounts: Of data, such as `"6 x 300"`, animals x trials; a row for each.
+        names: Of the coefficients.
+        contraction: `(amounts, coefficients)`: 0 where data say nothing, 1 where they say all.
+        ax: Axes to draw in.
+    """
+    if tuple(contraction.shape) != (len(amounts), len(names)) or not contraction.numel():
+        raise ValueError(f"contraction must be ({len(amounts)}, {len(names)}), got {tuple(contraction.shape)}.")
+    p = palette()
+    ax = panel(ax, 0.62 * len(names) + 1.6, 0.34 * len(amounts) + 1.3)
+    shown = contraction.double().numpy()
+    ax.imshow(np.clip(shown, 0.0, 1.0), vmin=0.0, vmax=1.25, cmap=fade(p.posterior), aspect="auto")
+    for (i, k), value in np.ndenumerate(shown):
+        ax.text(k, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=p.ink)
+    ax.set_xticks(np.arange(len(names)), labels(names), fontsize=8, rotation=30, ha="right")
+    ax.set_yticks(np.arange(len(amounts)), list(amounts), fontsize=8)
+    ax.set_ylabel("animals x trials")
+    ax.set_title("contraction from prior to posterior", fontsize=9)
     bare(ax)
     return ax

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["HELD_OUT", "ChoiceComparison", "compare_choices"]
+__all__ = ["HELD_OUT", "ChoiceComparison", "compare_choices", "parted", "sharing"]
 
 HELD_OUT = ("sessions", "animals", "both")
 SHARED = ("shared", "own")
@@ -260,12 +260,12 @@ def compare_choices(
     arguments.known("held_out", held_out, HELD_OUT)
     if len(families) < 2:
         raise ValueError(f"compare_families needs at least two families, got {len(families)}.")
-    baselines, rules = _parted(families)
+    baselines, rules = parted(families)
     layouts = [simulator.layout for simulator, _ in rules.values()]
     table = Trials.read(trials, layouts[0] if layouts else None)
     if table.meaning is None:
         raise ValueError("trials must be a table of choices; see Trials.read, columns={'choice': ...}.")
-    how = _sharing(table, held_out) if animals is None else animals
+    how = sharing(table, held_out) if animals is None else animals
     arguments.known("animals", how, SHARED)
     if held_out == "animals" and how == "own":
         raise ValueError(
@@ -313,7 +313,7 @@ def compare_choices(
     )
 
 
-def _parted(families: Mapping[str, Any]) -> tuple[dict[str, Baseline], dict[str, tuple[Simulator, PriorLike]]]:
+def parted(families: Mapping[str, Any]) -> tuple[dict[str, Baseline], dict[str, tuple[Simulator, PriorLike]]]:
     """Baselines and rules."""
     from sbirules.inference.baselines.catalogue import BASELINES
 
@@ -335,7 +335,7 @@ def _parted(families: Mapping[str, Any]) -> tuple[dict[str, Baseline], dict[str,
     return baselines, rules
 
 
-def _sharing(trials: Trials, held_out: str) -> str:
+def sharing(trials: Trials, held_out: str) -> str:
     """Whether animals have rules of their own, where that was not said."""
     sessions = trials.trajectory.per_trial["session"].nan_to_num(0.0).max() > 0
     many = float(trials.num_trials.double().mean()) > MANY

@@ -34,6 +34,7 @@ __all__ = [
     "OnDevice",
     "PredictsChoices",
     "RecurrentNetwork",
+    "ReplaysChoices",
     "TableLikelihood",
     "WithoutPlasticity",
     "needed",
@@ -149,6 +150,19 @@ class PredictsChoices(Protocol):
 
     def likelihood(self, trials: Trials) -> TableLikelihood:
         """The exact likelihood of a table."""
+        ...
+
+
+@runtime_checkable
+class ReplaysChoices(PredictsChoices, Protocol):
+    """Can also simulate animals that see what those of a table saw."""
+
+    def replaying(self, trials: Trials) -> Any:
+        """The same, suited to the table and with its stimuli and sessions as task."""
+        ...
+
+    def animals(self, theta: ArrayLike, *, seed: Key | None = None) -> Trials:
+        """A simulated animal for each row of theta `(animals, D)`, as a table."""
         ...
 
 

@@ -6,22 +6,31 @@ Source: "Meta-learning local learning rules for structured credit assignment wit
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from sbirules.model.abilities import Configured, Differentiable, HasWarmUp, needed
+from sbirules.model.abilities import Configured, Differentiable, HasWarmUp, PredictsChoices, needed
 from sbirules.model.rules import TIME_CONSTANTS
 from sbirules.model.simulator import Simulator
+from sbirules.model.tables import Trials
 from sbirules.optimise.evolution import Search, evolve
+from sbirules.optimise.likeliest import likeliest_rules
 from sbirules.optimise.points import PointEstimate, success_of
+from sbirules.priors import PriorLike
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Stream, generator
 from sbirules.support.typed import typed_class
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["BPTL"]
 
@@ -30,17 +39,25 @@ PATIENCE = 5  # iterations in a row that most networks may diverge in before a r
 AVERAGED = 0.2  # share of the iterations, the last ones, whose mean is the result
 SMALL = 0.02  # size of a term, in natural units, that l1 weighs on in the polish
 FALL = 0.1  # share of the learning rate that is left in the end
+NETWORKS = 64  # in which an end point is tried
+# what choices, whose likelihood is known, have no use for
+OF_SESSIONS = ("gradient", "episodes", "networks", "learning_rate", "polish", "clip", "step_sd")
 
 
 @typed_class
 class BPTL:
-    """Gradient ascent on the mean reward of a session, over rules.
+    """Gradient ascent over rules: on the mean reward of a session, or on the likelihood of animals' choices.
 
-    Every iteration draws fresh networks. All restarts are one batch. A network that diverges leaves the estimate; a
-    restart most of whose networks diverge again and again is given up, and reported as such.
+    **Of reward.** Every iteration draws fresh networks. All restarts are one batch. A network that diverges leaves the
+    estimate; a restart most of whose networks diverge again and again is given up, and reported as such.
+
+    **Of choices**, with a simulator that knows their likelihood, such as `PolicyNetwork`: `BPTL(simulator).fit(trials=...)`
+    maximises log p(choices | theta) - l1 sum |terms| by proximal Newton steps (Lee, Sun & Saunders 2014), with the gradient
+    through the whole table. It takes `restarts`, `iterations`, `l1` (in nats per unit of a coefficient), `start` and
+    `start_sd`.
 
     Arguments:
-        simulator: One that knows gradients, such as `RateRNN`.
+        simulator: One that knows gradients, such as `RateRNN`, or the likelihood of choices, such as `PolicyNetwork`.
         gradient: `"reverse"` or `"forward"` (exact), or `"reinforce"` (the paper's estimate; see
             `RateRNN.value_and_grad`). Or `"evolution"`, the control without gradient: CMA-ES, by the package `cma`.
         episodes: Trials of a session in training, warm-up included.
@@ -53,8 +70,9 @@ class BPTL:
         polish: Iterations in the end in which terms that are zero stay so, and l1 weighs on small terms only (by
             0.02 / (0.02 + |theta|); Candes et al. 2008): before, it has shrunk what it keeps, too.
         clip: A network's gradient is cut to so many times the median length among those of its restart.
-        start: Where to start, `(D,)` or `(restarts, D)`; None for zero coefficients and time constants of 1000.
-        start_sd: S.d. of what is added to that, one draw per restart.
+        start: Where to start, `(D,)` or `(restarts, D)`; None for zero coefficients and time constants of 1000, and of
+            choices for rules of the prior from the second restart on.
+        start_sd: S.d. of what is added to that, one draw per restart; of choices in units of the prior's s.d.
         step_sd: First s.d. of the search distribution of `"evolution"`.
 
     Example:
@@ -79,7 +97,8 @@ class BPTL:
         start_sd: float = 0.05,
         step_sd: float = 0.2,
     ) -> None:
-        self.gradients = needed(simulator, Differentiable, "BPTL")
+        if not isinstance(simulator, PredictsChoices):
+            needed(simulator, Differentiable, "BPTL")
         arguments.known("gradient", gradient, KINDS)
         for name, value in (
             ("episodes", episodes),
@@ -98,6 +117,13 @@ class BPTL:
         self.episodes, self.networks, self.restarts, self.iterations = episodes, networks, restarts, iterations
         self.learning_rate, self.l1, self.polish, self.clip = learning_rate, l1, polish, clip
         self.start_sd, self.step_sd = start_sd, arguments.above("step_sd", step_sd, 0.0)
+        self.given_start = start
+        if isinstance(simulator, PredictsChoices):  # what its columns are, a table says
+            usual = inspect.signature(BPTL).parameters
+            for name in OF_SESSIONS:
+                if getattr(self, name) != usual[name].default:
+                    raise ValueError(f"{name} belongs to the reward of sessions; leave it out for choices.")
+            start = None
         names = simulator.names
         self.log = torch.tensor([name in TIME_CONSTANTS for name in names])
         if start is None:
@@ -112,27 +138,51 @@ class BPTL:
     def fit(
         self,
         *,
+        trials: str | Path | pd.DataFrame | Trials | None = None,
+        prior: PriorLike | None = None,
         seed: int = 0,
         trial_types: ArrayLike | None = None,
         teacher: ArrayLike | None = None,
         draws: Mapping[str, ArrayLike] | None = None,
-        evaluate: int = 64,
+        evaluate: int | None = None,
         progress: bool = False,
     ) -> PointEstimate:
         """Optimises, and tries the end points on fresh networks.
 
         Arguments:
+            trials: Choices of animals, of which the likelihood is maximised.
+            prior: With them: coefficients stay within its bounds, and its s.d. is their scale. What it leaves out of the
+                nuisances has its usual prior, as in the posterior beside which the point shall stand.
             seed: Of starts and networks.
             trial_types: `(trials,)`; None for the task's own sequence of `episodes` trials.
             teacher: Weights after each trial, `(trials, N, N)`, to come close to instead of earning reward.
             draws: Random draws to fix, as in `RateRNN.run`, e.g. the teacher's initial weights and kicks.
-            evaluate: Fresh networks in which each end point is tried, over the simulator's own session; 0 for none.
+            evaluate: Fresh networks in which each end point is tried, over the simulator's own session, 64 by default; 0 for
+                none.
             progress: Whether to show a progress bar.
 
         Raises:
-            ValueError: If all restarts diverged.
+            ValueError: If all restarts diverged, or `trials` are given to a simulator that does not predict choices.
         """
-        arguments.whole("evaluate", evaluate, 0, arguments.MANY)
+        of_sessions: dict[str, object] = {
+            "trial_types": trial_types,
+            "teacher": teacher,
+            "draws": draws,
+            "evaluate": evaluate,
+        }
+        of_choices: dict[str, object] = {"trials": trials, "prior": prior}
+        choosing = isinstance(self.simulator, PredictsChoices)
+        alien = of_sessions if choosing else of_choices
+        given = [name for name, value in alien.items() if value is not None]
+        if given and choosing:
+            raise ValueError(f"{given[0]} belongs to the reward of sessions; leave it out for choices.")
+        if given:
+            raise ValueError(
+                f"{given[0]} belongs to choices, which {type(self.simulator).__name__} does not predict; use PolicyNetwork."
+            )
+        if choosing:
+            return self._of_choices(trials, prior, seed, progress)
+        evaluate = NETWORKS if evaluate is None else arguments.whole("evaluate", evaluate, 0, arguments.MANY)
         types = self.simulator.sequence(self.episodes) if trial_types is None else trial_types
         if self.gradient == "evolution":
             if teacher is not None or draws:
@@ -172,6 +222,17 @@ class BPTL:
             settings=self.settings() | {"seed": seed},
         )
 
+    def _of_choices(
+        self, trials: str | Path | pd.DataFrame | Trials | None, prior: PriorLike | None, seed: int, progress: bool
+    ) -> PointEstimate:
+        if trials is None:
+            raise ValueError(f"BPTL of {type(self.simulator).__name__} needs the choices: fit(trials=..., prior=...).")
+        told = {name: getattr(self, name) for name in ("restarts", "iterations", "l1", "start_sd")}
+        return likeliest_rules(
+            self.simulator, Trials.read(trials, self.simulator.layout), prior, start=self.given_start, seed=seed,
+            progress=progress, settings=told, **told,
+        )  # fmt: skip
+
     def _warm_up(self) -> int:
         """Trials of a session before plasticity starts."""
         settings = self.simulator.settings if isinstance(self.simulator, Configured) else None
@@ -189,6 +250,7 @@ class BPTL:
         """The way of all restarts, and which of them were given up."""
         from tqdm.auto import tqdm
 
+        gradients = needed(self.simulator, Differentiable, "BPTL")
         free = self.starts(seed).requires_grad_()
         low, high = self.bounds()
         adam = torch.optim.Adam([free], lr=self.learning_rate, betas=(0.9, 0.99))
@@ -200,7 +262,7 @@ class BPTL:
         bar = tqdm(range(self.iterations), desc="BPTL", unit="iteration", disable=not progress)
         for k in bar:
             theta = torch.where(self.log, free.detach().exp(), free.detach())
-            found = self.gradients.value_and_grad(
+            found = gradients.value_and_grad(
                 theta.repeat_interleave(self.networks, dim=0),
                 gradient=self.gradient,
                 seed=(seed, Stream.ITERATION, k),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Size, Tensor
 
 from sbirules import figures
+from sbirules.inference.exact import ChoicePotential
 from sbirules.inference.parts import climb
 from sbirules.inference.posterior import Posterior
 from sbirules.model.simulator import Simulator
@@ -43,7 +44,9 @@ class PointComparison:
         mode: The posterior mode that is reached uphill from the point, `(D,)`; from the nearest draw where the
             point lies outside the prior.
         distance: From the point to that mode, in posterior standard deviations (Mahalanobis) over sqrt(D).
-        success: Share of fresh networks that learn under `"point"`, `"posterior mean"`, `"MAP"`, `"posterior draws"`.
+        success: Share of fresh networks that learn under `"point"`, `"posterior mean"`, `"MAP"`, `"posterior draws"`; empty for
+            choices of animals.
+        log_likelihood: Of choices of animals, the same: log p(choices | rule) in nats, of draws the mean; else empty.
     """
 
     posterior: Posterior
@@ -54,6 +57,7 @@ class PointComparison:
     mode: Tensor
     distance: float
     success: dict[str, Rate]
+    log_likelihood: dict[str, float] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
         """By coefficient: point, posterior mean and s.d., credible level."""
@@ -92,6 +96,7 @@ class PointComparison:
                 f"joint: outside the {100 * self.joint_level:.1f} % region of highest density; log-density "
                 f"{self.log_density:+.1f} against the mean of draws; {self.distance:.2f} s.d. from the nearest mode",
                 *(f"success of {name}: {rate}" for name, rate in self.success.items()),
+                *(f"log-likelihood of {name}: {value:.2f}" for name, value in self.log_likelihood.items()),
             ]
         )
 
@@ -139,12 +144,20 @@ def compare_point(
     mode = climb(posterior, start)[0]
     gap = (ends[0] - mode).double()
     single = {"point": ends[0], "posterior mean": draws.mean(dim=0), "MAP": posterior.map()}
-    rates = success_of(simulator, torch.stack(list(single.values())), networks, seed=seed)
+    value: dict[str, float] = {}
+    success: dict[str, Rate] = {}
     picked = draws[torch.randperm(len(draws), generator=generator(seed, Stream.SHUFFLE))[:rules]]
-    each = success_of(simulator, picked, 1, seed=child(seed, Stream.EVALUATION))
-    share = sum(r.value for r in each) / len(each)
-    success = dict(zip(single, rates, strict=True))
-    success["posterior draws"] = Rate(share, (share * (1 - share) / len(each)) ** 0.5)
+    if isinstance(posterior.potential_net, ChoicePotential):
+        with torch.no_grad():
+            found = posterior.potential_net.log_likelihood(torch.cat([torch.stack(list(single.values())), picked]))
+        value = dict(zip(single, found[: len(single)].tolist(), strict=True))
+        value["posterior draws"] = float(found[len(single) :].mean())
+    else:
+        rates = success_of(simulator, torch.stack(list(single.values())), networks, seed=seed)
+        each = success_of(simulator, picked, 1, seed=child(seed, Stream.EVALUATION))
+        share = sum(r.value for r in each) / len(each)
+        success = dict(zip(single, rates, strict=True))
+        success["posterior draws"] = Rate(share, (share * (1 - share) / len(each)) ** 0.5)
     return PointComparison(
         posterior=posterior,
         ends=ends,
@@ -154,4 +167,5 @@ def compare_point(
         mode=mode,
         distance=float(((gap @ spread @ gap) / len(gap)).sqrt()),
         success=success,
+        log_likelihood=value,
     )

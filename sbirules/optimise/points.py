@@ -43,6 +43,9 @@ class PointEstimate:
             `(iterations, restarts)`, and `"theta"` `(iterations, restarts, D)`.
         raw_per_unit: Raw value of one natural unit, `(D,)`.
         settings: Of the optimiser.
+        nuisances: Of choices: names of the columns of theta that are not of the rule, after those that are.
+        log_likelihood: Of choices: log p(choices | theta) of each end point, in nats, `(restarts,)`; `"value"` in the trace is
+            that less l1 sum |theta|.
     """
 
     family: RuleFamily
@@ -52,15 +55,19 @@ class PointEstimate:
     trace: dict[str, Tensor]
     raw_per_unit: Tensor
     settings: dict[str, object] = field(default_factory=dict)
+    nuisances: tuple[str, ...] = ()
+    log_likelihood: Tensor | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the coefficients."""
-        return self.family.names
+        return (*self.family.names, *self.nuisances)
 
     @property
     def best(self) -> int:
         """The restart that did best: by success in fresh networks, then by value in the end."""
+        if self.log_likelihood is not None:
+            return int(torch.where(self.diverged, -torch.inf, self.trace["value"][-1]).argmax())
         late = self.trace["value"][-max(1, len(self.trace["value"]) // 5) :].nanmean(dim=0)
         success = torch.zeros_like(late) if self.success is None else torch.tensor([r.value for r in self.success])
         score = torch.where(self.diverged, -torch.inf, success * 1e6 + torch.nan_to_num(late, nan=-1e3))
@@ -73,14 +80,20 @@ class PointEstimate:
 
     def describe(self, *, latex: bool = False) -> str:
         """The best end point as an equation, in natural units."""
-        return self.family.describe(self.point, latex=latex)
+        return self.family.describe(self.point[: len(self.family.names)], latex=latex)
 
     def __repr__(self) -> str:
         return f"PointEstimate({len(self.theta)} restarts, {len(self.names)} coefficients)"
 
     def __str__(self) -> str:
-        value = float(self.trace["value"][-1, self.best])
-        lines = [self.describe(), f"value in the last iteration {value:.3f}"]
+        lines = [self.describe()]
+        if self.nuisances:
+            beside = zip(self.nuisances, self.point[len(self.family.names) :].tolist(), strict=True)
+            lines.append(", ".join(f"{name} = {value:.3g}" for name, value in beside))
+        if self.log_likelihood is None:
+            lines.append(f"value in the last iteration {float(self.trace['value'][-1, self.best]):.3f}")
+        else:
+            lines.append(f"log-likelihood of the choices {float(self.log_likelihood[self.best]):.2f}")
         if self.success is not None:
             lines.append(f"success in fresh networks {self.success[self.best]}")
         if bool(self.diverged.any()):
@@ -103,10 +116,13 @@ class PointEstimate:
         folder = make_folder(Path(folder))
         tensors = {f"trace.{name}": value for name, value in self.trace.items()}
         tensors |= {"theta": self.theta, "diverged": self.diverged, "raw_per_unit": self.raw_per_unit}
+        if self.log_likelihood is not None:
+            tensors["log_likelihood"] = self.log_likelihood
         success = None if self.success is None else [[r.value, r.se] for r in self.success]
         content = {
             "schema": SCHEMA,
-            "names": self.names,
+            "names": self.family.names,
+            "nuisances": self.nuisances,
             "family": family_probe(self.family),
             "success": success,
             "settings": self.settings,
@@ -143,6 +159,7 @@ class PointEstimate:
         with reading(folder / CONTENT):
             names, success = [str(name) for name in content["names"]], content["success"]
             probe, settings = str(content["family"]), dict(content["settings"])
+            nuisances = tuple(str(name) for name in content.get("nuisances", ()))
             rates = None if success is None else [Rate(float(value), float(se)) for value, se in success]
             parts = [tensors[name] for name in ("theta", "diverged", "raw_per_unit")]
         if tuple(names) != family.names:
@@ -153,7 +170,8 @@ class PointEstimate:
                 f"in another way than those of {type(family).__name__}."
             )
         trace = {name[6:]: value for name, value in tensors.items() if name.startswith("trace.")}
-        return cls(family, parts[0], parts[1], rates, trace, parts[2], settings)
+        value = tensors.get("log_likelihood")
+        return cls(family, parts[0], parts[1], rates, trace, parts[2], settings, nuisances, value)
 
 
 def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int) -> list[Rate]:

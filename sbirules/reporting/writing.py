@@ -158,9 +158,10 @@ def _findings(
         )
     if bridge is not None:
         success = ", ".join(f"{name} {rate}" for name, rate in bridge.success.items())
+        value = ", ".join(f"{name} {v:.1f}" for name, v in bridge.log_likelihood.items())
         out.append(
-            f"The optimised rule lies outside the {100 * bridge.joint_level:.1f} % region of highest density; success in "
-            f"fresh networks: {success}."
+            f"The optimised rule lies outside the {100 * bridge.joint_level:.1f} % region of highest density; "
+            + (f"log-likelihood of the choices: {value}." if value else f"success in fresh networks: {success}.")
         )
     return out
 

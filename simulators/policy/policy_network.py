@@ -19,7 +19,7 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike, choice_summaries
 from sbirules.model.tables import Trials
-from sbirules.model.tasks import Replayed, Task
+from sbirules.model.tasks import ChoiceTask, Replayed, Task
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key
@@ -268,6 +268,25 @@ class PolicyNetwork(Simulator):
         )
         types = self.sequence_matrix(given, len(rows))
         return simulated(rows, self.columns, self.task, types, seed, self.settings.decay_on)
+
+    def replaying(self, trials: Trials) -> PolicyNetwork:
+        """The same policy, suited to a table, whose simulated animals see what those of the table saw.
+
+        What they get comes from the policy's own task; see `Replayed`.
+
+        Raises:
+            ValueError: If the policy has no `ChoiceTask` that knows its rewards, or the table is not one of this task.
+        """
+        rewards = self.task.rewards if isinstance(self.task, Replayed) else self.task
+        if not isinstance(rewards, ChoiceTask) or not rewards.known:
+            raise ValueError(
+                "animals of this table cannot be simulated, since a table does not say what other choices would have brought: "
+                'give PolicyNetwork the experiment\'s rewards, such as ChoiceTask(reward="bandit", probabilities=(0.8, 0.2)).'
+            )
+        out = self.suited(trials)
+        out.task = Replayed(trials, rewards)
+        out.num_trials = out.task.num_trials
+        return out
 
     def animals(self, theta: ArrayLike, *, seed: Key | None = None, names: Sequence[str] | None = None) -> Trials:
         """Simulated animals in the task, one for each row of theta `(animals, D)`, as a table."""

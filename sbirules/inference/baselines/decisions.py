@@ -13,7 +13,22 @@ from sbirules.model.choices import ROLES
 from sbirules.model.decisions import has_constant
 from sbirules.model.tables import Trials
 
-__all__ = ["Decisions"]
+__all__ = ["Decisions", "Units"]
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a group of animals is divided by.
+
+    Arguments:
+        x: Unit of each input, `(F,)`.
+        reward: Unit of reward.
+        reach: Length that no input exceeds in these units.
+    """
+
+    x: np.ndarray
+    reward: float
+    reach: float
 
 
 @dataclass(frozen=True)
@@ -130,12 +145,17 @@ class Decisions:
         So that no prior depends on a table's units. Stimuli are the experimenter's, so all of them count; rewards only where
         `seen` `(N,)`.
         """
+        units = self.units(seen)
+        return replace(self, x=self.x / units.x, reward=self.reward / units.reward, reach=units.reach)
+
+    def units(self, seen: np.ndarray) -> Units:
+        """What `in_their_own_units` divides by."""
         rms = np.sqrt((self.x**2).mean(axis=0)) if len(self) else np.zeros(len(self.numbers))
-        x = self.x / np.where(self.numbers & (rms > 0), rms, 1.0)
+        unit = np.where(self.numbers & (rms > 0), rms, 1.0)
         known = np.abs(self.reward[seen & ~np.isnan(self.reward)])
-        largest = known.max() if len(known) and known.max() > 0 else 1.0
-        reach = float(np.sqrt((x**2).sum(axis=1).max())) if len(self) else 1.0
-        return replace(self, x=x, reward=self.reward / largest, reach=reach or 1.0)
+        largest = float(known.max()) if len(known) and known.max() > 0 else 1.0
+        reach = float(np.sqrt(((self.x / unit) ** 2).sum(axis=1).max())) if len(self) else 1.0
+        return Units(unit, largest, reach or 1.0)
 
 
 def _flat(field: Tensor, there: Tensor) -> np.ndarray:
