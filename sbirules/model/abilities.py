@@ -6,7 +6,7 @@ gradients = needed(simulator, Differentiable, "BPTL")      # or one clear senten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -32,8 +32,10 @@ __all__ = [
     "LearningGradient",
     "NetworkSettings",
     "OnDevice",
+    "PlaysTasks",
     "PredictsChoices",
     "RecurrentNetwork",
+    "ReplaysWeights",
     "TableLikelihood",
     "WithoutPlasticity",
     "needed",
@@ -128,6 +130,29 @@ class TableLikelihood(Protocol):
 
     def probabilities(self, theta: Tensor) -> Tensor:
         """Probability of each answer given the animal's own past, `(n, decisions, answers)`."""
+        ...
+
+
+@runtime_checkable
+class ReplaysWeights(Protocol):
+    """A likelihood of a table that knows the policy's weights along it."""
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """W names: of a feature, for one option against the others."""
+        ...
+
+    def weights(self, theta: Tensor, animals: Sequence[int], at: Tensor) -> Tensor:
+        """`(n, A, points, W)` under rules `(n, animals, D)`, before decisions `at` `(A, points)` of A of the animals."""
+        ...
+
+
+@runtime_checkable
+class PlaysTasks(Protocol):
+    """Lets animals of a table be simulated in closed loop, where it knows the task's rewards."""
+
+    def in_closed_loop(self, trials: Trials) -> Simulator | None:
+        """A simulator whose k-th run is shown what animal `k % len(trials)` of a table was; None without known rewards."""
         ...
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.choices import ChoiceColumns
+from sbirules.model.choices import BETTER, ChoiceColumns
 from sbirules.model.decisions import Decisions, has_constant
 from sbirules.model.fields import Field, Layout
 from sbirules.model.rules import Coefficient, LocalRule, PolicyRule, RuleFamily, RuleText, TaylorRule
@@ -19,7 +19,7 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tables import Trials
-from sbirules.model.tasks import Replayed, Task
+from sbirules.model.tasks import ChoiceTask, Replayed, Task
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key
@@ -162,6 +162,8 @@ class PolicyNetwork(Simulator):
     @property
     def own_fields(self) -> tuple[Field, ...]:  # type: ignore[override]
         more = [Field(name, f"stimulus {name}", dtype="float64") for name in self.meaning.stimuli]
+        if getattr(self.task, "reverses", False):
+            more.append(Field(BETTER, "code of the option that pays best in the block", dtype="float64"))
         return (
             Field("choice", "code of the answer", dtype="float64"),
             Field("reward", "reward of the trial", dtype="float64"),
@@ -268,6 +270,18 @@ class PolicyNetwork(Simulator):
         )
         types = self.sequence_matrix(given, len(rows))
         return simulated(rows, self.columns, self.task, types, seed, self.settings.decay_on)
+
+    def in_closed_loop(self, trials: Trials) -> PolicyNetwork | None:
+        """The same policy, for animals that are shown a table's stimuli in its sessions; None where rewards are not known.
+
+        Simulated animal k stands in the place of animal `k % len(trials)`, see `Replayed`.
+        """
+        task = self.task.rewards if isinstance(self.task, Replayed) else self.task
+        if not isinstance(task, ChoiceTask) or not task.known or self.settings.credit == "all_steps":
+            return None
+        out = copy.copy(self)
+        out.task = Replayed(trials, task)
+        return out
 
     def animals(self, theta: ArrayLike, *, seed: Key | None = None, names: Sequence[str] | None = None) -> Trials:
         """Simulated animals in the task, one for each row of theta `(animals, D)`, as a table."""

@@ -31,7 +31,7 @@ VARIABLES = {
     "rd": (r"(r - \bar r)", "reward above its expectation"),
 }
 BASELINES_OF_REWARD = ("exponential", "last", "none")
-RATE = Coefficient("rbar_rate", low=0.0, high=1.0, linear=False, default=0.1, symbol=r"\alpha_{\bar r}")
+RATE = Coefficient("rbar_rate", low=0.0, high=1.0, linear=False, default=0.1, unit="shares", symbol=r"\alpha_{\bar r}")
 
 
 class PolicyRule(RuleFamily):
@@ -98,6 +98,12 @@ class PolicyRule(RuleFamily):
     def parameters(self) -> tuple[Coefficient, ...]:
         return (*self.coefficients, *((RATE,) if self.infer else ()))
 
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Names of settings that mean nothing with this expectation of reward."""
+        used = {"exponential": "rate", "last": "last"}.get(self.baseline)
+        return tuple(name for name in ("rate", "last") if name != used)
+
     def config(self) -> dict[str, object]:
         reward = {"baseline": self.baseline, "rate": self.rate, "last": self.last, "infer": list(self.infer)}
         return {**super().config(), **reward}
@@ -122,5 +128,7 @@ class PolicyRule(RuleFamily):
             return "Rewards count as they are."
         if self.baseline == "last":
             return rf"$\bar r$ is the mean of the last {self.last} rewards."
-        rate = values.get(RATE.name, self.rate)
-        return rf"$\bar r$ is an exponential mean of rewards, at a rate of {rate:.2g} per trial."
+        rate = f"{values.get(RATE.name, self.rate):.2g}"
+        if RATE.name in values:
+            rate = rf"${RATE.tex}$ ({RATE.name}) = {rate}"
+        return rf"$\bar r$ is an exponential mean of rewards, at a rate of {rate} per trial."
