@@ -250,8 +250,13 @@ def weights_over_trials(
         quantity: What that is the rate of, for the axis.
         axes: Two for each animal: of all animals' weights, then of their rates.
     """
-    shape = (len(names), trial.shape[-1])
-    if trial.shape != shape or rate.shape != shape or draws.shape[1:] != (*shape, len(weights)) or not len(draws):
+    shape = (len(names), *trial.shape[1:2])
+    if (
+        trial.ndim != 2
+        or not trial.shape == rate.shape == shape
+        or draws.shape[1:] != (*shape, len(weights))
+        or not len(draws)
+    ):
         raise ValueError(
             f"trial and rate must be ({len(names)}, points), draws (rules, {len(names)}, points, {len(weights)}), got "
             f"{tuple(trial.shape)}, {tuple(rate.shape)} and {tuple(draws.shape)}."

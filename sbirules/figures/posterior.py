@@ -77,7 +77,8 @@ def pairs(
     draws, prior = (_logged(t[:, columns], logs) for t in (posterior.draws, prior_draws(posterior.prior, PRIOR_DRAWS)))
     names = [("log10 " if log else "") + axis_label(posterior.names[i]) for i, log in zip(columns, logs, strict=True)]
     n = len(columns)
-    axes = panels(axes, n, n, 1.5 * n + 1, 1.5 * n + 0.6)
+    width = breadth(1.5 * n + 1)
+    axes = panels(axes, n, n, width, width - 0.4)
     low = torch.minimum(draws.min(0).values, prior.min(0).values).numpy()
     high = torch.maximum(draws.max(0).values, prior.max(0).values).numpy()
     marks = None if truth is None else _logged(torch.as_tensor(truth).flatten()[None, columns], logs)[0].numpy()
