@@ -92,9 +92,10 @@ class Choosing:
             "theta": torch.rand(4, 3),
             "log_prob": torch.tensor([-3.0, -2.5]).double(),
             "choices": torch.tensor([6.0, 5.0]).double(),
-            "answers": 2,
+            "options": ("A", "B"),
             "learners": ("a0", "a1"),
             "curves": (torch.rand(2, 3), torch.rand(2, 3)),
+            "weights": None,
         }
 
     @cached_property
@@ -180,7 +181,13 @@ SPECIAL = {
     "figures.by_animal(quantity)": lambda c: "deviance explained",
     "figures.forest(draws)": lambda c: torch.rand(10, 2, 2),
     "figures.held_out_scores(values)": lambda c: torch.rand(2, 3),
+    "figures.reversals(observed)": lambda c: torch.rand(2),
+    "figures.reversals(place)": lambda c: torch.tensor([-1.0, 1.0]),
     "figures.statistics(observed)": lambda c: torch.rand(2),
+    "figures.weights_over_trials(weights)": lambda c: ("u", "v"),
+    "figures.weights_over_trials(trial)": lambda c: torch.tensor([[0, 3, 5], [0, 2, 4]]),
+    "figures.weights_over_trials(draws)": lambda c: torch.rand(5, 2, 3, 2),
+    "figures.weights_over_trials(rate)": lambda c: torch.rand(2, 3),
     "priors.completed(names)": lambda c: ("a", "b", "lapse"),
     "Trials.read(source)": lambda c: MADE.frame,
     "fit of choices(store)": lambda c: MADE.policy,

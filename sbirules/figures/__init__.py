@@ -7,7 +7,16 @@ Colours can be told apart with any colour vision; `with sr.figures.theme(dark=Tr
 """
 
 from sbirules.figures import style
-from sbirules.figures.choices import animals, by_amount, by_animal, forest, held_out_scores, statistics
+from sbirules.figures.choices import (
+    animals,
+    by_amount,
+    by_animal,
+    forest,
+    held_out_scores,
+    reversals,
+    statistics,
+    weights_over_trials,
+)
 from sbirules.figures.diagnostics import (
     calibration,
     coverage,
@@ -27,13 +36,14 @@ from sbirules.figures.learning import (
     success_rates,
     success_spread,
 )
-from sbirules.figures.posterior import correlations, inclusion, marginals, most_informed, pairs, rule_matrix
+from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 
 __all__ = [
     "BLUE",
     "GREEN",
     "GREY",
+    "NOT_RULE",
     "ORANGE",
     "activity",
     "animals",
@@ -61,6 +71,7 @@ __all__ = [
     "regime_scatter",
     "regimes",
     "reliability",
+    "reversals",
     "rule_matrix",
     "statistics",
     "style",
@@ -70,4 +81,5 @@ __all__ = [
     "summaries",
     "theme",
     "training",
+    "weights_over_trials",
 ]

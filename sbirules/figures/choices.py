@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sbirules.figures.style import axis_label, bare, fade, labels, palette, panel, panels
+from sbirules.figures.style import axis_label, bare, beside, breadth, fade, labels, palette, panel, panels
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from sbirules.figures.style import Grid, GridLike
 
-__all__ = ["animals", "by_amount", "by_animal", "forest", "held_out_scores", "statistics"]
+__all__ = [
+    "animals",
+    "by_amount",
+    "by_animal",
+    "forest",
+    "held_out_scores",
+    "reversals",
+    "statistics",
+    "weights_over_trials",
+]
 
 SHOWN = 24  # animals with panels of their own
 
@@ -44,7 +53,7 @@ def statistics(
             f"predicted must be (rules, {len(observed)}), one column per statistic, got {tuple(predicted.shape)}."
         )
     p = palette()
-    ax = panel(ax, max(3.6, 0.42 * len(names) + 1.6), 3.3)
+    ax = panel(ax, breadth(max(4.4, 0.42 * len(names) + 1.6)), 3.3)
     low, middle, high = (np.nanquantile(predicted.numpy(), q, axis=0) for q in (0.025, 0.5, 0.975))
     place = np.arange(len(names))
     ax.vlines(place, low, high, color=p.posterior, lw=5, alpha=0.35, label="rules, 95 %")
@@ -54,19 +63,27 @@ def statistics(
     ax.tick_params(axis="x", labelsize=8)
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylabel(quantity)
-    ax.legend(frameon=False, fontsize=8, ncol=3, loc="lower left", bbox_to_anchor=(-0.05, 1.0), columnspacing=1.0)
+    ax.legend(frameon=False, fontsize=8, ncol=3, loc="lower left", bbox_to_anchor=(-0.05, 1.0), columnspacing=0.8)
     bare(ax)
     return ax
 
 
 @typed
-def animals(names: Sequence[str], observed: Tensor, predicted: Tensor, *, axes: GridLike | None = None) -> Grid:
+def animals(
+    names: Sequence[str],
+    observed: Tensor,
+    predicted: Tensor,
+    quantity: str = "choice rate",
+    *,
+    axes: GridLike | None = None,
+) -> Grid:
     """Choice rate of each animal over its trials (points), and as it is predicted (line), a panel each.
 
     Arguments:
         names: Of the animals.
         observed: `(animals, parts)`.
         predicted: `(animals, parts)`.
+        quantity: For the axis.
         axes: One for each animal shown, at most 24.
     """
     if observed.shape != predicted.shape or len(names) != len(observed):
@@ -75,7 +92,7 @@ def animals(names: Sequence[str], observed: Tensor, predicted: Tensor, *, axes: 
         )
     p = palette()
     count = min(len(names), SHOWN)
-    columns = min(count, 6)
+    columns = beside(count, 6, 2)
     rows = math.ceil(count / columns)
     grid = panels(axes, rows, columns, 1.55 * columns + 0.6, 1.35 * rows + 0.6, sharex=True, sharey=True)
     centre = (np.arange(observed.shape[1]) + 0.5) / observed.shape[1]
@@ -90,7 +107,7 @@ def animals(names: Sequence[str], observed: Tensor, predicted: Tensor, *, axes: 
         ax.tick_params(labelsize=7)
         bare(ax)
     grid[0, 0].figure.supxlabel("part of the animal's trials", fontsize=9)
-    grid[0, 0].figure.supylabel("rate of the last answer", fontsize=9)
+    grid[0, 0].figure.supylabel(quantity, fontsize=9)
     return grid
 
 
@@ -102,7 +119,7 @@ def by_animal(names: Sequence[str], values: Tensor, quantity: str, *, ax: Axes |
             f"values must be numbers of shape ({len(names)},), one for each animal, got {values.dtype} {tuple(values.shape)}."
         )
     p, values = palette(), values.double()
-    ax = panel(ax, max(3.6, 0.3 * len(names) + 1.4), 3.0)
+    ax = panel(ax, breadth(max(3.6, 0.3 * len(names) + 1.4)), 3.0)
     ax.bar(np.arange(len(names)), values.numpy(), color=p.posterior, width=0.7)
     ax.axhline(float(values.median()), color=p.ink, lw=1, ls="--")
     ax.axhline(0.0, color=p.soft, lw=0.8)
@@ -136,7 +153,7 @@ def forest(
     if population is not None and (population.ndim != 2 or population.shape[1] != len(coefficients)):
         raise ValueError(f"population must be (n, {len(coefficients)}), got {tuple(population.shape)}.")
     p = palette()
-    columns = min(len(coefficients), 4)
+    columns = beside(len(coefficients), 4, 1)
     rows = math.ceil(len(coefficients) / columns)
     height = 0.17 * len(names) + 0.9
     grid = panels(axes, rows, columns, 2.2 * columns + 0.8, height * rows, sharey=True)
@@ -215,3 +232,110 @@ def by_amount(amounts: Sequence[str], names: Sequence[str], contraction: Tensor,
     ax.set_title("contraction from prior to posterior", fontsize=9)
     bare(ax)
     return ax
+
+
+@typed
+def reversals(place: Tensor, observed: Tensor, predicted: Tensor, *, ax: Axes | None = None) -> Axes:
+    """Rate of the option that is better after a reversal, around it: animals (points) and rules (median, 50 and 95 %).
+
+    Arguments:
+        place: Trials from the reversal, whose first one is 1, `(K,)`.
+        observed: `(K,)`.
+        predicted: `(rules, K)`.
+        ax: Axes to draw in.
+    """
+    if place.ndim != 1 or observed.shape != place.shape or predicted.shape[1:] != place.shape or not len(predicted):
+        raise ValueError(
+            f"place, observed and predicted must be (K,), (K,) and (rules, K), got {tuple(place.shape)}, "
+            f"{tuple(observed.shape)} and {tuple(predicted.shape)}."
+        )
+    p = palette()
+    ax = panel(ax, 4.6, 3.3)
+    x = place.double().numpy()
+    _bands(ax, x, predicted.double().numpy(), p.posterior)
+    ax.plot(x, observed.double().numpy(), "o", color=p.ink, ms=5, label="animals")
+    ax.axvline(0.5, color=p.soft, lw=0.8, ls="--")
+    ax.set_xlabel("trials from the reversal")
+    ax.set_ylabel("rate of the option then better")
+    ax.plot([], [], color=p.posterior, label="rules")
+    ax.legend(frameon=False, fontsize=8, loc="best")
+    bare(ax)
+    return ax
+
+
+@typed
+def weights_over_trials(
+    names: Sequence[str],
+    weights: Sequence[str],
+    trial: Tensor,
+    draws: Tensor,
+    rate: Tensor,
+    quantity: str = "choice rate",
+    *,
+    axes: GridLike | None = None,
+) -> Grid:
+    """A policy's weights along each animal's own trials (mean, 50 and 95 % over rules), its choice rate beneath.
+
+    Arguments:
+        names: Of the animals, A of them.
+        weights: Names of the weights, W of them.
+        trial: Decisions at which weights are given, `(A, points)`.
+        draws: `(rules, A, points, W)`, in logit units.
+        rate: `(A, points)`.
+        quantity: What that is the rate of, for the axis.
+        axes: Two for each animal: of all animals' weights, then of their rates.
+    """
+    shape = (len(names), *trial.shape[1:2])
+    if (
+        trial.ndim != 2
+        or not trial.shape == rate.shape == shape
+        or draws.shape[1:] != (*shape, len(weights))
+        or not len(draws)
+    ):
+        raise ValueError(
+            f"trial and rate must be ({len(names)}, points), draws (rules, {len(names)}, points, {len(weights)}), got "
+            f"{tuple(trial.shape)}, {tuple(rate.shape)} and {tuple(draws.shape)}."
+        )
+    p = palette()
+    colours = (p.posterior, p.contrast, p.other, p.prior, p.ink)
+    columns = beside(len(names), 4, 1)
+    blocks = math.ceil(len(names) / columns)
+    heights = [2.0, 0.8] * blocks
+    grid = panels(
+        axes, 2 * blocks, columns, 2.5 * columns + 0.9, 3.0 * blocks + 0.5, sharey="row", height_ratios=heights
+    )
+    for k, ax in enumerate(grid[row, column] for row in range(0, 2 * blocks, 2) for column in range(columns)):
+        below = grid[2 * (k // columns) + 1, k % columns]
+        if k >= len(names):
+            ax.set_visible(False)
+            below.set_visible(False)
+            continue
+        x = trial[k].double().numpy() + 1
+        for j, name in enumerate(weights):
+            colour = colours[j % len(colours)]
+            _bands(ax, x, draws[:, k, :, j].double().numpy(), colour, mean=True)
+            ax.plot([], [], color=colour, label=name)
+        ax.axhline(0.0, color=p.soft, lw=0.8, ls=":")
+        ax.set_title(str(names[k]), fontsize=9)
+        below.plot(x, rate[k].double().numpy(), color=p.ink, lw=1.2)
+        below.set_ylim(-0.03, 1.03)
+        below.set_xlabel("trial", fontsize=9)
+        if k % columns == 0:
+            ax.set_ylabel("weight (logit units)", fontsize=9)
+            below.set_ylabel(quantity.replace("rate of ", "rate of\n"), fontsize=9)
+        for one in (ax, below):
+            one.tick_params(labelsize=7)
+            bare(one)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    grid[0, 0].figure.legend(
+        handles, labels, loc="outside upper left", ncols=beside(len(labels), 4, 1), frameon=False, fontsize=8
+    )
+    return grid
+
+
+def _bands(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, mean: bool = False) -> None:
+    """The middle of rules `(rules, K)` with 50 and 95 % bands."""
+    for share, alpha in ((0.95, 0.18), (0.5, 0.32)):
+        low, high = (np.nanquantile(values, q, axis=0) for q in (0.5 - share / 2, 0.5 + share / 2))
+        ax.fill_between(x, low, high, color=colour, alpha=alpha, lw=0)
+    ax.plot(x, (np.nanmean if mean else np.nanmedian)(values, axis=0), color=colour, lw=1.4)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sbirules.figures.drawable import RuleDistribution
-from sbirules.figures.style import axis_label, bare, fade, labels, palette, panel, panels, patch
+from sbirules.figures.style import axis_label, bare, beside, breadth, fade, labels, palette, panel, panels, patch
 from sbirules.model.prior import prior_draws
 from sbirules.model.rules import TIME_CONSTANTS
 from sbirules.support import arguments
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     from sbirules.figures.style import Grid, GridLike
 
-__all__ = ["correlations", "inclusion", "marginals", "most_informed", "pairs", "rule_matrix"]
+__all__ = ["NOT_RULE", "correlations", "inclusion", "marginals", "most_informed", "pairs", "rule_matrix"]
 
 PRIOR_DRAWS = 4000
 MAX_PAIR = 5  # coefficients in a pair plot; more cannot be read
-UNITS = "coefficient (natural units)"
+NATURAL = "natural units"
+UNITS = f"coefficient ({NATURAL})"
+NOT_RULE = "the policy, not the rule"
 
 
 @typed
@@ -47,6 +49,7 @@ def pairs(
     *,
     truth: ArrayLike | None = None,
     points: Tensor | None = None,
+    units: str = NATURAL,
     axes: GridLike | None = None,
 ) -> Grid:
     """Marginals and pairs of the coefficients that were learned most about, the prior in grey.
@@ -56,11 +59,14 @@ def pairs(
         columns: Coefficients to show; None for those that the data tell most about.
         truth: A rule to mark, `(D,)`.
         points: Optimised rules to mark, `(n, D)`, the best first.
+        units: Of coefficients, for the title.
         axes: n x n axes for n coefficients.
     """
     p = palette()
     d = len(posterior.names)
-    columns = most_informed(posterior) if columns is None else [arguments.position("columns", i, d) for i in columns]
+    if columns is None:
+        columns = most_informed(posterior, beside(MAX_PAIR, MAX_PAIR, 3))
+    columns = [arguments.position("columns", i, d) for i in columns]
     if not columns:
         raise ValueError("columns must hold at least one position.")
     if truth is not None:
@@ -71,7 +77,8 @@ def pairs(
     draws, prior = (_logged(t[:, columns], logs) for t in (posterior.draws, prior_draws(posterior.prior, PRIOR_DRAWS)))
     names = [("log10 " if log else "") + axis_label(posterior.names[i]) for i, log in zip(columns, logs, strict=True)]
     n = len(columns)
-    axes = panels(axes, n, n, 1.5 * n + 1, 1.5 * n + 0.6)
+    width = breadth(1.5 * n + 1)
+    axes = panels(axes, n, n, width, width - 0.4)
     low = torch.minimum(draws.min(0).values, prior.min(0).values).numpy()
     high = torch.maximum(draws.max(0).values, prior.max(0).values).numpy()
     marks = None if truth is None else _logged(torch.as_tensor(truth).flatten()[None, columns], logs)[0].numpy()
@@ -92,6 +99,7 @@ def pairs(
                 ax.hist(prior[:, i].numpy(), bins, density=True, color=p.prior, alpha=0.35)
                 ax.hist(draws[:, i].numpy(), bins, density=True, color=p.posterior, alpha=0.8)
                 ax.set_yticks([])
+                ax.set_title(names[i], fontsize=9)
             else:
                 ax.hist2d(
                     draws[:, j].numpy(),
@@ -126,7 +134,7 @@ def pairs(
         handles.append(Line2D([], [], color=p.contrast, marker="o", ls="", label="optimised (best filled)"))
     figure = axes[0, 0].figure
     figure.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
-    figure.suptitle("Posterior and prior, natural units", x=0.01, ha="left", fontsize=10)
+    figure.suptitle(f"Posterior and prior, {units}", x=0.01, ha="left", fontsize=10)
     return axes
 
 
@@ -136,20 +144,36 @@ def _logged(values: Tensor, logs: Sequence[bool]) -> Tensor:
 
 
 @typed
-def marginals(posterior: RuleDistribution, axes: GridLike | None = None) -> Grid:
+def marginals(
+    posterior: RuleDistribution,
+    axes: GridLike | None = None,
+    *,
+    apart: Sequence[str] = (),
+    units: str = NATURAL,
+) -> Grid:
     """Mean, 50 % and 95 % interval of every coefficient; the prior's 95 % interval in grey.
 
-    Time constants get panels of their own: as many axes as there are groups.
+    Time constants get panels of their own, and so does what is not of the rule: as many axes as there are groups.
+
+    Arguments:
+        posterior: With draws.
+        axes: One for each group.
+        apart: Coefficients of the policy, not of the rule.
+        units: Of coefficients, for the axis.
     """
     p = palette()
     draws, prior = posterior.draws.double(), prior_draws(posterior.prior, PRIOR_DRAWS).double()
+    for name in apart:
+        arguments.known("apart", name, posterior.names)
+    label = f"coefficient ({units})"
     groups = [
-        ([i for i, n in enumerate(posterior.names) if n not in TIME_CONSTANTS], UNITS, False),
+        ([i for i, n in enumerate(posterior.names) if n not in (*TIME_CONSTANTS, *apart)], label, False),
+        ([i for i, n in enumerate(posterior.names) if n in apart], f"{NOT_RULE} ({units})", False),
         *(([i], axis_label(n), True) for i, n in enumerate(posterior.names) if n in TIME_CONSTANTS),
     ]
     groups = [g for g in groups if g[0]]
     heights = [0.24 * len(g[0]) + 0.5 for g in groups]
-    axes = panels(axes, len(groups), 1, 6.4, sum(heights) + 0.7, height_ratios=heights)
+    axes = panels(axes, len(groups), 1, breadth(6.4), sum(heights) + 0.7, height_ratios=heights)
     for ax, (rows, label, log) in zip(axes[:, 0], groups, strict=True):
         for y, i in enumerate(rows):
             ends = torch.quantile(prior[:, i], torch.tensor([0.025, 0.975], dtype=torch.float64))
@@ -169,7 +193,7 @@ def marginals(posterior: RuleDistribution, axes: GridLike | None = None) -> Grid
     axes[0, 0].figure.legend(
         handles=[patch(p.posterior, "posterior: mean, 50 %, 95 %"), patch(p.prior, "prior: 95 %", alpha=0.35)],
         loc="outside upper right",
-        ncols=2,
+        ncols=beside(2, 2, 1),
         frameon=False,
         fontsize=8,
     )
@@ -182,7 +206,8 @@ def correlations(posterior: RuleDistribution, ax: Axes | None = None) -> Axes:
     names = labels(posterior.names)
     r = np.atleast_2d(np.corrcoef(posterior.draws.double().numpy().T))
     size = 2.2 + 0.3 * len(names)
-    ax = panel(ax, size + 0.6, size)
+    more = 0.09 * max(0, max(map(len, posterior.names)) - 8)  # long names stand below and beside
+    ax = panel(ax, size + 0.6 + more, size + more)
     ax.set_facecolor(palette().soft)  # the diagonal
     image = ax.imshow(np.ma.masked_where(np.eye(len(names)) > 0, r), cmap=palette().diverging, vmin=-1, vmax=1)
     ax.set_xticks(range(len(names)), names, rotation=90)

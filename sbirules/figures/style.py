@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.model.rules.taylor import product_tex
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -29,6 +30,8 @@ __all__ = [
     "Palette",
     "axis_label",
     "bare",
+    "beside",
+    "breadth",
     "fade",
     "palette",
     "panel",
@@ -54,9 +57,11 @@ class Palette(NamedTuple):
     diverging: str  # name of a matplotlib colour map
 
 
+NARROW = 3.8  # inches: 364 pixels of a page
 LIGHT = Palette(BLUE, GREY, ORANGE, GREEN, "#1b1f24", "#59636e", "#ffffff", "RdBu_r")
 DARK = Palette("#56B4E9", "#9aa4ae", "#F0A050", "#2fc29b", "#e6edf3", "#9aa4ae", "#161b22", "RdBu_r")
 _current: ContextVar[Palette] = ContextVar("palette", default=LIGHT)
+_narrow: ContextVar[bool] = ContextVar("narrow", default=False)
 
 
 @typed
@@ -67,8 +72,13 @@ def palette() -> Palette:
 
 @typed
 @contextmanager
-def theme(dark: bool = False) -> Iterator[None]:
-    """Figures made inside are for dark or light pages."""
+def theme(dark: bool = False, narrow: bool = False) -> Iterator[None]:
+    """Figures made inside are for dark or light pages, and for narrow ones: panels below each other.
+
+    Arguments:
+        dark: Whether the page is dark.
+        narrow: Whether it is as narrow as a telephone.
+    """
     import matplotlib as mpl
 
     p = DARK if dark else LIGHT
@@ -76,12 +86,23 @@ def theme(dark: bool = False) -> Iterator[None]:
     lines = ("axes.edgecolor", "xtick.color", "ytick.color")
     colours: dict[Any, str] = dict.fromkeys(ink, p.ink) | dict.fromkeys(lines, p.soft)
     colours |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), p.paper)
-    token = _current.set(p)
+    token, other = _current.set(p), _narrow.set(narrow)
     try:
         with mpl.rc_context(colours):
             yield
     finally:
         _current.reset(token)
+        _narrow.reset(other)
+
+
+def breadth(width: float) -> float:
+    """A width in inches, or what of it a narrow page has room for."""
+    return min(width, NARROW) if _narrow.get() else width
+
+
+def beside(count: int, wide: int, narrow: int) -> int:
+    """How many of so many panels stand beside each other, on wide pages and on narrow ones."""
+    return min(count, narrow if _narrow.get() else wide)
 
 
 def panel(ax: Axes | None, width: float, height: float) -> Axes:
@@ -143,13 +164,14 @@ def patch(color: str, label: str, alpha: float | None = None) -> Patch:
 
 @typed
 def axis_label(name: str) -> str:
-    """Name and unit for an axis, e.g. theta_11 as mathematics."""
+    """Name and unit for an axis, e.g. theta_11 as mathematics, c_rd as the product that it multiplies."""
     if name in TIME_CONSTANTS:
         return rf"$\tau_{name[-1]}$ ({TIME_CONSTANTS[name].unit})"
     stem, _, weight = name.removeprefix("theta_").partition("_")
     if name.startswith("theta_") and stem.isdigit() and (not weight or weight.isdigit()):
         return rf"$\theta_{{{stem}{',' + weight if weight else ''}}}$"
-    return name.replace("_", " ")
+    product = product_tex(name)
+    return f"${product}$" if product else name.replace("_", " ")
 
 
 def labels(names: Sequence[str]) -> list[str]:

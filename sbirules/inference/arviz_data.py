@@ -81,9 +81,10 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
     dims = {n: list(names) for n, names in shown.dims.items()}
     data: arviz.InferenceData = arviz.from_dict(**groups, dims=dims, coords=dict(shown.coords))
     raw = posterior.raw_per_unit if posterior.raw_per_unit is not None else torch.ones(len(posterior.names))
+    usual = Question.units if question is None else question.units
     for group in (data["posterior"], data["prior"]):
         for name, column, per_unit in zip(names, posterior.names, raw.tolist(), strict=True):
-            unit = TIME_CONSTANTS[column].unit if column in TIME_CONSTANTS else "natural units"
+            unit = TIME_CONSTANTS[column].unit if column in TIME_CONSTANTS else usual
             group[name].attrs.update(raw_per_unit=per_unit, units=unit, coefficient=column)
     facts = posterior.record.config()
     facts.pop("training")

@@ -215,7 +215,7 @@ class ChoiceComparison:
             )
         if "q_learning" in rivals:
             verb = "predicts them better than" if better["q_learning"] else "is not shown to predict them better than"
-            text += f" {rule} {verb} Q-learning, the classical one ({said['q_learning']})."
+            text += f" The rule {rule} {verb} Q-learning, the classical one ({said['q_learning']})."
         if rivals and min(least_p(d) for d in each.values()) * len(rivals) >= 0.05:
             text += f" With {len(self.learners)} animals no test can tell."
         return text

@@ -6,7 +6,7 @@ gradients = needed(simulator, Differentiable, "BPTL")      # or one clear senten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -35,6 +35,7 @@ __all__ = [
     "PredictsChoices",
     "RecurrentNetwork",
     "ReplaysChoices",
+    "ReplaysWeights",
     "TableLikelihood",
     "WithoutPlasticity",
     "needed",
@@ -133,6 +134,20 @@ class TableLikelihood(Protocol):
 
 
 @runtime_checkable
+class ReplaysWeights(Protocol):
+    """A likelihood of a table that knows the policy's weights along it."""
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """W names: of a feature, for one option against the others."""
+        ...
+
+    def weights(self, theta: Tensor, animals: Sequence[int], at: Tensor) -> Tensor:
+        """`(n, A, points, W)` under rules `(n, animals, D)`, before decisions `at` `(A, points)` of A of the animals."""
+        ...
+
+
+@runtime_checkable
 class PredictsChoices(Protocol):
     """Knows the probability of each choice of an animal, given what it saw, did and got before."""
 
@@ -157,8 +172,13 @@ class PredictsChoices(Protocol):
 class ReplaysChoices(PredictsChoices, Protocol):
     """Can also simulate animals that see what those of a table saw."""
 
+    @property
+    def knows_rewards(self) -> bool:
+        """Whether what other choices would have brought is known, which `replaying` needs."""
+        ...
+
     def replaying(self, trials: Trials) -> Any:
-        """The same, suited to the table and with its stimuli and sessions as task."""
+        """The same, suited to the table, whose run k is shown what animal `k % len(trials)` of it was."""
         ...
 
     def animals(self, theta: ArrayLike, *, seed: Key | None = None) -> Trials:

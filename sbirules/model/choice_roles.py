@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sbirules.model.choices import BETTER
 from sbirules.model.choices import ROLES as FIELDS
 from sbirules.model.fields import TAKEN
 from sbirules.support import arguments
@@ -14,7 +15,7 @@ from sbirules.support.columns import Columns
 
 __all__ = ["ChoiceRoles"]
 
-ROLES = ("learner", "session", "trial", "step", "stimulus", "choice", "accept", "reward")
+ROLES = ("learner", "session", "trial", "step", "stimulus", "choice", "accept", "reward", BETTER)
 WITHOUT = "a table of errors needs type_names, what its simulator declares"
 
 
@@ -29,6 +30,7 @@ class ChoiceRoles:
     choice: str | None
     accept: str | None
     reward: str | None
+    better: str | None
     stimuli: Mapping[str, str]
 
     @staticmethod
@@ -66,7 +68,7 @@ class ChoiceRoles:
             stimuli = {name: name for name in default if name not in columns_used}
             table.need(stimuli.values(), "it is a stimulus of the task")
             columns_used += stimuli.values()
-        for role in ("learner", "session", "trial", "step", "choice", "reward"):
+        for role in ("learner", "session", "trial", "step", "choice", "reward", BETTER):
             if role not in found:
                 found[role] = role if role in table and role not in columns_used else None
         if "accept" not in found:  # answers by name come first: to accept may mean something else there
@@ -75,6 +77,8 @@ class ChoiceRoles:
                 _refuse_offers(table, found["choice"])
         elif found["accept"] is not None and "choice" not in columns:
             found["choice"] = None
+        if found["accept"] is not None and BETTER not in columns:
+            found[BETTER] = None
         _check(table, found, columns, stimuli)
         return ChoiceRoles(**found, stimuli=stimuli)
 
@@ -101,7 +105,7 @@ def _stimuli(value: Any) -> dict[str, str]:
     for name, column in pairs:
         if not isinstance(name, str) or not isinstance(column, str):
             raise ValueError(f"columns must give names of columns as stimulus, got {column!r:.80}.")
-        if name in (*FIELDS, *TAKEN):
+        if name in (*FIELDS, BETTER, *TAKEN):
             raise ValueError(
                 f"a stimulus cannot be called {name!r}, which means something else; give it another name, as in "
                 f'columns={{"stimulus": {{"cue": {column!r}}}}}.'
@@ -136,6 +140,8 @@ def _check(
             f"with accept={found['accept']!r} the answers are to accept or to reject, so choice must be left out; if "
             f"{found['choice']!r} is what was offered, it is a stimulus."
         )
+    if found["accept"] is not None and found[BETTER] is not None:
+        raise ValueError("with accept there is one option only, so that columns must not name a better one.")
     if found["reward"] is None and "reward" not in columns:
         table.need(["reward"], 'name it in columns, or read without rewards by columns={"reward": None}')
         raise ValueError("columns must give another column as reward, or None.")

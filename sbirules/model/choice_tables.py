@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sbirules.model.choice_roles import ChoiceRoles
-from sbirules.model.choices import ChoiceColumns
+from sbirules.model.choices import BETTER, ChoiceColumns
 from sbirules.model.lines import Lines
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
@@ -62,12 +62,14 @@ def choice_table(
             )
     stimuli, labels = _stimuli(table, roles.stimuli, one_hot)
     _check_variety(table, choice, animal)
+    if roles.better is not None:
+        values[BETTER] = _coded(table, roles.better, answers, "options", missing=True)[0][order]
     at = {"choice": choice[order], "reward": reward[order], **values, **{n: v[order] for n, v in stimuli.items()}}
     count = np.bincount(animal, minlength=len(names))
     row, place = animal[order], np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
     shape = (len(names), int(count.max()))
     fields = {}
-    for name in ("choice", "reward", "session", "trial", *stimuli):
+    for name in at:
         padded = np.full(shape, np.nan)
         padded[row, place] = at[name]
         fields[name] = torch.from_numpy(padded)

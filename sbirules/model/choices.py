@@ -9,9 +9,10 @@ from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.typed import typed_class
 
-__all__ = ["ROLES", "ChoiceColumns"]
+__all__ = ["BETTER", "ROLES", "ChoiceColumns"]
 
 ROLES = ("choice", "reward", "session", "trial")  # fields that every table of choices has
+BETTER = "better"  # a field that a table may have: code of the option that pays best in the trial
 
 
 @typed_class
@@ -39,7 +40,7 @@ class ChoiceColumns:
             object.__setattr__(self, name, arguments.strings(name, getattr(self, name)))
         if len(self.options) < 2 or len(set(self.options)) != len(self.options):
             raise ValueError(f"options must be at least two different answers, got {arguments.listed(self.options)}.")
-        taken = [name for name in self.stimuli if name in ROLES]
+        taken = [name for name in self.stimuli if name in (*ROLES, BETTER)]
         if taken:
             raise ValueError(f"a stimulus cannot be called {taken[0]!r}: the table has that name for something else.")
         unknown = [name for name in self.labels if name not in self.stimuli]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sbirules.model.choices import ROLES, ChoiceColumns
+from sbirules.model.choices import BETTER, ROLES, ChoiceColumns
 from sbirules.model.runs import Trajectory
 
 __all__ = ["choice_rows", "error_rows", "keywords_of"]
@@ -47,6 +47,8 @@ def choice_rows(learners: Sequence[str], run: Trajectory, meaning: ChoiceColumns
     else:
         columns["choice"] = _named(fields["choice"], meaning.options)
     columns["reward"] = _numbers(fields["reward"])
+    if BETTER in run.per_trial:
+        columns[BETTER] = _named(run.per_trial[BETTER].numpy()[there], meaning.options)
     return _csv(columns)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.choice_tables import choice_table
-from sbirules.model.choices import ROLES, ChoiceColumns
+from sbirules.model.choices import BETTER, ROLES, ChoiceColumns
 from sbirules.model.error_tables import error_table
 from sbirules.model.fields import Layout, task_fields
 from sbirules.model.lines import Lines
@@ -153,6 +153,7 @@ class Trials:
         - `choice`: the answer, any labels; empty or NaN where the animal gave none.
         - `accept`: 0 or 1, in place of choice: whether what was offered was accepted. Rows of one trial are its offers.
         - `reward`: a number; empty, NaN or NA where it is not known. `"reward": None` reads a table without rewards.
+        - `better`: the option that pays best in the trial, where blocks with reversals make one better; empty where none is.
 
         **Errors**, with `type_names`: columns `learner`, `trial`, `trial_type` (a number, or a name of the task's types; not
         needed where there is one type) and at least one that the simulator declares: of a task `error`, `reward` or `correct`,
@@ -200,7 +201,7 @@ class Trials:
         if rows is not None:
             table = table.picked(rows)
         if choices:
-            declared = tuple(name for name in names if name not in ROLES)
+            declared = tuple(name for name in names if name not in (*ROLES, BETTER))
             return Trials(*choice_table(table, columns or {}, options, one_hot, declared))
         declares = layout or Layout()
         return Trials(*error_table(_as_declared(table, columns or {}, declares), declares))

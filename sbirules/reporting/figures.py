@@ -5,20 +5,24 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from sbirules import figures
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
+from sbirules.inference.animals import AnimalDraws
 from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import Sparse
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison
+from sbirules.reporting.tables import apart_of, unit_of
 from sbirules.support.files import make_folder, write_bytes
+
+WIDE = 480  # pixels of a page, above which a picture may have a narrow form
 
 __all__ = ["ReportFigure", "drawable", "make_figures", "slug", "write_figures"]
 
@@ -49,8 +53,21 @@ class ReportFigure:
         """As a PNG for dark pages."""
         return self._png(dark=True)
 
-    def _png(self, dark: bool) -> bytes:
-        with figures.theme(dark=dark):
+    @cached_property
+    def narrow(self) -> tuple[bytes, ...]:
+        """As PNGs for narrow pages, light and dark, where panels can stand below each other; empty where they need not."""
+        if self.width(self.light) <= WIDE:
+            return ()
+        made = self._png(dark=False, narrow=True)
+        return (made, self._png(dark=True, narrow=True)) if self.width(made) < self.width(self.light) else ()
+
+    @staticmethod
+    def width(png: bytes) -> int:
+        """Of a picture, in the pixels of a page."""
+        return int.from_bytes(png[16:20], "big") * 96 // 130  # figures have 130 dots per inch, pages 96
+
+    def _png(self, dark: bool, narrow: bool = False) -> bytes:
+        with figures.theme(dark=dark, narrow=narrow):
             buffer = io.BytesIO()
             figure_of(self.draw()).savefig(buffer, format="png")
         return buffer.getvalue()
@@ -65,6 +82,7 @@ def make_figures(
 ) -> list[ReportFigure]:
     """All figures that there is something to show in."""
     out: list[ReportFigure] = []
+    apart, units = apart_of(simulator), unit_of(simulator)
 
     def add(name: str, group: str, draw: Callable[[], Any], caption: str) -> None:
         out.append(ReportFigure(name, group, draw, caption))
@@ -88,17 +106,22 @@ def make_figures(
     add(
         "marginals",
         group,
-        lambda: figures.marginals(posterior),
-        "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey.",
+        lambda: figures.marginals(posterior, apart=apart, units=units),
+        "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey."
+        + (f" Below: {figures.NOT_RULE}." if apart else ""),
     )
     differ = posterior.of_animals
     if differ is not None:
-        add(
-            "forest",
-            group,
-            lambda: figures.forest(differ.names, posterior.names, differ.draws, differ.centre),
-            "Coefficients by animal: mean and 95 % interval; the centre of the population in orange, where they are pooled.",
-        )
+        rule = tuple(name for name in posterior.names if name not in apart)
+        for name, shown, what in (("forest", rule, "the rule"), ("forest_policy", apart, figures.NOT_RULE)):
+            if shown:
+                add(
+                    name,
+                    group,
+                    partial(_forest, differ, posterior.names, shown),
+                    f"Coefficients by animal ({what}): mean and 95 % interval; the centre of the population in orange, where "
+                    f"they are pooled.",
+                )
     if isinstance(posterior.prior, Sparse):
         add(
             "inclusion",
@@ -110,7 +133,7 @@ def make_figures(
         add(
             "pairs",
             group,
-            lambda: figures.pairs(posterior),
+            lambda: figures.pairs(posterior, units=units),
             "Coefficients whose posterior differs most from the prior, one by one and in pairs (r: correlation).",
         )
         add(
@@ -132,7 +155,7 @@ def make_figures(
         add(
             "bridge",
             "The optimised rule",
-            lambda: figures.pairs(posterior, points=bridge.ends),
+            lambda: figures.pairs(posterior, points=bridge.ends, units=units),
             f"End points of the optimiser (orange, the best filled) in the posterior: outside its "
             f"{100 * bridge.joint_level:.1f} % region of highest density.",
         )
@@ -140,6 +163,13 @@ def make_figures(
         for name, (draw, caption) in sensitivity.figures().items():
             add(f"sensitivity_{name}", "Which coefficients matter", draw, caption)
     return out
+
+
+def _forest(differ: AnimalDraws, names: Sequence[str], shown: Sequence[str]) -> Any:
+    """Some of the coefficients by animal."""
+    at = [list(names).index(name) for name in shown]
+    centre = None if differ.centre is None else differ.centre[:, at]
+    return figures.forest(differ.names, shown, differ.draws[:, :, at], centre)
 
 
 def slug(name: str) -> str:

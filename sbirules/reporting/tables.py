@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sbirules import figures
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.posterior import Posterior
+from sbirules.model.abilities import PredictsChoices
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison
 from sbirules.reporting.numbers import parameter_table
@@ -14,13 +16,27 @@ from sbirules.reporting.numbers import parameter_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["report_tables", "units_of"]
+__all__ = ["apart_of", "report_tables", "unit_of", "units_of"]
+
+
+def unit_of(simulator: Simulator) -> str:
+    """What coefficients are measured in where nothing else is said, for people."""
+    if isinstance(simulator, PredictsChoices):
+        return "logit units"
+    return "natural units" if bool((simulator.raw_per_unit != 1).any()) else "raw units"
 
 
 def units_of(simulator: Simulator) -> list[str]:
     """The unit of each coefficient, for people."""
-    natural = "natural units" if bool((simulator.raw_per_unit != 1).any()) else "raw units"
-    return [p.unit or natural for p in simulator.parameters]
+    return [p.unit or unit_of(simulator) for p in simulator.parameters]
+
+
+def apart_of(simulator: Simulator) -> tuple[str, ...]:
+    """Coefficients of a policy that are not its rule's: initial weights, lapses, the rate of an expectation."""
+    if not isinstance(simulator, PredictsChoices):
+        return ()
+    rule = {c.name for c in simulator.family.coefficients}
+    return tuple(name for name in simulator.names if name not in rule)
 
 
 def report_tables(
@@ -31,28 +47,7 @@ def report_tables(
     bridge: PointComparison | None,
 ) -> list[dict[str, Any]]:
     """Every table as its name, heads, rows of text, a note, and an anchor."""
-    raw = simulator.raw_per_unit.tolist()
-    rows = [
-        [
-            name,
-            f"{v['mean']:.3g}",
-            f"{v['sd']:.2g}",
-            f"{v['q025']:.3g}",
-            f"{v['q975']:.3g}",
-            f"{v['mean'] * unit:.3g}",
-            f"{v['sd'] * unit:.2g}",
-        ]
-        for (name, v), unit in zip(parameter_table(posterior).items(), raw, strict=True)
-    ]
-    columns = ["coefficient", "mean", "s.d.", "2.5 %", "97.5 %", "raw mean", "raw s.d."]
-    tables = [
-        {
-            "name": "Coefficients",
-            "columns": columns,
-            "rows": rows,
-            "note": _units_note(simulator),
-        }
-    ]
+    tables = [_coefficients(posterior, simulator)]
     if sensitivity is not None:
         if sensitivity.effects():
             note = f"Outcome: {sensitivity.outcome}. Value ± standard error."
@@ -84,10 +79,30 @@ def report_tables(
     return [table | {"anchor": f"table-{k}"} for k, table in enumerate(tables)]
 
 
+def _coefficients(posterior: Posterior, simulator: Simulator) -> dict[str, Any]:
+    """The first table; what is of the policy and not of the rule stands apart, under a heading of its own (a row of one)."""
+    measured, apart = bool((simulator.raw_per_unit != 1).any()), apart_of(simulator)
+    terms = {p.name: p.term for p in simulator.parameters} if isinstance(simulator, PredictsChoices) else {}
+    columns = ["coefficient", *(["multiplies"] if terms else []), "mean", "s.d.", "2.5 %", "97.5 %"]
+    found, rows = parameter_table(posterior), {}
+    for name, unit in zip(found, simulator.raw_per_unit.tolist(), strict=True):
+        v = found[name]
+        row = [name, *([terms[name]] if terms else []), f"{v['mean']:.3g}", f"{v['sd']:.2g}"]
+        row += [f"{v['q025']:.3g}", f"{v['q975']:.3g}"]
+        rows[name] = row + ([f"{v['mean'] * unit:.3g}", f"{v['sd'] * unit:.2g}"] if measured else [])
+    shown = [row for name, row in rows.items() if name not in apart]
+    if apart:
+        shown = [["the rule"], *shown, [figures.NOT_RULE], *(rows[name] for name in apart)]
+    columns += ["raw mean", "raw s.d."] if measured else []
+    return {"name": "Coefficients", "columns": columns, "rows": shown, "note": _units_note(simulator)}
+
+
 def _units_note(simulator: Simulator) -> str:
     """What the numbers of the first table are measured in."""
     named = [f"{p.name} in {p.unit}" for p in simulator.parameters if p.unit]
-    first = "Natural units, and raw values beside them" if bool((simulator.raw_per_unit != 1).any()) else "Raw units"
+    first = unit_of(simulator).capitalize() + (
+        ", and raw values beside them" if bool((simulator.raw_per_unit != 1).any()) else ""
+    )
     return f"{first}; {', '.join(named)}." if named else f"{first}."
 
 

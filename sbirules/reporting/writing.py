@@ -204,12 +204,15 @@ def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         light, dark = (base64.b64encode(png).decode("ascii") for png in (item.light, item.dark))
-        width = int.from_bytes(item.light[16:20], "big") * 96 // 130  # figures have 130 dots per inch, pages 96
+        narrow = [base64.b64encode(png).decode("ascii") for png in item.narrow]
+        width = item.width(item.light)
         entry = {
             "anchor": f"figure-{item.name}",
             "light": light,
             "dark": dark,
             "width": width,
+            "narrow": narrow,
+            "narrow_width": item.width(item.narrow[0]) if narrow else 0,
             "caption": item.caption,
             "alt": f"{item.name.replace('_', ' ')}: {item.caption}",
         }

@@ -88,7 +88,7 @@ def _run(
     posterior, key = fit_stage(study, store, folder, num_workers, progress)
     if until == "fit":
         return summary(store, posterior)
-    say("check: posterior rules on fresh networks, calibration, variants")
+    say(f"check: {study.question.checked_by}")
     checked = check_stage(study, store, posterior, key, folder, num_workers, progress)
     if until == "check":
         return summary(store, posterior, checked)

@@ -177,6 +177,16 @@ class Study:
         out[self.question.section] = self.asked
         for key in FIXED:
             out[key] = table(getattr(self, key))
+        if self.exact:  # nothing is simulated for it
+            del out["simulate"], out["sensitivity"]
+            out["check"] = {name: value for name, value in out["check"].items() if name != "held_out" or value}
+            for key, name in (("fit", "rounds"), ("fit", "round_simulations"), ("check", "calibration")):
+                out[key].pop(name, None)
+        for key, made in (("rule", family), ("task", task)):
+            for name in getattr(made, "without_effect", ()):
+                out[key].pop(name, None)
+        if self.exact and not getattr(task, "known", False):
+            out["simulator"].pop("num_trials", None)
         plain: dict[str, Any] = _toml({k: v for k, v in out.items() if v})
         return plain
 

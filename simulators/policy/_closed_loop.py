@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from sbirules.model.choices import BETTER
 from sbirules.model.decisions import features_of
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support.streams import BLOCK, Key, Stream, generator, global_seed
@@ -68,7 +69,8 @@ def _block(
     batch, count = types.shape
     state = world.start(batch, stream)
     learner = started(theta, columns)
-    names = ("choice", "reward", "session", "trial", *meaning.stimuli)
+    reverses = getattr(world, "reverses", False)
+    names = ("choice", "reward", "session", "trial", *([BETTER] if reverses else []), *meaning.stimuli)
     made = {name: torch.full((batch, count), torch.nan, dtype=torch.float64) for name in names}
     last, session = torch.full((batch,), -1), torch.full((batch,), -1)
     clock = _Clock(world, batch)
@@ -84,6 +86,8 @@ def _block(
             prob = torch.nan_to_num(answer_prob(theta, columns, logit), nan=1.0 / columns.answers)
             draw = torch.rand(batch, 1, generator=stream, dtype=torch.float64)
             choice = (draw > prob.cumsum(dim=1)).sum(dim=1).clamp(max=columns.answers - 1)
+            if reverses:
+                made[BETTER][:, t] = world.better(state)
             reward, state = world.outcome(choice, t, state, stream)
             for name, value in (("choice", choice), ("reward", reward), ("session", session), ("trial", trial)):
                 made[name][:, t] = value.double()

@@ -77,7 +77,7 @@ class PolicyColumns:
             out.append(Coefficient("perseveration", linear=False, prior=Normal(0.0, 1.0, validate_args=False)))
         if "lapse" in self.nuisance:
             lapse = Uniform(0.0, LAPSE, validate_args=False)
-            out.append(Coefficient("lapse", low=0.0, high=1.0, linear=False, prior=lapse))
+            out.append(Coefficient("lapse", low=0.0, high=1.0, linear=False, unit="shares", prior=lapse))
         taken = [c.name for c in out if c.name in self.family.names]
         if taken:
             raise ValueError(

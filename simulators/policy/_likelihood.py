@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sbirules.model.decisions import Decisions
 from sbirules.model.rules import TaylorRule
 
 from ._columns import PolicyColumns
-from ._steps import answer_log_prob, decayed, learned, logits, started
+from ._steps import Learner, answer_log_prob, decayed, learned, logits, started
 
 __all__ = ["ChoiceLikelihood"]
 
@@ -101,11 +102,50 @@ class ChoiceLikelihood:
             return self._compiled(rows, with_slope=False, with_probability=True)[2]
         with torch.no_grad():
             kept: list[Tensor] = []
-            self._by_steps(rows, kept)
+            self._by_steps(rows, lambda _, log_prob: kept.append(log_prob.exp().reshape(*rows.shape[:2], -1)))
             padded = torch.stack(kept, dim=2)  # (n, animals, longest, answers)
         count = self.decisions.start.diff()
         there = torch.arange(padded.shape[2]) < count[:, None]
         return padded[:, there]
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Of a feature, for one option: the second against the first of two, else each against the mean of all."""
+        columns = self.columns
+        if self.credit == "all_steps":  # which the steps below do not know
+            return ()
+        names = columns.meaning.options
+        against: tuple[str, ...] = ("",) if columns.options == 1 else (f": {names[1]} over {names[0]}",)
+        if columns.options > 2:
+            against = tuple(f": {name}" for name in names)
+        return tuple(f"{feature}{ending}" for ending in against for feature in columns.features)
+
+    def weights(self, theta: Tensor, animals: Sequence[int], at: Tensor) -> Tensor:
+        """Weights before some decisions of some animals, in logit units, `(n, A, points, W)` in the order of `weight_names`.
+
+        Arguments:
+            theta: Rules of each animal, `(n, animals, D)`.
+            animals: Which, A of them.
+            at: Decisions of each, `(A, points)`.
+        """
+        d, rows = self.decisions, self._rows(torch.as_tensor(theta).detach())
+        out = []
+        for k, animal in enumerate(animals):
+            begin, end = int(d.start[animal]), int(d.start[animal + 1])
+            every = {f.name: getattr(d, f.name)[begin:end] for f in fields(d) if f.name != "start"}
+            every["first"] = every["first"] - begin
+            own = Decisions(**every, start=torch.tensor([0, end - begin]))
+            one = ChoiceLikelihood(self.columns, own, self.credit, self.decay_on, "torch")
+            kept: list[Tensor] = []
+            with torch.no_grad():
+                one._by_steps(rows[:, animal : animal + 1], lambda learner, _, kept=kept: kept.append(learner.weights))  # type: ignore[misc]
+            found = torch.stack([kept[t] for t in at[k].tolist()], dim=1)  # (n, points, options, features)
+            if found.shape[2] == 2:
+                found = found[:, :, 1:] - found[:, :, :1]
+            elif found.shape[2] > 2:
+                found = found - found.mean(dim=2, keepdim=True)
+            out.append(found.flatten(2))
+        return torch.stack(out, dim=1)
 
     def _in_lanes(self, rows: Tensor) -> Tensor:
         """Values of rules `(n, animals, D)`, or `(n, 1, D)` of all animals, side by side."""
@@ -145,10 +185,13 @@ class ChoiceLikelihood:
         _in_threads(work, n * animals, self._workers(n))
         return torch.from_numpy(value), torch.from_numpy(slope), torch.from_numpy(probability)
 
-    def _by_steps(self, rows: Tensor, kept: list[Tensor] | None = None) -> Tensor:
-        """The same by torch operations, one decision of all animals at a time, `(n, animals)`."""
+    def _by_steps(self, rows: Tensor, seen: Callable[[Learner, Tensor], None] | None = None) -> Tensor:
+        """The same by torch operations, one decision of all animals at a time, `(n, animals)`.
+
+        `seen` is called with the animals before each decision, and the log-probability of each answer.
+        """
         n, animals, dim = rows.shape
-        if n > 1 and n * animals > ROWS and kept is None:
+        if n > 1 and n * animals > ROWS and seen is None:
             return torch.cat([self._by_steps(part) for part in torch.split(rows, max(1, ROWS // animals))])
         d, columns = self.decisions, self.columns
         count = d.start.diff()
@@ -167,8 +210,8 @@ class ChoiceLikelihood:
             answered = here & (choice >= 0)
             taken = log_prob.gather(1, choice.clamp(min=0)[:, None])[:, 0]
             total = total + torch.where(answered, taken, 0.0)
-            if kept is not None:
-                kept.append(log_prob.exp().reshape(n, animals, -1))
+            if seen is not None:
+                seen(learner, log_prob)
             teaches = answered & ends & ~torch.isnan(reward)
             if columns.meaning.accept:
                 teaches &= choice == 1

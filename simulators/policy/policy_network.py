@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.choices import ChoiceColumns
+from sbirules.model.choices import BETTER, ChoiceColumns
 from sbirules.model.decisions import Decisions, has_constant
 from sbirules.model.fields import Field, Layout
 from sbirules.model.rules import Coefficient, LocalRule, PolicyRule, RuleFamily, RuleText, TaylorRule
@@ -162,6 +162,8 @@ class PolicyNetwork(Simulator):
     @property
     def own_fields(self) -> tuple[Field, ...]:  # type: ignore[override]
         more = [Field(name, f"stimulus {name}", dtype="float64") for name in self.meaning.stimuli]
+        if getattr(self.task, "reverses", False):
+            more.append(Field(BETTER, "code of the option that pays best in the block", dtype="float64"))
         return (
             Field("choice", "code of the answer", dtype="float64"),
             Field("reward", "reward of the trial", dtype="float64"),
@@ -269,20 +271,26 @@ class PolicyNetwork(Simulator):
         types = self.sequence_matrix(given, len(rows))
         return simulated(rows, self.columns, self.task, types, seed, self.settings.decay_on)
 
+    @property
+    def knows_rewards(self) -> bool:
+        """Whether animals of a table can be simulated in closed loop: what other choices would have brought is known."""
+        task = self.task.rewards if isinstance(self.task, Replayed) else self.task
+        return isinstance(task, ChoiceTask) and task.known and self.settings.credit != "all_steps"
+
     def replaying(self, trials: Trials) -> PolicyNetwork:
         """The same policy, suited to a table, whose simulated animals see what those of the table saw.
 
-        What they get comes from the policy's own task; see `Replayed`.
+        Animal k stands in the place of animal `k % len(trials)`. What they get comes from the policy's own task; see `Replayed`.
 
         Raises:
             ValueError: If the policy has no `ChoiceTask` that knows its rewards, or the table is not one of this task.
         """
-        rewards = self.task.rewards if isinstance(self.task, Replayed) else self.task
-        if not isinstance(rewards, ChoiceTask) or not rewards.known:
+        if not self.knows_rewards:
             raise ValueError(
                 "animals of this table cannot be simulated, since a table does not say what other choices would have brought: "
                 'give PolicyNetwork the experiment\'s rewards, such as ChoiceTask(reward="bandit", probabilities=(0.8, 0.2)).'
             )
+        rewards = self.task.rewards if isinstance(self.task, Replayed) else self.task
         out = self.suited(trials)
         out.task = Replayed(trials, rewards)
         out.num_trials = out.task.num_trials

@@ -122,6 +122,17 @@ def test_names_become_mathematics():
     assert figures.axis_label("theta_13") == r"$\theta_{13}$"
     assert figures.axis_label("tau_e") == r"$\tau_e$ (ms)"
     assert figures.axis_label("hebb_gain") == "hebb gain"
+    assert figures.axis_label("x2_rd") == r"$x^{2} \cdot (r-\bar{r})$"
+    assert figures.axis_label("w0_constant") == "w0 constant"
+
+
+def test_panels_stand_below_each_other_on_narrow_pages():
+    names, rates = [f"a{k}" for k in range(7)], torch.rand(7, 5)
+    assert figures.animals(names, rates, rates).shape == (2, 6)
+    with figures.theme(narrow=True):
+        assert figures.animals(names, rates, rates).shape == (4, 2)
+        assert figures.forest(names, ["u", "v"], torch.rand(20, 7, 2)).shape == (2, 1)
+    assert figures.animals(names, rates, rates).shape == (2, 6)
 
 
 def test_equations_are_mathml_and_what_breaks_is_escaped():

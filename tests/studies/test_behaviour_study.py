@@ -4,6 +4,7 @@ import csv
 import json
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -85,6 +86,13 @@ def test_a_study_of_choices_runs_end_to_end(folder, capsys):
 
     page = (out / "report.html").read_text()
     assert all(name in page for name in NAMES)
+    for said in ("the policy, not the rule", "Logit units", "one step ahead"):
+        assert said in page
+    for said in ("num_simulations", "raw units", "natural units", "last answer"):
+        assert said not in page
+    assert "fresh networks" not in printed
+    assert (out / "figures" / "weights.png").is_file()
+    assert not {"simulate", "sensitivity"} & set(tomllib.loads((out / "study.toml").read_text()))
 
     import arviz
 

@@ -78,6 +78,10 @@ class Question(ABC):
     section: ClassVar[str]  # of study files, where that is another word
     estimators: ClassVar[tuple[str, ...]] = ()  # that can learn its potential, the default first
     fit_keys: ClassVar[tuple[str, ...]] = ()  # keys of a study's [fit] that belong to it
+    units: ClassVar[str] = "natural units"  # of coefficients, in words
+    checked_by: ClassVar[str] = (
+        "posterior rules on fresh networks, calibration, variants"  # what its checks do, in words
+    )
     simulated: ClassVar[bool] = True  # whether a fit needs simulations, and not only the simulator
     repeatable: ClassVar[bool] = False  # whether other data of its kind can be asked about
     potentials: ClassVar[Mapping[str, type[Potential]]] = {}  # of its own, by their name in files

@@ -11,16 +11,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sbirules.model.choices import BETTER
 from sbirules.model.decisions import Decisions, has_constant
 from sbirules.model.tables import Trials
 
-__all__ = ["History", "Statistic", "statistics_of"]
+__all__ = ["AROUND", "REVERSALS", "History", "Statistic", "statistics_of"]
+
+REVERSALS = "response to reversals"
 
 LAGS = 5
 RUNS = 4  # run lengths from 1 on, the last one open
 BINS = 5  # of a stimulus
 PARTS = 3  # of the sessions, or of the trials of a single one
 TENTHS = 10
+# trials from a reversal, whose first one is 1; those before it are negative
+AROUND = ((-10, -6), (-5, -1), (1, 1), (2, 3), (4, 6), (7, 10), (11, 15), (16, 20))
+FEWEST = 5  # reversals that tell something
+SHORTEST = 5  # decisions of a block, on average, for a change of the better option to be a reversal
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class History:
         part: Which third of the animal's sessions, or of its trials, `(N,)`.
         tenth: Which tenth of the animal's trials, `(N,)`.
         stimuli: Bin of each stimulus by name, `(N,)`; -1 for none.
+        reversals: Of each of `AROUND`: decisions, and what will then be, or is, the better option; empty where the table does
+            not tell which one is.
         answers: Number of possible answers.
     """
 
@@ -64,6 +73,7 @@ class History:
     part: Tensor
     tenth: Tensor
     stimuli: dict[str, tuple[Tensor, tuple[str, ...]]]
+    reversals: tuple[tuple[Tensor, Tensor], ...]
     answers: int
 
     @staticmethod
@@ -88,14 +98,10 @@ class History:
         won_here = torch.where(known, (reward > mean[animal]).long(), -1)
         won = torch.full((n,), -1)
         won[1:] = torch.where(before[1:, 0] >= 0, won_here[:-1], -1)
-        run = torch.zeros(n, dtype=torch.long)
-        length = 0
-        for k, (last, mine) in enumerate(zip(before[:, 0].tolist(), [-1, *choice[:-1].tolist()], strict=True)):
-            if last < 0:
-                length = 0
-            else:
-                length = length + 1 if length and k > 1 and before[k - 1, 0] == mine else 1
-            run[k] = length
+        begins = torch.ones(n, dtype=torch.bool)  # a run, with the answer before
+        begins[1:] = before[1:, 0] != before[:-1, 0]
+        place = torch.arange(n)
+        run = torch.where(before[:, 0] >= 0, place - torch.where(begins, place, 0).cummax(dim=0).values + 1, 0)
         share = d.place.double() / count[animal]
         sessions = torch.zeros(len(count), dtype=torch.long).scatter_reduce(0, animal, session, "amax") + 1
         of_sessions = session.double() / sessions[animal]
@@ -103,7 +109,33 @@ class History:
         shown = {name: trials.trajectory.per_trial[name][there].double() for name in trials.meaning.stimuli}
         stimuli = {name: _bins(value, trials.meaning.labels.get(name)) for name, value in shown.items()}
         tenth = (share * TENTHS).long().clamp(max=TENTHS - 1)
-        return History(animal, d.place, choice, before, won, run, part, tenth, stimuli, len(trials.meaning.options))
+        better = trials.trajectory.per_trial.get(BETTER)
+        reversals = () if better is None else _reversals(better[there].double(), d)
+        return History(
+            animal, d.place, choice, before, won, run, part, tenth, stimuli, reversals, len(trials.meaning.options)
+        )
+
+
+def _reversals(better: Tensor, d: Decisions) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Decisions around each change of the better option within a session; see `History.reversals`."""
+    n, known = len(better), torch.isfinite(better)
+    begins = d.new_session.clone()
+    turn = torch.zeros(n, dtype=torch.bool)
+    turn[1:] = (better[1:] != better[:-1]) & ~begins[1:] & known[1:] & known[:-1]
+    if not FEWEST <= int(turn.sum()) <= n / SHORTEST:
+        return ()
+    begins[1:] |= known[1:] != known[:-1]  # a block in which none is better
+    edges = torch.nonzero(begins | turn)[:, 0]
+    block = (begins | turn).long().cumsum(dim=0) - 1
+    place, start = torch.arange(n), edges[block]
+    following = torch.cat([edges[1:], torch.tensor([n])])[block].clamp(max=n - 1)
+    after = torch.where(turn[start], place - start + 1, 0)
+    until = torch.where(turn[following] & (following > place), following - place, 0)
+    new = better[following]
+    return tuple(
+        ((until >= -high) & (until <= -low), new) if high < 0 else ((after >= low) & (after <= high), better)
+        for low, high in AROUND
+    )
 
 
 def _bins(value: Tensor, labels: tuple[str, ...] | None) -> tuple[Tensor, tuple[str, ...]]:
@@ -152,6 +184,10 @@ def statistics_of(now: Tensor, history: History) -> list[Statistic]:
         called = tuple(f"{name} {labels[b]}, part {p + 1}" for p, b in cells)
         title = "psychometric curve" if len(h.stimuli) == 1 else f"psychometric curve of {name}"
         out.append(Statistic(title, called, torch.stack(values, dim=1)))
+    if h.reversals:
+        values = [_mean((now == option).double(), answered & near) for near, option in h.reversals]
+        names = tuple(f"{low}" if low == high else f"{low} to {high}" for low, high in AROUND)
+        out.append(Statistic(REVERSALS, names, torch.stack(values, dim=1)))
     animals = int(h.animal.max()) + 1
     if animals > 2:
         each = [_by_animal(v, mask, h.animal, animals) for v, mask in ((usual, answered), (stays, followed))]

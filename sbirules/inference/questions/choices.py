@@ -52,7 +52,8 @@ class ChoicesQuestion(Question):
 
     kind, section = "choices", "data"
     fit_keys = ("varies", "spread")
-    simulated = False
+    simulated, units = False, "logit units"
+    checked_by = "each choice as posterior rules predict it, or animals in closed loop where the task is known"
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "choices": ChoicePotential,
         "pooled choices": PooledPotential,
@@ -175,7 +176,11 @@ class ChoicesQuestion(Question):
             "choices": self.known.decisions,
             "answers": list(self.known.options),
             "stimuli": list(self.known.stimuli) or None,
-            "one rule": self.animals,
+            "rules": {
+                "shared": "one for all animals",
+                "own": "one for each animal",
+                "partial": "one for each animal, partially pooled",
+            }[self.animals],
         }
 
     def findings(self, found: ChoicesCheck) -> list[str]:

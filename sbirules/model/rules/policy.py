@@ -38,6 +38,7 @@ RATE = Coefficient(
     high=1.0,
     linear=False,
     default=0.1,
+    unit="shares",
     symbol=r"\alpha_{\bar r}",
     prior=Uniform(0.0, 1.0, validate_args=False),
 )
@@ -107,6 +108,12 @@ class PolicyRule(RuleFamily):
     def parameters(self) -> tuple[Coefficient, ...]:
         return (*self.coefficients, *((RATE,) if self.infer else ()))
 
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Names of settings that mean nothing with this expectation of reward."""
+        used = {"exponential": "rate", "last": "last"}.get(self.baseline)
+        return tuple(name for name in ("rate", "last") if name != used)
+
     def config(self) -> dict[str, object]:
         reward = {"baseline": self.baseline, "rate": self.rate, "last": self.last, "infer": list(self.infer)}
         return {**super().config(), **reward}
@@ -131,5 +138,7 @@ class PolicyRule(RuleFamily):
             return "Rewards count as they are."
         if self.baseline == "last":
             return rf"$\bar r$ is the mean of the last {self.last} rewards."
-        rate = values.get(RATE.name, self.rate)
-        return rf"$\bar r$ is an exponential mean of rewards, at a rate of {rate:.2g} per trial."
+        rate = f"{values.get(RATE.name, self.rate):.2g}"
+        if RATE.name in values:
+            rate = rf"${RATE.tex}$ ({RATE.name}) = {rate}"
+        return rf"$\bar r$ is an exponential mean of rewards, at a rate of {rate} per trial."

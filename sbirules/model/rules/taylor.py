@@ -17,9 +17,10 @@ from sbirules.model.rules.policy import VARIABLES, PolicyRule
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
-__all__ = ["TaylorRule"]
+__all__ = ["TaylorRule", "product_tex"]
 
 FACTOR = re.compile(r"([a-z]+)(?:\^([0-9]+))?")
+IN_NAME = re.compile(r"([a-z]+)([2-9]?)")
 MOST_POWER = 6
 DEFAULT = ("d x rd", "w")
 
@@ -75,7 +76,7 @@ class TaylorRule(PolicyRule):
             raise ValueError(f"terms must differ, but {twice} comes twice (the order of factors does not matter).")
         self.terms = tuple(_written(p) for p in self.powers)
         self.coefficients = tuple(
-            Coefficient(name, _plain(p), latex=_latex(p), symbol=rf"\theta_{{{_written(p)}}}".replace(" ", r"\,"))
+            Coefficient(name, _plain(p), latex=_latex(p), symbol=rf"\theta_{{{_product(p)}}}")
             for name, p in zip(names, self.powers, strict=True)
         )
         super().__init__(baseline=baseline, rate=rate, last=last, infer=infer)
@@ -144,6 +145,21 @@ def _written(powers: Mapping[str, int]) -> str:
 def _plain(powers: Mapping[str, int]) -> str:
     symbols = {"c": "c_i", "d": "d_i", "x": "x_j", "y": "y_i", "w": "w_ij", "r": "r", "rd": "(r - rbar)"}
     return " ".join(symbols[name] + (f"^{k}" if k > 1 else "") for name, k in powers.items())
+
+
+def _product(powers: Mapping[str, int]) -> str:
+    """A product in LaTeX without indices: in subscripts, and on axes."""
+    symbols = {"rd": r"(r-\bar{r})"}
+    return (
+        r" \cdot ".join(symbols.get(name, name) + (f"^{{{k}}}" if k > 1 else "") for name, k in powers.items()) or "1"
+    )
+
+
+def product_tex(name: str) -> str:
+    """The product that a coefficient's name such as `c_rd` or `x2_rd` stands for, in LaTeX; empty if it is none."""
+    parts = [IN_NAME.fullmatch(part) for part in name.split("_")]
+    powers = {m[1]: int(m[2] or 1) for m in parts if m is not None and m[1] in VARIABLES}
+    return _product(powers) if len(powers) == len(parts) else ""
 
 
 def _latex(powers: Mapping[str, int]) -> str:

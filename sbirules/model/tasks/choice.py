@@ -207,6 +207,10 @@ class ChoiceTask(ChoiceSettings):
         side = torch.where(contrast == 0, chance, (contrast > 0).long())
         return shown, replace(state, shown=shown, side=side)
 
+    def better(self, state: ChoiceState) -> Tensor:
+        """Code of the option that pays best in each animal's block, `(batch,)`; NaN where there is none such."""
+        return self._best[state.block]
+
     def outcome(
         self, choice: Tensor, trial: int, state: ChoiceState, generator: Generator
     ) -> tuple[Tensor, ChoiceState]:

@@ -88,6 +88,11 @@ class Replayed(Task):
         return self.rewards.max_offers
 
     @property
+    def reverses(self) -> bool:
+        """Whether blocks differ in which option pays best."""
+        return self.rewards.reverses
+
+    @property
     def num_trials(self) -> int:
         """Decisions of the longest animal."""
         return self.trials.trial_types.shape[1]
@@ -139,6 +144,10 @@ class Replayed(Task):
         there = self._there[rows, at] & (trial < self.num_trials)
         shown = torch.where(there[:, None], self._shown[rows, at], 0.0)
         return self.rewards.seeing(shown, state, generator)
+
+    def better(self, state: ChoiceState) -> Tensor:
+        """Code of the option that pays best in each animal's block, `(batch,)`."""
+        return self.rewards.better(state)
 
     def outcome(
         self, choice: Tensor, trial: int, state: ChoiceState, generator: Generator

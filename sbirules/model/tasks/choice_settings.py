@@ -93,12 +93,8 @@ class ChoiceSettings(Task):
             raise ValueError(
                 "max_offers belongs to tasks of accepting and rejecting: set accept = true, or leave it out."
             )
-        always = {"probabilities", "left_probability", "zero", "block", "block_scale", "order"}
-        special = always | {"drift", "decay", "centre", "bounds"}
-        if not self.known:
-            special |= {"magnitudes", "punishment", "shown"}
         for one in fields(self):
-            if one.name not in special - set(TAKES[self.reward]):
+            if one.name not in self.without_effect:
                 continue
             default = one.default_factory() if callable(one.default_factory) else one.default
             if getattr(self, one.name) != default:
@@ -158,6 +154,14 @@ class ChoiceSettings(Task):
     # What there is --------------------------------------------------------------------------------
 
     @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Names of settings that mean nothing with this kind of reward."""
+        special = {name for names in TAKES.values() for name in names}
+        if not self.known:
+            special |= {"magnitudes", "punishment", "shown"}
+        return tuple(sorted(special - set(TAKES[self.reward])))
+
+    @property
     def known(self) -> bool:
         """Whether rewards can be drawn."""
         return self.reward != "unknown"
@@ -205,6 +209,25 @@ class ChoiceSettings(Task):
         if self._shape and tuple(given.shape) == self._shape[-1:]:
             given = given.expand(self._shape)
         return table_of("magnitudes", given, self._shape, self._words, False)[0]
+
+    @cached_property
+    def _best(self) -> Tensor:
+        """Code of the option that pays best in each block, `(blocks,)`; NaN where several do, or where stimuli tell."""
+        rows = self._contingencies
+        told = rows.new_full((len(rows),), torch.nan)
+        if self.reward == "contrast":
+            left = rows[:, 0]
+            return torch.where(left > 0.5, 0.0, torch.where(left < 0.5, 1.0, told))
+        if self.accept or self.meaning.labels:
+            return told
+        paid = rows * self._magnitudes + (1 - rows) * self.punishment
+        most = paid.max(dim=1, keepdim=True).values
+        return torch.where((paid >= most - 1e-12).sum(dim=1) == 1, paid.argmax(dim=1).double(), told)
+
+    @cached_property
+    def reverses(self) -> bool:
+        """Whether blocks differ in which option pays best."""
+        return self.known and self.block is not None and len(set(self._best[torch.isfinite(self._best)].tolist())) > 1
 
     def _weights(self, name: str) -> Tensor:
         """Probability of each value of a stimulus."""

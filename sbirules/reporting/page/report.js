@@ -35,7 +35,7 @@
     const raw = (high - low) / 5, power = Math.pow(10, Math.floor(Math.log10(raw)));
     const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= raw);
     const out = [];
-    for (let v = Math.ceil(low / step) * step; v <= high + 1e-9 * step; v += step) out.push(Number(v.toPrecision(6)));
+    for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) out.push(Number((k * step).toPrecision(6)));
     return out;
   };
   const inside = (row) => {
