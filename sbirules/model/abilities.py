@@ -167,6 +167,10 @@ class PredictsChoices(Protocol):
         """The exact likelihood of a table."""
         ...
 
+    def cautions(self, trials: Trials) -> tuple[str, ...]:
+        """What a table cannot tell, whatever its size, a sentence each."""
+        ...
+
 
 @runtime_checkable
 class ReplaysChoices(PredictsChoices, Protocol):

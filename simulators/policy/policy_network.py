@@ -157,6 +157,17 @@ class PolicyNetwork(Simulator):
         out._bind(self.family, meaning, scale)
         return out
 
+    def cautions(self, trials: Trials) -> tuple[str, ...]:
+        """What a table cannot tell of this rule, whatever its size, a sentence each."""
+        if not isinstance(self.family, TaylorRule) or trials.meaning is None:
+            return ()
+        d = Decisions.of(trials, trials.meaning, self.columns.constant)
+        return tuple(
+            f"{arguments.listed(names)} do the same on this table (its features or rewards are 0 and 1): only their sum is told, "
+            f"what each has of it is the prior's; leave {'one' if len(names) == 2 else 'all but one'} out."
+            for names in self.family.alike(d.x, d.reward)
+        )
+
     # What is declared -----------------------------------------------------------------------------
 
     @property

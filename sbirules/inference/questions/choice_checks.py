@@ -15,6 +15,7 @@ from torch import Tensor
 from sbirules import figures
 from sbirules.inference.exact import probabilities_in_parts
 from sbirules.inference.questions.base import Asked, FigureOf
+from sbirules.inference.questions.choice_information import Information, information_of
 from sbirules.inference.questions.choice_replays import WeightsAlong, in_closed_loop, weights_along
 from sbirules.inference.questions.choice_statistics import AROUND, REVERSALS, History, Statistic, statistics_of
 from sbirules.inference.questions.fresh import Fresh
@@ -62,6 +63,7 @@ class ChoicesCheck:
             `(animals, parts)`.
         weights: The policy's weights along the trials of a few animals, where they are known.
         failures: Rules with which simulated animals' weights diverge.
+        information: What the table tells of the coefficients.
     """
 
     rules: int
@@ -77,6 +79,7 @@ class ChoicesCheck:
     curves: tuple[Tensor, Tensor]
     weights: WeightsAlong | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
+    information: Information | None = None
 
     @property
     def deviance_explained(self) -> float:
@@ -118,7 +121,9 @@ class ChoicesCheck:
     def findings(self) -> list[str]:
         """Sentences beside the verdicts."""
         each = self.deviance_by_animal
+        told = [] if self.information is None else [self.information.sentence(self.theta.shape[1])]
         return [
+            *told,
             f"The rules explain {self.deviance_explained:.1%} of the deviance of a coin in sample (median over animals "
             f"{float(each.median()):.1%}); held-out scores beside baselines come from compare_families.",
             "Statistics of choices are those of answers drawn one step ahead, given each animal's own past: the task's rewards "
@@ -173,6 +178,7 @@ def predicted_choices(posterior: Asked, simulator: Simulator, trials: Trials, fr
         trials.learners,
         _curves(history, mean[:, -1], trials),
         failures=failures,
+        information=information_of(likelihood, posterior, simulator.names),
     )
     return replace(found, weights=weights_along(likelihood, trials, of_animals, found.deviance_by_animal))
 

@@ -117,7 +117,8 @@ class ChoicesQuestion(Question):
         if self.table is None:
             raise ValueError(self.lacking())
         model = needed(simulator, PredictsChoices, "a table of choices")
-        record = FitRecord(estimator="exact likelihood", cautions=self.known.cautions, used_for="decisions")
+        cautions = (*self.known.cautions, *model.cautions(self.table))
+        record = FitRecord(estimator="exact likelihood", cautions=cautions, used_for="decisions")
         return Fitted(self, ChoicePotential(model, self.table), record)
 
     def fit(self, stores: Sequence[SimulationStore], job: Job, estimator: str) -> Fitted:

@@ -98,6 +98,28 @@ class TaylorRule(PolicyRule):
         """Powers of each term's variables, `(terms, 7)`, in the order of `VARIABLES`."""
         return torch.tensor([[p.get(name, 0) for name in VARIABLES] for p in self.powers])
 
+    def alike(self, features: Tensor, reward: Tensor) -> list[tuple[str, ...]]:
+        """Names of terms that are equal on a table: x^2 is x where features are 0 or 1, r^2 is r where rewards are.
+
+        Arguments:
+            features: Of each decision, `(decisions, F)`.
+            reward: Of each decision, `(decisions,)`; NaN where it is not known.
+        """
+        known = reward[~torch.isnan(reward)]
+        binary = {
+            "x": bool(((features == 0) | (features == 1)).all()),
+            "r": bool(((known == 0) | (known == 1)).all()),
+        }
+        alone = bool((features == 1).all())  # the constant input is all there is
+        found: dict[tuple[tuple[str, int], ...], list[str]] = {}
+        for name, powers in zip((c.name for c in self.coefficients), self.powers, strict=True):
+            left = {v: 1 if binary.get(v) else k for v, k in powers.items() if not (v == "x" and alone)}
+            if self.baseline == "none" and "rd" in left:  # rd is r
+                left["r"] = left.get("r", 0) + left.pop("rd")
+                left["r"] = 1 if binary["r"] else left["r"]
+            found.setdefault(tuple(sorted(left.items())), []).append(name)
+        return [tuple(names) for names in found.values() if len(names) > 1]
+
 
 def _products(variables: tuple[str, ...], degree: int) -> list[dict[str, int]]:
     """All products of powers, without those that are the same: c^2 is c."""
