@@ -63,7 +63,7 @@ def main() -> None:
             mice = mice.subset(range(min(args.mice, len(mice))))
             add(psytrack(args.psytrack, f"psytrack, {len(mice)} mice", mice, None, 1))
         else:
-            print("No mice: there is no mice_contrast.csv in the folder of data.")
+            print("No mice: --mice is 0, or there is no mice_contrast.csv in the folder of data.")
     else:
         print("psytrack is left out: give --psytrack an interpreter that has it.")
     if args.metalearn and args.folder:
