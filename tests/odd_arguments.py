@@ -47,6 +47,8 @@ LIGHT = (
         "simulators.RateRNN",
         "simulators.Policy",
         "BCM",
+        "Covariance",
+        "MLPRule",
         "Oja",
         "PolynomialRule",
         "PolicyRule",

@@ -555,7 +555,7 @@ SPECIAL = {
     **choices.SPECIAL,
 }
 RULES = (
-    *("BCM", "Oja", "PolynomialRule", "TaylorRule"),
+    *("BCM", "Covariance", "MLPRule", "Oja", "PolynomialRule", "TaylorRule"),
     *("RuleFamily", "LocalRule", "ThreeFactorRule", "PolicyRule"),
 )
 for _family in RULES:
@@ -583,6 +583,8 @@ def study_file(c):
 INSTANCES = {
     "BCM": lambda c: sr.BCM(),
     "BPTL": lambda c: c.optimiser,
+    "Covariance": lambda c: sr.Covariance(),
+    "MLPRule": lambda c: sr.MLPRule(),
     "Calibration": lambda c: sr.Calibration(c.recovery, torch.rand(20, 1), None),
     "Checks": lambda c: c.checked,
     "Coefficient": lambda c: sr.Coefficient("a"),

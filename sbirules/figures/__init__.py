@@ -38,6 +38,7 @@ from sbirules.figures.learning import (
 )
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
+from sbirules.figures.updates import updates
 
 __all__ = [
     "BLUE",
@@ -81,5 +82,6 @@ __all__ = [
     "summaries",
     "theme",
     "training",
+    "updates",
     "weights_over_trials",
 ]

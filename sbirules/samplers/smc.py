@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules.model.prior import Sparse, held_at
 from sbirules.samplers.modes import Reference
+from sbirules.samplers.particle_scale import FromReference, LogLikelihood, Scale, finite
 from sbirules.support import arguments
 from sbirules.support.room import free_memory, refuse_beyond
-from sbirules.support.scale import Transform, unconstrained
 from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed_class
 
 __all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
-
-# log-likelihood (B, P) of theta (B, P, D) for the observations numbered (B,)
-LogLikelihood = Callable[[Tensor, Tensor], Tensor]
 
 OF_A_PARTICLE = 256  # bytes in memory at least, with its proposals
 RENEWED = 0.95  # share of particles with a fresh draw from the reference at which no more moves are needed
@@ -161,9 +157,9 @@ def run_smc(
     deadline = math.inf if s.time_limit is None else time.monotonic() + s.time_limit
     with seeded(seed, Stream.SAMPLING), torch.no_grad(), tqdm(total=n, desc="sample", disable=not progress) as bar:
         if reference is None:
-            scale = _Scale(prior, hold or {})
+            scale = Scale(prior, hold or {})
         else:
-            scale = elsewhere = _FromReference(prior, reference)
+            scale = elsewhere = FromReference(prior, reference)
             log_likelihood = elsewhere.against(log_likelihood)
         cloud, possible = _first(log_likelihood, scale, n, s)
         power, acceptance = torch.zeros(n), torch.zeros(n)
@@ -203,21 +199,21 @@ def run_smc(
     return Particles(cloud.theta, log_evidence, torch.where(lost, math.nan, power), acceptance, possible)
 
 
-def _first(log_likelihood: LogLikelihood, scale: _Scale, n: int, s: SamplerSettings) -> tuple[_Cloud, Tensor]:
+def _first(log_likelihood: LogLikelihood, scale: Scale, n: int, s: SamplerSettings) -> tuple[_Cloud, Tensor]:
     """Draws of the prior, and the share of them `(n,)` with a likelihood above zero.
 
     Where that is few, more are drawn until half of the particles have one.
     """
     every = torch.arange(n)
     theta = scale.sample(n, s.num_particles)
-    value = _finite(log_likelihood(theta, every))
+    value = finite(log_likelihood(theta, every))
     kept, tried = torch.isfinite(value).sum(dim=1), torch.full((n,), s.num_particles)
     for _ in range(s.num_candidates // s.num_particles):
         few = every[kept < s.num_particles // 2]
         if not len(few):
             break
         new = scale.sample(len(few), s.num_particles)
-        found = _finite(log_likelihood(new, few))
+        found = finite(log_likelihood(new, few))
         for row, more, which in zip(few.tolist(), new, torch.isfinite(found), strict=True):
             free = (~torch.isfinite(value[row])).nonzero()[:, 0][: int(which.sum())]
             take = which.nonzero()[:, 0][: len(free)]
@@ -227,10 +223,6 @@ def _first(log_likelihood: LogLikelihood, scale: _Scale, n: int, s: SamplerSetti
         tried[few] += s.num_particles
     free_ = scale.free(theta)
     return _Cloud(free_, theta, scale.log_prior(free_, theta), value), kept / tried
-
-
-def _finite(value: Tensor) -> Tensor:
-    return torch.where(torch.isnan(value), -math.inf, value).double()
 
 
 def _step(value: Tensor, most: Tensor, ess: float) -> Tensor:
@@ -253,7 +245,7 @@ def _step(value: Tensor, most: Tensor, ess: float) -> Tensor:
 
 
 def _move(
-    cloud: _Cloud, move: int, power: Tensor, which: Tensor, scale: _Scale, log_likelihood: LogLikelihood
+    cloud: _Cloud, move: int, power: Tensor, which: Tensor, scale: Scale, log_likelihood: LogLikelihood
 ) -> Tensor:
     """Moves each half of the particles once, given the other; returns the share accepted, `(B,)`."""
     half = cloud.theta.shape[1] // 2
@@ -269,18 +261,18 @@ def _move(
             new_theta = scale.theta(new_free)
             new_prior = scale.log_prior(new_free, new_theta)
             log_ratio = new_prior - cloud.log_prior[:, mine]
-        value = _finite(log_likelihood(new_theta, which))
+        value = finite(log_likelihood(new_theta, which))
         log_accept = power[:, None] * (value - cloud.value[:, mine]) + log_ratio
         yes = _taken(cloud, mine, log_accept, _Cloud(new_free, new_theta, new_prior, value))
         accepted += yes.float().mean(dim=1) / 2
     return accepted
 
 
-def _jump(cloud: _Cloud, power: Tensor, which: Tensor, scale: _Scale, log_likelihood: LogLikelihood) -> Tensor:
+def _jump(cloud: _Cloud, power: Tensor, which: Tensor, scale: Scale, log_likelihood: LogLikelihood) -> Tensor:
     """Offers each particle a fresh draw of what they started from; returns which took it, `(B, P)`."""
     theta = scale.sample(*cloud.value.shape)
     free = scale.free(theta)
-    value = _finite(log_likelihood(theta, which))
+    value = finite(log_likelihood(theta, which))
     new = _Cloud(free, theta, scale.log_prior(free, theta), value)
     return _taken(cloud, slice(None), power[:, None] * (value - cloud.value), new)
 
@@ -313,58 +305,3 @@ def _evolved(mine: Tensor, others: Tensor, switches: bool) -> Tensor:
     # now and then the whole difference: from one mode to another
     size = torch.where(torch.rand(rows, n, 1) < 0.1, 1.0, size * (0.4 + 0.8 * torch.rand(rows, n, 1)))
     return torch.where(mask, mine + size * (pick[0] - pick[1]), mine)
-
-
-class _Scale:
-    """sbi's unconstrained scale of the prior's support; theta itself where terms may be absent."""
-
-    def __init__(self, prior: Distribution, hold: Mapping[int, float], transform: Transform | None = None) -> None:
-        self.prior, self.hold = prior, hold
-        self.sparse = prior if isinstance(prior, Sparse) else None
-        self.switches = self.sparse is not None
-        if not self.switches:
-            self.transform = unconstrained(prior) if transform is None else transform
-
-    def sample(self, *shape: int) -> Tensor:
-        """Draws of the prior `(*shape, D)`, held coefficients at their values."""
-        theta = self.prior.sample(Size(shape)).float()
-        return held_at(self.prior, theta, self.hold)
-
-    def free(self, theta: Tensor) -> Tensor:
-        return theta if self.switches else self.transform(theta.flatten(0, 1)).float().reshape(theta.shape)
-
-    def theta(self, free: Tensor) -> Tensor:
-        return free if self.switches else self.transform.inv(free.flatten(0, 1)).float().reshape(free.shape)
-
-    def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
-        """Log-prior density on the free scale, `(B, P)`."""
-        flat = theta.flatten(0, 1)
-        value = self.prior.log_prob(flat)
-        if not self.switches:
-            value = value - self.transform.log_abs_det_jacobian(flat, free.flatten(0, 1))
-        return _finite(value).reshape(theta.shape[:2]).float()
-
-
-class _FromReference(_Scale):
-    """The scale on which a reference takes the prior's place, and its ratio to the prior that of the likelihood."""
-
-    def __init__(self, prior: Distribution, reference: Reference) -> None:
-        super().__init__(prior, {}, reference.transform)
-        self.reference = reference
-
-    def sample(self, *shape: int) -> Tensor:
-        free = self.reference.sample(math.prod(shape))
-        return self.transform.inv(free).float().reshape(*shape, -1)
-
-    def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
-        return _finite(self.reference.log_prob(free.flatten(0, 1).double())).reshape(theta.shape[:2]).float()
-
-    def against(self, log_likelihood: LogLikelihood) -> LogLikelihood:
-        """The likelihood times prior over reference."""
-
-        def value(theta: Tensor, which: Tensor) -> Tensor:
-            free = self.free(theta).flatten(0, 1)
-            tilt = self.reference.log_prior_ratio(free.double())
-            return log_likelihood(theta, which).double() + tilt.reshape(theta.shape[:2])
-
-        return value

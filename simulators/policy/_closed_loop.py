@@ -68,7 +68,12 @@ def _block(
     meaning = columns.meaning
     batch, count = types.shape
     state = world.start(batch, stream)
-    learner = started(theta, columns)
+    noise = None
+    if columns.hidden:
+        noise = torch.randn(
+            batch, columns.options * columns.hidden, len(columns.features), generator=stream, dtype=torch.float64
+        )
+    learner = started(theta, columns, noise)
     reverses = getattr(world, "reverses", False)
     names = ("choice", "reward", "session", "trial", *([BETTER] if reverses else []), *meaning.stimuli)
     made = {name: torch.full((batch, count), torch.nan, dtype=torch.float64) for name in names}

@@ -11,13 +11,14 @@ from torch.distributions import Distribution, Normal, Uniform
 
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.decisions import CONSTANT, feature_names
-from sbirules.model.rules import Coefficient, RuleFamily
+from sbirules.model.rules import Coefficient, MLPRule, RuleFamily
 
 __all__ = ["NUISANCE", "PolicyColumns"]
 
 # of the policy and not of the rule, in the order of theta's columns
 NUISANCE = ("initial", "bias", "perseveration", "lapse")
 LAPSE = 0.3  # largest
+TELLING = {"c", "d", "y", "w"}  # what may differ between options
 SHARES = ("lapse", "rbar_rate")  # lie between 0 and 1
 
 
@@ -31,6 +32,7 @@ class PolicyColumns:
         nuisance: Which of `NUISANCE` are coefficients.
         constant: Whether a constant input is among the features.
         scale: Root mean square of each feature, by which the prior of its initial weight is narrower.
+        hidden: Hidden units of each option; 0 for none.
     """
 
     family: RuleFamily
@@ -38,6 +40,7 @@ class PolicyColumns:
     nuisance: tuple[str, ...]
     constant: bool
     scale: tuple[float, ...] = ()
+    hidden: int = 0
 
     @cached_property
     def features(self) -> tuple[str, ...]:
@@ -127,10 +130,17 @@ class PolicyColumns:
                 f"bias and the initial weight of the constant input ({CONSTANT}) say the same before anything is learned: leave "
                 f"bias out of nuisance, or set constant=False."
             )
-        powers = getattr(self.family, "powers", None)
-        if powers is None or self.options < 2:
+        if self.options < 2 or self.hidden:
             return
-        idle = [term for term, p in zip(self.family.terms, powers, strict=True) if not set(p) & {"c", "d", "y", "w"}]  # type: ignore[attr-defined]
+        if isinstance(self.family, MLPRule) and self.family.gate == "none" and not set(self.family.inputs) & TELLING:
+            raise ValueError(
+                'an MLPRule with gate = "none" needs c, d, y or w among its inputs: what is the same for all options changes no '
+                "probability."
+            )
+        powers = getattr(self.family, "powers", None)
+        if powers is None:
+            return
+        idle = [term for term, p in zip(self.family.terms, powers, strict=True) if not set(p) & TELLING]  # type: ignore[attr-defined]
         if idle:
             raise ValueError(
                 f"the term {idle[0]!r} moves the logits of all options alike and changes no probability: multiply it by c, "

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sbirules.model.decisions import Decisions
 from sbirules.model.rules import TaylorRule
+from sbirules.support.streams import Stream, generator
 
 from ._columns import PolicyColumns
 from ._steps import Learner, answer_log_prob, decayed, learned, logits, started
@@ -35,13 +36,19 @@ class ChoiceLikelihood:
         credit: `"accepted"` or `"all_steps"`.
         decay_on: `"answered"` or `"all"`.
         engine: `"numba"` (Taylor rules) or `"torch"`.
+        draws: With hidden units: draws of their first weights, the same for all rules, over which the likelihood of each animal
+            is a mean (a pseudo-marginal; `monte_carlo_error` tells what so few leave open).
     """
 
     threads: int | None = None  # that rules are shared among; None for one per core
 
-    def __init__(self, columns: PolicyColumns, decisions: Decisions, credit: str, decay_on: str, engine: str) -> None:
+    def __init__(
+        self, columns: PolicyColumns, decisions: Decisions, credit: str, decay_on: str, engine: str, draws: int = 1
+    ) -> None:
         self.columns, self.decisions = columns, decisions
         self.credit, self.decay_on, self.engine = credit, decay_on, engine
+        shape = (draws, columns.options * columns.hidden, len(columns.features))
+        self.noise = torch.randn(shape, generator=generator(0, Stream.WEIGHTS), dtype=torch.float64)
         if engine == "numba":
             self.terms, self.places, self.data = _as_arrays(columns, decisions, credit, decay_on)
 
@@ -100,11 +107,18 @@ class ChoiceLikelihood:
         rows = self._rows(torch.as_tensor(theta).detach())
         if self.engine == "numba":
             return self._compiled(rows, with_slope=False, with_probability=True)[2]
-        with torch.no_grad():
-            kept: list[Tensor] = []
-            self._by_steps(rows, lambda _, log_prob: kept.append(log_prob.exp().reshape(*rows.shape[:2], -1)))
-            padded = torch.stack(kept, dim=2)  # (n, animals, longest, answers)
         count = self.decisions.start.diff()
+        with torch.no_grad():
+            by_draw = torch.stack([self._log_probs(rows, noise) for noise in self._noises()])
+        padded = by_draw[0].exp()  # (n, animals, longest, answers)
+        if self.columns.hidden:  # draws count as much as they predicted of what came before
+            n = torch.arange(by_draw.shape[3]).clamp(max=len(self.decisions.choice))
+            at = (self.decisions.start[:-1, None] + n).clamp(max=len(self.decisions.choice) - 1)
+            choice = torch.where(n < count[:, None], self.decisions.choice[at], -1)  # (animals, longest)
+            index = choice.clamp(min=0)[None, None, :, :, None].expand(*by_draw.shape[:-1], 1)
+            taken = torch.where(choice >= 0, by_draw.gather(4, index)[..., 0], 0.0)
+            weight = torch.softmax(taken.cumsum(dim=3) - taken, dim=0)
+            padded = (weight[..., None] * by_draw.exp()).sum(dim=0)
         there = torch.arange(padded.shape[2]) < count[:, None]
         return padded[:, there]
 
@@ -112,7 +126,9 @@ class ChoiceLikelihood:
     def weight_names(self) -> tuple[str, ...]:
         """Of a feature, for one option: the second against the first of two, else each against the mean of all."""
         columns = self.columns
-        if self.credit == "all_steps":  # which the steps below do not know
+        if (
+            self.credit == "all_steps" or columns.hidden
+        ):  # which the steps below do not know; which logits do not add up
             return ()
         names = columns.meaning.options
         against: tuple[str, ...] = ("",) if columns.options == 1 else (f": {names[1]} over {names[0]}",)
@@ -138,7 +154,9 @@ class ChoiceLikelihood:
             one = ChoiceLikelihood(self.columns, own, self.credit, self.decay_on, "torch")
             kept: list[Tensor] = []
             with torch.no_grad():
-                one._by_steps(rows[:, animal : animal + 1], lambda learner, _, kept=kept: kept.append(learner.weights))  # type: ignore[misc]
+                one._along(
+                    rows[:, animal : animal + 1], None, lambda learner, _, kept=kept: kept.append(learner.weights)
+                )  # type: ignore[misc]
             found = torch.stack([kept[t] for t in at[k].tolist()], dim=1)  # (n, points, options, features)
             if found.shape[2] == 2:
                 found = found[:, :, 1:] - found[:, :, :1]
@@ -185,18 +203,44 @@ class ChoiceLikelihood:
         _in_threads(work, n * animals, self._workers(n))
         return torch.from_numpy(value), torch.from_numpy(slope), torch.from_numpy(probability)
 
-    def _by_steps(self, rows: Tensor, seen: Callable[[Learner, Tensor], None] | None = None) -> Tensor:
-        """The same by torch operations, one decision of all animals at a time, `(n, animals)`.
+    def monte_carlo_error(self, theta: Tensor) -> Tensor:
+        """Standard error of each animal's log-likelihood `(n, animals)` from drawing first weights; 0 without hidden units."""
+        rows = self._rows(torch.as_tensor(theta).detach())
+        with torch.no_grad():
+            value = torch.stack([self._along(rows, noise) for noise in self._noises()]).double()
+        if len(value) < 2:
+            return torch.zeros_like(value[0])
+        share = torch.softmax(value, dim=0) * len(value)  # likelihoods over their mean
+        return share.std(dim=0) / math.sqrt(len(value))
+
+    def _noises(self) -> Sequence[Tensor | None]:
+        return list(self.noise) if self.columns.hidden else [None]
+
+    def _log_probs(self, rows: Tensor, noise: Tensor | None) -> Tensor:
+        """Log-probability of each answer, `(n, animals, longest, answers)`."""
+        kept: list[Tensor] = []
+        self._along(rows, noise, lambda _, log_prob: kept.append(log_prob.reshape(*rows.shape[:2], -1)))
+        return torch.stack(kept, dim=2)
+
+    def _by_steps(self, rows: Tensor) -> Tensor:
+        """The same by torch operations, `(n, animals)`; with hidden units the mean over draws of their first weights."""
+        each = torch.stack([self._along(rows, noise) for noise in self._noises()])
+        return torch.logsumexp(each, dim=0) - math.log(len(each))
+
+    def _along(
+        self, rows: Tensor, noise: Tensor | None, seen: Callable[[Learner, Tensor], None] | None = None
+    ) -> Tensor:
+        """One decision of all animals after the other, `(n, animals)`.
 
         `seen` is called with the animals before each decision, and the log-probability of each answer.
         """
         n, animals, dim = rows.shape
         if n > 1 and n * animals > ROWS and seen is None:
-            return torch.cat([self._by_steps(part) for part in torch.split(rows, max(1, ROWS // animals))])
+            return torch.cat([self._along(part, noise) for part in torch.split(rows, max(1, ROWS // animals))])
         d, columns = self.decisions, self.columns
         count = d.start.diff()
         theta = rows.reshape(n * animals, dim)
-        learner = started(theta, columns)
+        learner = started(theta, columns, noise)
         total = theta.new_zeros(n * animals)
         last = torch.full((n * animals,), -1)
         for t in range(int(count.max())):

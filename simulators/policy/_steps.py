@@ -15,6 +15,10 @@ from ._columns import PolicyColumns
 __all__ = ["Learner", "answer_log_prob", "answer_prob", "decayed", "learned", "logits", "started"]
 
 
+# of the published policy with hidden units (Mehta et al. 2024): of the mean over them, and of their first weights
+GAIN, INITIAL_SD = 5.0, 0.01
+
+
 @dataclass(frozen=True)
 class Learner:
     """What animals carry from decision to decision, one row each; B of them.
@@ -32,12 +36,18 @@ class Learner:
     slow: Mapping[str, Tensor]
 
 
-def started(theta: Tensor, columns: PolicyColumns) -> Learner:
-    """Animals before their first decision, under rules `(B, D)`."""
-    rows, features, options = len(theta), len(columns.features), columns.options
+def started(theta: Tensor, columns: PolicyColumns, noise: Tensor | None = None) -> Learner:
+    """Animals before their first decision, under rules `(B, D)`.
+
+    With hidden units weights `(B, options x hidden, features)` are those of the input layer, at first a normal `noise` of that
+    shape, or one that broadcasts to it, times its s.d.
+    """
+    rows, features, options = len(theta), len(columns.features), columns.options * max(columns.hidden, 1)
     weights = theta.new_zeros(rows, options, features)
     at = columns.place("initial")
-    if at >= 0 and options == 1:
+    if noise is not None:
+        weights = (INITIAL_SD * noise).to(theta).expand(rows, options, features)
+    elif at >= 0 and options == 1:
         weights = theta[:, at : at + features][:, None]
     elif at >= 0:  # of the others against the first option, around zero
         others = theta[:, at : at + (options - 1) * features].reshape(rows, options - 1, features)
@@ -51,6 +61,8 @@ def started(theta: Tensor, columns: PolicyColumns) -> Learner:
 def logits(theta: Tensor, columns: PolicyColumns, weights: Tensor, x: Tensor, last: Tensor) -> Tensor:
     """Logit of each option `(B, options)` at features `(B, F)`; `last` is the answer before in this session, -1 for none."""
     out = (weights * x[:, None]).sum(dim=2)
+    if columns.hidden:
+        out = GAIN * torch.tanh(out).reshape(len(out), columns.options, columns.hidden).mean(dim=2)
     at, options = columns.place("bias"), columns.options
     if at >= 0:
         extra = theta[:, at : at + max(options - 1, 1)]
@@ -113,7 +125,10 @@ def learned(
     code = torch.arange(columns.options) + (1 if columns.options == 1 else 0)
     c = (choice[:, None] == code).to(theta)
     reward = torch.where(teaches, reward, 0.0)
-    pre, post = x[:, None], (w * x[:, None]).sum(dim=2, keepdim=True)
+    pre, post, error = x[:, None], (w * x[:, None]).sum(dim=2, keepdim=True), c - s
+    if columns.hidden:  # a hidden unit's rate; each knows its option
+        post = torch.tanh(post)
+        c, error = (v.repeat_interleave(columns.hidden, dim=1) for v in (c, error))
     slow = dict(before.slow)
     if isinstance(family, LocalRule):
         every = {"pre": pre, "post": post, "state": post, "weight": w}
@@ -127,7 +142,7 @@ def learned(
             raw,
             x=pre,
             c=c[:, :, None],
-            d=(c - s)[:, :, None],
+            d=error[:, :, None],
             y=post,
             w=w,
             r=reward[:, None, None],

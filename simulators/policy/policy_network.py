@@ -32,6 +32,7 @@ from ._likelihood import ChoiceLikelihood
 __all__ = ["PolicyNetwork", "PolicySettings"]
 
 DEFAULT = ("initial", "lapse")
+MOST_HIDDEN = 1000
 TWO = ChoiceColumns(("0", "1"))
 
 
@@ -47,7 +48,10 @@ class PolicySettings:
         credit: In accept-or-reject: whether the `"accepted"` offer alone teaches, or `"all_steps"` of the trial.
         decay_on: Whether weights decay only on trials that are `"answered"` with a known reward, or on `"all"`.
         num_trials: Trials of a simulated animal.
-        engine: `"auto"`, `"numba"` (Taylor rules) or `"torch"` (any family).
+        engine: `"auto"`, `"numba"` (Taylor rules without hidden units) or `"torch"` (any family).
+        hidden: Hidden units (tanh) of each option, whose input weights are plastic: a logit is 5 times their mean. Their first
+            weights are random, with s.d. .01, so `"initial"` is no nuisance then.
+        weight_draws: With hidden units: draws of the first weights that the likelihood is a mean over.
     """
 
     nuisance: tuple[str, ...] = DEFAULT
@@ -56,6 +60,8 @@ class PolicySettings:
     decay_on: str = "answered"
     num_trials: int = 300
     engine: str = "auto"
+    hidden: int = 0
+    weight_draws: int = 4
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nuisance", arguments.strings("nuisance", self.nuisance))
@@ -65,6 +71,8 @@ class PolicySettings:
         arguments.known("decay_on", self.decay_on, ("answered", "all"))
         arguments.known("engine", self.engine, ("auto", "numba", "torch"))
         arguments.whole("num_trials", self.num_trials, 2, arguments.MANY)
+        arguments.whole("hidden", self.hidden, 0, MOST_HIDDEN)
+        arguments.whole("weight_draws", self.weight_draws, 1, MOST_HIDDEN)
 
 
 @typed_class
@@ -121,7 +129,8 @@ class PolicyNetwork(Simulator):
         s = self.settings
         constant = has_constant(meaning) if s.constant is None else s.constant
         self.meaning = meaning
-        self.columns = PolicyColumns(family, meaning, s.nuisance, constant, scale)
+        nuisance = tuple(name for name in s.nuisance if name != "initial" or not s.hidden)
+        self.columns = PolicyColumns(family, meaning, nuisance, constant, scale, s.hidden)
         _ = self.columns.names  # says which are taken
         if known:
             self.columns.check()
@@ -134,9 +143,11 @@ class PolicyNetwork(Simulator):
         taylor = isinstance(family, TaylorRule)
         if s.engine == "numba" and not taylor:
             raise ValueError(f'engine = "numba" takes a TaylorRule, got {type(family).__name__}; leave engine out.')
-        self.engine = ("numba" if taylor else "torch") if s.engine == "auto" else s.engine
+        if s.engine == "numba" and s.hidden:
+            raise ValueError('engine = "numba" knows no hidden units; leave engine out.')
+        self.engine = ("numba" if taylor and not s.hidden else "torch") if s.engine == "auto" else s.engine
         if self.engine == "torch" and s.credit == "all_steps":
-            raise ValueError('credit = "all_steps" needs engine = "numba".')
+            raise ValueError('credit = "all_steps" needs engine = "numba", and a policy without hidden units.')
 
     def suited(self, trials: Trials) -> PolicyNetwork:
         """The same policy with the answers and stimuli of a table.
@@ -251,7 +262,7 @@ class PolicyNetwork(Simulator):
         _refuse_other(self.meaning, trials.meaning, "this policy")
         s = self.settings
         decisions = Decisions.of(trials, self.meaning, self.columns.constant)
-        return ChoiceLikelihood(self.columns, decisions, s.credit, s.decay_on, self.engine)
+        return ChoiceLikelihood(self.columns, decisions, s.credit, s.decay_on, self.engine, s.weight_draws)
 
     def log_likelihood(self, theta: ArrayLike, trials: Trials) -> Tensor:
         """log p(choices | theta) `(batch,)` of rules `(batch, D)`, summed over animals; -inf where impossible.

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sbirules import Coefficient, PolynomialRule, ThreeFactorRule
+from sbirules import Coefficient, Covariance, PolynomialRule, ThreeFactorRule
 
 
 class Oja(ThreeFactorRule):
@@ -108,3 +108,18 @@ def test_describe_prints_the_equation_with_its_numbers():
 def test_bad_input_is_refused_in_words(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_the_covariance_rule_follows_the_covariance_of_its_inputs_whatever_their_mean():
+    """Dayan & Abbott 2001, Eq. 8.10: over inputs of covariance C a linear unit's weights change by eta C w on average."""
+    rng = torch.Generator().manual_seed(0)
+    mix = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
+    pre = 3.0 + torch.randn(200_000, 1, 2, generator=rng) @ mix.T
+    weight = torch.tensor([0.7, -0.2])
+    post = (pre * weight).sum(dim=2, keepdim=True)
+    theta = {"eta": torch.tensor(0.5), "tau_m": torch.tensor(100.0)}
+    mean = post.mean() * torch.ones_like(post)
+    change = Covariance().change(theta, pre=pre, post=post, mean=mean).mean(dim=0)[0]
+    torch.testing.assert_close(change, 0.5 * (mix @ mix.T) @ weight, atol=0.01, rtol=0)
+    drift = Covariance().drift(theta, pre=pre, post=post, mean=torch.zeros_like(post))["mean"]
+    torch.testing.assert_close(drift, post / 100.0)

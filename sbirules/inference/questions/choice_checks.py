@@ -18,8 +18,10 @@ from sbirules.inference.questions.base import Asked, FigureOf
 from sbirules.inference.questions.choice_information import Information, information_of
 from sbirules.inference.questions.choice_replays import WeightsAlong, in_closed_loop, weights_along
 from sbirules.inference.questions.choice_statistics import AROUND, REVERSALS, History, Statistic, statistics_of
+from sbirules.inference.questions.choice_updates import Updates, updates_of
 from sbirules.inference.questions.fresh import Fresh
 from sbirules.model.abilities import PredictsChoices, ReplaysChoices, needed
+from sbirules.model.rules import MLPRule
 from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
@@ -64,6 +66,7 @@ class ChoicesCheck:
         weights: The policy's weights along the trials of a few animals, where they are known.
         failures: Rules with which simulated animals' weights diverge.
         information: What the table tells of the coefficients.
+        updates: The rules as functions, where coefficients mean little one by one.
     """
 
     rules: int
@@ -80,6 +83,7 @@ class ChoicesCheck:
     weights: WeightsAlong | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
     information: Information | None = None
+    updates: Updates | None = None
 
     @property
     def deviance_explained(self) -> float:
@@ -165,13 +169,14 @@ def predicted_choices(posterior: Asked, simulator: Simulator, trials: Trials, fr
     animals = len(trials)
     log_prob = torch.zeros(animals, dtype=torch.float64).index_add_(0, history.animal[answered], taken[answered])
     choices = torch.bincount(history.animal[answered], minlength=animals).double()
+    family, shown = simulator.family, posterior.spread_out(rules)
     found = ChoicesCheck(
         rules,
         animals,
         AHEAD if player is None else "in closed loop",
         tuple(observed),
         tuple(predicted),
-        posterior.spread_out(rules),
+        shown,
         log_prob,
         choices,
         () if trials.meaning is None else trials.meaning.options,
@@ -179,6 +184,7 @@ def predicted_choices(posterior: Asked, simulator: Simulator, trials: Trials, fr
         _curves(history, mean[:, -1], trials),
         failures=failures,
         information=information_of(likelihood, posterior, simulator.names),
+        updates=updates_of(family, shown[:, : family.dim]) if isinstance(family, MLPRule) else None,
     )
     return replace(found, weights=weights_along(likelihood, trials, of_animals, found.deviance_by_animal))
 
@@ -276,6 +282,14 @@ def choice_figures(c: ChoicesCheck) -> list[FigureOf]:
             "Share of a coin's deviance that the rules explain, by animal, in sample.",
         ),
     ]
+    if c.updates is not None:
+        u = c.updates
+        caption = (
+            "The rule as a function: change of a weight of the chosen option against each variable, the others at 1; lines are w "
+            "of -1, 0 and 1, and rewards above their expectation of these where w is the axis; mean, 50 and 95 % over posterior "
+            "rules."
+        )
+        out.insert(0, ("updates", cast(Any, partial(figures.updates, u.along, u.lines, u.changes)), caption))
     w = c.weights
     if w is not None:
         draw = partial(figures.weights_over_trials, w.learners, w.names, w.trial, w.draws, w.rate, rate)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from sbirules.model.rules.bcm import BCM
 from sbirules.model.rules.coefficient import RESERVED, TIME_CONSTANTS, Coefficient
+from sbirules.model.rules.covariance import Covariance
 from sbirules.model.rules.family import RuleFamily
 from sbirules.model.rules.local import SIGHTS, LocalRule
+from sbirules.model.rules.mlp import MLPRule
 from sbirules.model.rules.oja import Oja
 from sbirules.model.rules.policy import VARIABLES, PolicyRule
 from sbirules.model.rules.polynomial import PolynomialRule
@@ -21,7 +23,9 @@ __all__ = [
     "TIME_CONSTANTS",
     "VARIABLES",
     "Coefficient",
+    "Covariance",
     "LocalRule",
+    "MLPRule",
     "Oja",
     "PolicyRule",
     "PolynomialRule",
@@ -34,6 +38,8 @@ __all__ = [
 FAMILIES: dict[str, Callable[..., RuleFamily]] = {
     "polynomial": PolynomialRule,
     "bcm": BCM,
+    "covariance": Covariance,
+    "mlp": MLPRule,
     "oja": Oja,
     "taylor": TaylorRule,
 }

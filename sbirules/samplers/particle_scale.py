@@ -1,0 +1,79 @@
+"""The scale on which particles move: that of the prior, or of a reference that takes its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from sbirules.model.prior import Sparse, held_at
+from sbirules.samplers.modes import Reference
+from sbirules.support.scale import Transform, unconstrained
+
+__all__ = ["FromReference", "LogLikelihood", "Scale", "finite"]
+
+# log-likelihood (B, P) of theta (B, P, D) for the observations numbered (B,)
+LogLikelihood = Callable[[Tensor, Tensor], Tensor]
+
+
+def finite(value: Tensor) -> Tensor:
+    """Values with -inf in place of NaN."""
+    return torch.where(torch.isnan(value), -math.inf, value).double()
+
+
+class Scale:
+    """sbi's unconstrained scale of the prior's support; theta itself where terms may be absent."""
+
+    def __init__(self, prior: Distribution, hold: Mapping[int, float], transform: Transform | None = None) -> None:
+        self.prior, self.hold = prior, hold
+        self.sparse = prior if isinstance(prior, Sparse) else None
+        self.switches = self.sparse is not None
+        if not self.switches:
+            self.transform = unconstrained(prior) if transform is None else transform
+
+    def sample(self, *shape: int) -> Tensor:
+        """Draws of the prior `(*shape, D)`, held coefficients at their values."""
+        theta = self.prior.sample(Size(shape)).float()
+        return held_at(self.prior, theta, self.hold)
+
+    def free(self, theta: Tensor) -> Tensor:
+        return theta if self.switches else self.transform(theta.flatten(0, 1)).float().reshape(theta.shape)
+
+    def theta(self, free: Tensor) -> Tensor:
+        return free if self.switches else self.transform.inv(free.flatten(0, 1)).float().reshape(free.shape)
+
+    def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
+        """Log-prior density on the free scale, `(B, P)`."""
+        flat = theta.flatten(0, 1)
+        value = self.prior.log_prob(flat)
+        if not self.switches:
+            value = value - self.transform.log_abs_det_jacobian(flat, free.flatten(0, 1))
+        return finite(value).reshape(theta.shape[:2]).float()
+
+
+class FromReference(Scale):
+    """The scale on which a reference takes the prior's place, and its ratio to the prior that of the likelihood."""
+
+    def __init__(self, prior: Distribution, reference: Reference) -> None:
+        super().__init__(prior, {}, reference.transform)
+        self.reference = reference
+
+    def sample(self, *shape: int) -> Tensor:
+        free = self.reference.sample(math.prod(shape))
+        return self.transform.inv(free).float().reshape(*shape, -1)
+
+    def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
+        return finite(self.reference.log_prob(free.flatten(0, 1).double())).reshape(theta.shape[:2]).float()
+
+    def against(self, log_likelihood: LogLikelihood) -> LogLikelihood:
+        """The likelihood times prior over reference."""
+
+        def value(theta: Tensor, which: Tensor) -> Tensor:
+            free = self.free(theta).flatten(0, 1)
+            tilt = self.reference.log_prior_ratio(free.double())
+            return log_likelihood(theta, which).double() + tilt.reshape(theta.shape[:2])
+
+        return value
