@@ -1,6 +1,6 @@
 """Are posteriors over rules of choice right? Known figures of flies, a grid, and simulated animals with known rules.
 
-    python validation/behaviour.py [--quick] [--data ../shared/data] [--json validation/results/behaviour.json]
+    python validation/behaviour.py [--quick] [--part NAME ...] [--data ../shared/data] [--json validation/results/behaviour.json]
 
 - *flies*: accepted choices of Rajagopalan et al. 2023 (in the folder of data; left out without it), against figures that a
   grid gave: one shared rule and the log evidences of five models.
@@ -10,7 +10,8 @@
 - *mice*, *population*, *ratio*: animals that differ, see `behaviour_animals.py`.
 - *terms*: under a prior in which terms may be absent, how well inclusion probabilities tell which are present.
 
-Seeds are fixed below. On two cores about 50 minutes, with --quick about 5.
+Seeds are fixed below. On two cores about an hour, with --quick about 5 minutes. With --part only that is run, and rows of other
+parts in the JSON file stay.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import os
 import platform
 import time
 import warnings
+from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +46,8 @@ from sbirules.simulators import PolicyNetwork
 
 SEED = 20261126
 COIN = math.log(0.5)
+PARTS = ("flies", "mice", "grid", "coverage", "ratio", "population", "terms")
+FILES = {"flies": "flies_matching.csv", "mice": "mice_contrast.csv"}
 FLIES = {"learner": "fly", "trial": "trial", "choice": "odor", "reward": "reward"}
 FAST = SamplerSettings(num_runs=4, num_particles=256, num_moves=8, max_doublings=1)
 TASK = {"reward": "baited", "probabilities": [[0.3, 0.1], [0.1, 0.3]], "block": 60, "num_trials": 240}
@@ -281,29 +285,33 @@ def terms(repeats: int, animals: int, trials_each: int) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, no flies of their own rule")
+    parser.add_argument("--part", nargs="+", choices=PARTS, help="only these")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with flies_matching.csv")
     parser.add_argument("--json", type=Path, help="where the rows go")
     args = parser.parse_args()
     start = time.perf_counter()
     rows: list[Row] = []
-
-    def add(more: list[Row]) -> None:
-        for r in more:
-            print(f"{'met ' if r['met'] else 'MISS'} {r['goal']}: {r['found']} (wanted {r['wanted']})", flush=True)
-        rows.extend(more)
-
-    if (args.data / "flies_matching.csv").is_file():
-        add(flies(args.data))
-    if (args.data / "mice_contrast.csv").is_file() and not args.quick:
-        add(mice(args.data))
-    add(grid())
+    kept: list[Row] = []
+    if args.part and args.json and args.json.is_file():
+        kept = [r for r in json.loads(args.json.read_text())["rows"] if r.get("part") not in args.part]
     repeats = 40 if args.quick else 200
-    for kind in FAMILIES:
-        for animals in (1, 6) if args.quick else (1, 6, 18):
-            add(coverage(kind, animals, repeats))
-    add(ratio(2048 if args.quick else 16384))
-    add(population(8 if args.quick else 60, 12))
-    add(terms(12 if args.quick else 60, 6 if args.quick else 18, 150 if args.quick else 300))
+    parts: dict[str, Callable[[], list[Row]]] = {
+        "flies": lambda: flies(args.data),
+        "mice": lambda: mice(args.data),
+        "grid": grid,
+        "coverage": lambda: [
+            r for kind in FAMILIES for n in ((1, 6) if args.quick else (1, 6, 18)) for r in coverage(kind, n, repeats)
+        ],
+        "ratio": lambda: ratio(2048 if args.quick else 16384),
+        "population": lambda: population(8 if args.quick else 24, 12),
+        "terms": lambda: terms(12, 6, 150) if args.quick else terms(60, 18, 300),
+    }
+    for name in args.part or [part for part in parts if part != "mice" or not args.quick]:
+        if name in FILES and not (args.data / FILES[name]).is_file():
+            continue
+        for r in parts[name]():
+            print(f"{'met ' if r['met'] else 'MISS'} {r['goal']}: {r['found']} (wanted {r['wanted']})", flush=True)
+            rows.append({"part": name, **r})
     print(f"{sum(r['met'] for r in rows)} of {len(rows)} goals met in {(time.perf_counter() - start) / 60:.0f} minutes")
     if args.json:
         versions = {name: version(name) for name in ("sbirules", "torch", "numba", "numpy")}
@@ -312,7 +320,7 @@ def main() -> None:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": versions,
         }
-        args.json.write_text(json.dumps({**about, "quick": args.quick, "rows": rows}, indent=1) + "\n")
+        args.json.write_text(json.dumps({**about, "quick": args.quick, "rows": kept + rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import torch
 from joblib import Parallel, delayed
 
 import sbirules as sr
-from sbirules.inference.baselines import BASELINES
+from sbirules.inference.baselines.catalogue import BASELINES
 from sbirules.model.tasks import ChoiceTask
 from sbirules.priors import uniform
 from sbirules.samplers.smc import SamplerSettings
