@@ -242,4 +242,4 @@ for _name in TASKS:
 
 # what a task of choices has none of, and what subclasses write
 OMITTED = {f"tasks.{name}.{method}" for name in TASKS for method in ("tensors", "draw_inputs")}
-OMITTED |= {"PolicyRule", "PolicyRule.update", "TaylorRule.update"}
+OMITTED |= {"PolicyRule", "PolicyRule.update", "MLPRule.update", "TaylorRule.update"}
