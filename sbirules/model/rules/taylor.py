@@ -98,6 +98,7 @@ class TaylorRule(PolicyRule):
         """Powers of each term's variables, `(terms, 7)`, in the order of `VARIABLES`."""
         return torch.tensor([[p.get(name, 0) for name in VARIABLES] for p in self.powers])
 
+    @typed
     def alike(self, features: Tensor, reward: Tensor) -> list[tuple[str, ...]]:
         """Names of terms that are equal on a table: x^2 is x where features are 0 or 1, r^2 is r where rewards are.
 
@@ -105,6 +106,11 @@ class TaylorRule(PolicyRule):
             features: Of each decision, `(decisions, F)`.
             reward: Of each decision, `(decisions,)`; NaN where it is not known.
         """
+        if features.ndim != 2 or reward.shape != features.shape[:1]:
+            raise ValueError(
+                f"features and reward must be (decisions, F) and (decisions,), got {tuple(features.shape)} and "
+                f"{tuple(reward.shape)}."
+            )
         known = reward[~torch.isnan(reward)]
         binary = {
             "x": bool(((features == 0) | (features == 1)).all()),

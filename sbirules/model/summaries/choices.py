@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -69,10 +70,13 @@ def history_weights(
     """
     arguments.whole("options", options, 2)
     stimuli = arguments.strings("stimuli", stimuli)
-    if not memories or not all(m >= 1 for m in memories):
-        raise ValueError(f"memories must be time constants of at least 1 trial, got {list(memories)!r}.")
+    times = arguments.numbers("memories", memories, torch.float64).flatten().tolist()
+    if not times or not all(1 <= m < math.inf for m in times):
+        raise ValueError(
+            f"memories must be time constants of at least 1 trial, got {arguments.listed(times) or 'none'}."
+        )
     kinds = ("it", "it and reward", "reward")
-    of = ["1", *stimuli, *(f"{what} over {m:g}" for what in kinds for m in memories)]
+    of = ["1", *stimuli, *(f"{what} over {m:g}" for what in kinds for m in times)]
 
     def labels(_: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{k} on {x}" for k in range(1, options) for x in of)
@@ -80,10 +84,10 @@ def history_weights(
     return Summary(
         "history_weights",
         ("choice", "reward", *stimuli),
-        partial(_history, options=options, stimuli=stimuli, memories=tuple(memories)),
+        partial(_history, options=options, stimuli=stimuli, memories=tuple(times)),
         labels,
         help="regression of answers on stimuli and traces of the answers and rewards before",
-        settings=(("options", options), ("stimuli", list(stimuli)), ("memories", [float(m) for m in memories])),
+        settings=(("options", options), ("stimuli", list(stimuli)), ("memories", times)),
     )
 
 
