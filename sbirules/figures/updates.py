@@ -40,9 +40,10 @@ def updates(
     columns = beside(len(along), 3, 1)
     rows = -(-len(along) // columns)
     grid = panels(axes, rows, columns, 2.7 * columns + 0.6, 2.5 * rows + 0.5, sharey=True)
-    for ax in grid.flat[len(along) :]:
+    cells = [ax for row in grid for ax in row]
+    for ax in cells[len(along) :]:
         ax.set_visible(False)
-    for ax, (name, values) in zip(grid.flat, along.items(), strict=False):
+    for ax, (name, values) in zip(cells, along.items(), strict=False):
         x = values.double().numpy()
         for k, line in enumerate(lines):
             drawn, colour = changes[name][:, k].double().numpy(), colours[k % len(colours)]
@@ -55,5 +56,5 @@ def updates(
         bare(ax)
     for row in grid:
         row[0].set_ylabel("change of weight (logit units)")
-    grid.flat[0].legend(frameon=False, fontsize=8)
+    cells[0].legend(frameon=False, fontsize=8)
     return grid

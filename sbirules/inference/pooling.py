@@ -114,7 +114,7 @@ class Population:
     def parted(self, flat: Tensor) -> dict[str, Tensor]:
         """All of z from one vector."""
         v, animals = len(self.varies), len(self.peak)
-        log_sd, centre, rest = flat.split([v, self.dim, animals * v])
+        log_sd, centre, rest = torch.split(flat, [v, self.dim, animals * v])
         return {"log_sd": log_sd, "centre": centre, "animals": rest.reshape(animals, v)}
 
     def metric(self) -> Tensor:

@@ -153,10 +153,12 @@ class ChoiceLikelihood:
             own = Decisions(**every, start=torch.tensor([0, end - begin]))
             one = ChoiceLikelihood(self.columns, own, self.credit, self.decay_on, "torch")
             kept: list[Tensor] = []
+
+            def seen(learner: Learner, _: Tensor, kept: list[Tensor] = kept) -> None:
+                kept.append(learner.weights)
+
             with torch.no_grad():
-                one._along(
-                    rows[:, animal : animal + 1], None, lambda learner, _, kept=kept: kept.append(learner.weights)
-                )  # type: ignore[misc]
+                one._along(rows[:, animal : animal + 1], None, seen)
             found = torch.stack([kept[t] for t in at[k].tolist()], dim=1)  # (n, points, options, features)
             if found.shape[2] == 2:
                 found = found[:, :, 1:] - found[:, :, :1]

@@ -296,8 +296,13 @@ class PolicyNetwork(Simulator):
     @property
     def knows_rewards(self) -> bool:
         """Whether animals of a table can be simulated in closed loop: what other choices would have brought is known."""
+        return self._rewards is not None
+
+    @property
+    def _rewards(self) -> ChoiceTask | None:
         task = self.task.rewards if isinstance(self.task, Replayed) else self.task
-        return isinstance(task, ChoiceTask) and task.known and self.settings.credit != "all_steps"
+        known = isinstance(task, ChoiceTask) and task.known and self.settings.credit != "all_steps"
+        return task if known and isinstance(task, ChoiceTask) else None
 
     def replaying(self, trials: Trials) -> PolicyNetwork:
         """The same policy, suited to a table, whose simulated animals see what those of the table saw.
@@ -307,12 +312,12 @@ class PolicyNetwork(Simulator):
         Raises:
             ValueError: If the policy has no `ChoiceTask` that knows its rewards, or the table is not one of this task.
         """
-        if not self.knows_rewards:
+        rewards = self._rewards
+        if rewards is None:
             raise ValueError(
                 "animals of this table cannot be simulated, since a table does not say what other choices would have brought: "
                 'give PolicyNetwork the experiment\'s rewards, such as ChoiceTask(reward="bandit", probabilities=(0.8, 0.2)).'
             )
-        rewards = self.task.rewards if isinstance(self.task, Replayed) else self.task
         out = self.suited(trials)
         out.task = Replayed(trials, rewards)
         out.num_trials = out.task.num_trials

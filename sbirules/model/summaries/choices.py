@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -91,7 +91,10 @@ def history_weights(
     )
 
 
-FROM_CHOICES = {"answers_by_part": answers_by_part, "history_weights": history_weights}
+FROM_CHOICES: dict[str, Callable[..., Summary]] = {
+    "answers_by_part": answers_by_part,
+    "history_weights": history_weights,
+}
 
 
 def _parts(t: Trajectory, count: int) -> Tensor:
