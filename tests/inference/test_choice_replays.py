@@ -6,6 +6,7 @@ from collections import defaultdict
 import pytest
 import torch
 from choosing import Policy, by_loop, table, together
+from torch.distributions import Independent, Normal
 
 import sbirules as sr
 from sbirules.inference.questions.choice_checks import choice_verdicts, predicted_choices
@@ -25,6 +26,8 @@ class Draws:
 
     def __init__(self, rule, spread=0.02):
         self.rule, self.spread = torch.tensor(rule).double(), spread
+        one = torch.ones(len(rule))
+        self.prior = Independent(Normal(0 * one, one), 1)
 
     def spread_out(self, n):
         stream = torch.Generator().manual_seed(1)

@@ -125,7 +125,7 @@ def test_words_say_what_is_expected(options, said):
 
 def test_words_say_the_rate_that_was_inferred():
     rule = TaylorRule(["c x rd"], infer=["rbar_rate"])
-    assert "at a rate of 0.37 per trial" in rule.text(torch.tensor([0.5, 0.37])).words
+    assert "(rbar_rate) = 0.37 per trial" in rule.text(torch.tensor([0.5, 0.37])).words
 
 
 def test_config_tells_rules_apart_and_brings_them_back():
