@@ -8,7 +8,7 @@ NUTS (Hoffman & Gelman 2014, pyro's) walks over (mu, log sigma, v) with u_a = m_
 L_a are the mean and a factor of the covariance of u_a's conditional distribution if the animal's log-likelihood were the
 quadratic that it is near its most probable rule under a first guess of the population. Where data say little that is the
 non-centred form, where they say much the centred one, and between them what suits the animal (Papaspiliopoulos et al.
-2007). What is left of unequal scales the curvature at the guess takes out. The density stays exact.
+2007); the density stays exact.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ CHAINS, WARM_UP, DRAWS = 4, 250, 750
 GUESSES = 4  # rounds in which the population is guessed from its animals, and these from it
 FIRST, STARTS, STEPS = 256, 3, 25  # draws of the prior, the best of them for an animal, and Newton steps from each
 SCALE = 0.4  # about the s.d. of log s.d. of a population of a dozen animals
-LEAST = 0.1  # curvature, below which a direction counts as one of that
 PRIOR = 0.3  # precision of a usual prior of the centre on that scale
 
 
@@ -111,25 +110,6 @@ class Population:
         u[:, columns] = mean + off
         return u, centre, log_sd, volume
 
-    def parted(self, flat: Tensor) -> dict[str, Tensor]:
-        """All of z from one vector."""
-        v, animals = len(self.varies), len(self.peak)
-        log_sd, centre, rest = torch.split(flat, [v, self.dim, animals * v])
-        return {"log_sd": log_sd, "centre": centre, "animals": rest.reshape(animals, v)}
-
-    def metric(self) -> Tensor:
-        """A square root of the inverse of the energy's curvature at z = 0 `(Z, Z)`: what makes its scales nearly equal."""
-        size = len(self.varies) * (1 + len(self.peak)) + self.dim
-
-        def pull(flat: Tensor) -> Tensor:
-            own = flat[0].clone().requires_grad_(True)
-            with torch.enable_grad():
-                (slope,) = torch.autograd.grad(self.energy(self.parted(own)), own)
-            return -slope[None]
-
-        values, vectors = (found[0] for found in curvature(pull, torch.zeros(1, size, dtype=torch.float64)))
-        return vectors @ torch.diag(values.clamp(min=LEAST).rsqrt()) @ vectors.T
-
     def energy(self, z: dict[str, Tensor]) -> Tensor:
         """Minus the log-density of the population and its animals."""
         u, centre, log_sd, volume = self.parts(z)
@@ -178,10 +158,9 @@ def fit_partially(
         raise ValueError('varies must name at least one coefficient; for none use animals="shared".')
     columns = tuple(names.index(name) for name in names if name in chosen)
     population = guessed(potential.likelihood, prior, columns, spread, seed)
-    metric = population.metric()
     settings = sampler if isinstance(sampler, SamplerSettings) else None
     draws = DRAWS if settings is None else math.ceil(settings.num_particles / CHAINS)
-    found = _chains(population, metric, draws, seed, progress)
+    found = _chains(population, draws, seed, progress)
     return _collected(fitted, prior, names, population, found, potential)
 
 
@@ -229,21 +208,19 @@ def guessed(
     return Population(likelihood, prior, transform, columns, spread, peak, information, pull, sd[chosen], fixed)
 
 
-def _chains(population: Population, metric: Tensor, draws: int, seed: int, progress: bool) -> list[tuple[Tensor, int]]:
-    """Draws of each chain, `(draws, Z)`, and how many of its steps diverged."""
+def _chains(population: Population, draws: int, seed: int, progress: bool) -> list[tuple[dict[str, Tensor], int]]:
+    """Draws of each chain, and how many of its steps diverged."""
     from joblib import Parallel, delayed
 
     workers = min(CHAINS, os.cpu_count() or 1)
     seeds = [child(seed, Stream.SAMPLING, k) for k in range(CHAINS)]
-    jobs = [
-        delayed(_chain)(population, metric, draws, own, workers > 1, progress and k == 0) for k, own in enumerate(seeds)
-    ]
+    jobs = [delayed(_chain)(population, draws, own, workers > 1, progress and k == 0) for k, own in enumerate(seeds)]
     return list(Parallel(n_jobs=workers)(jobs))
 
 
 def _chain(
-    population: Population, metric: Tensor, draws: int, seed: int, beside_others: bool, progress: bool
-) -> tuple[Tensor, int]:
+    population: Population, draws: int, seed: int, beside_others: bool, progress: bool
+) -> tuple[dict[str, Tensor], int]:
     from pyro import infer
 
     kernel_of: Callable[..., Any] = infer.NUTS  # pyro has no types
@@ -252,13 +229,16 @@ def _chain(
     if beside_others:  # this process is a worker's own
         torch.set_num_threads(1)
         population.likelihood.threads = 1
-
-    def energy(walker: dict[str, Tensor]) -> Tensor:
-        return population.energy(population.parted(metric @ walker["z"]))
-
+    v = len(population.varies)
     with seeded(seed):
-        start = {"z": 0.5 * torch.randn(len(metric), dtype=torch.float64)}
-        kernel = kernel_of(potential_fn=energy, adapt_mass_matrix=False, target_accept_prob=0.85, max_tree_depth=8)
+        start = {
+            "log_sd": 0.5 * torch.randn(v, dtype=torch.float64),
+            "centre": 0.5 * torch.randn(population.dim, dtype=torch.float64),
+            "animals": 0.5 * torch.randn(len(population.peak), v, dtype=torch.float64),
+        }
+        kernel = kernel_of(
+            potential_fn=population.energy, adapt_mass_matrix=False, target_accept_prob=0.85, max_tree_depth=8
+        )
         chain = chain_of(
             kernel,
             num_samples=draws,
@@ -267,7 +247,7 @@ def _chain(
             disable_progbar=not progress,
         )
         chain.run()
-        found = chain.get_samples()["z"].detach() @ metric.T
+        found = {name: value.detach() for name, value in chain.get_samples().items()}
         diverged = len(chain.diagnostics().get("divergences", {}).get("chain 0", []))
     return found, diverged
 
@@ -277,7 +257,7 @@ def _collected(
     prior: Distribution,
     names: tuple[str, ...],
     population: Population,
-    found: list[tuple[Tensor, int]],
+    found: list[tuple[dict[str, Tensor], int]],
     potential: ChoicePotential,
 ) -> Posterior:
     """The posterior that chains are draws of."""
@@ -285,7 +265,7 @@ def _collected(
     centres, spreads, animals = [], [], []
     with torch.no_grad():
         for chain, _ in found:
-            every = [population.parts(population.parted(z)) for z in chain]
+            every = [population.parts({k: v[n] for k, v in chain.items()}) for n in range(len(chain["centre"]))]
             centres.append(transform.inv(torch.stack([each[1] for each in every])))
             u = torch.stack([each[0] for each in every])
             animals.append(transform.inv(u.reshape(-1, population.dim)).reshape(u.shape))
