@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
-from sbirules.checks.shown_again import grouped, laid_out
+from sbirules.checks.shown_again import grouped, laid_out, tables_of_rules
 from sbirules.inference.baselines.simulating import choices_of
 from sbirules.inference.choice_families import compare_choices, parted, sharing
 from sbirules.model.abilities import ReplaysChoices
@@ -18,14 +18,12 @@ from sbirules.model.tables import Trials
 from sbirules.priors import completed
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
-from sbirules.support.streams import Stream, child, seeded
+from sbirules.support.streams import Stream, child
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["scores_of_choices"]
-
-ATTEMPTS = 5  # times as many rules are drawn at most, where animals of some diverge
 
 
 def scores_of_choices(
@@ -70,7 +68,12 @@ def scores_of_choices(
             runs = choices_of(baselines[name], table, task, rules * len(layout), own)
             made = [one for one in grouped(runs, layout) if one is not None]
         else:
-            made = _animals_of_rules(name, *simulators[name], table, layout, rules, shared, own)
+            policy: Any = simulators[name][0]
+            suited, whose = policy.suited(table), f"the prior of family {name!r}"
+            whole = completed(simulators[name][1], suited.names, suited.nuisances, whose)
+            made = tables_of_rules(
+                policy.replaying(layout), whole, rules, layout, shared=shared, seed=own, whose=whose
+            )[1]
         for r, one in enumerate(made):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that is what the study is for
@@ -79,25 +82,3 @@ def scores_of_choices(
             bar.update()
     bar.close()
     return out, len(layout)
-
-
-def _animals_of_rules(
-    name: str, simulator: Any, prior: Any, table: Trials, layout: Trials, rules: int, shared: bool, seed: int
-) -> list[Trials]:
-    """Tables of animals whose rules are drawn from the prior."""
-    suited, model = simulator.suited(table), simulator.replaying(layout)
-    whole = completed(prior, suited.names, suited.nuisances, f"the prior of family {name!r}")
-    tables: list[Trials] = []
-    animals = len(layout)
-    for attempt in range(ATTEMPTS):
-        with seeded(seed, Stream.PRIOR, attempt):
-            theta = whole.sample(Size((rules if shared else rules * animals,))).float()
-        each = theta.repeat_interleave(animals, dim=0) if shared else theta
-        made = grouped(model.animals(each, seed=child(seed, Stream.ATTEMPT, attempt)).trajectory, layout)
-        tables += [one for one in made if one is not None]
-        if len(tables) >= rules:
-            return tables[:rules]
-    raise ValueError(
-        f"only {len(tables)} of {ATTEMPTS * rules} tables of family {name!r} kept the weights of all {animals} animals finite; "
-        f"narrow its prior."
-    )

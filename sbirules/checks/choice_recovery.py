@@ -10,19 +10,19 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules import figures
 from sbirules.checks.recovery import Recovery
-from sbirules.checks.shown_again import grouped, laid_out
+from sbirules.checks.shown_again import laid_out, tables_of_rules
 from sbirules.inference.fitting import fit
 from sbirules.model.abilities import ReplaysChoices
 from sbirules.model.prior import Sparse, prior_draws
 from sbirules.model.tables import Trials
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
-from sbirules.support.streams import Stream, child, generator, seeded
+from sbirules.support.streams import Stream, child, generator
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChoiceRecovery", "recover_from_choices"]
 
-ATTEMPTS = 5  # times as many rules are drawn at most, where animals of some diverge
 CLOSE = 0.9  # correlation beyond which two coefficients are not told apart
 RESAMPLED = 200  # of the bootstrap over rules
 
@@ -74,11 +73,9 @@ class ChoiceRecovery:
         for animals, trials, study in self._each():
             mean, sd = study.draws.double().mean(dim=1), study.draws.double().std(dim=1)
             error, n = mean - study.truth, len(study.truth)
-            # by ranks, whose ties are broken at random: intervals of draws that are often exactly 0 hold too much
-            off = ((study.ranks.double() + 0.5) / (study.draws.shape[1] + 1) - 0.5).abs()
             columns: dict[str, Any] = {"animals": animals, "trials": trials, "coefficient": list(self.names)}
             for level in (0.5, 0.95):
-                columns[f"coverage_{100 * level:.0f}"] = (off <= level / 2).double().mean(dim=0).tolist()
+                columns[f"coverage_{100 * level:.0f}"] = list(study.coverage(level).values())
                 columns[f"coverage_{100 * level:.0f}_se"] = math.sqrt(level * (1 - level) / n)
             columns["bias"] = error.mean(dim=0).tolist()
             columns["bias_se"] = (error.std(dim=0) / math.sqrt(n)).tolist()
@@ -108,9 +105,8 @@ class ChoiceRecovery:
             score = self.log_score[k]
             row: dict[str, Any] = {"animals": animals, "trials": trials}
             row |= {"log_score": float(score.mean()), "log_score_se": float(score.std() / math.sqrt(len(score)))}
-            off = ((study.ranks.double() + 0.5) / (study.draws.shape[1] + 1) - 0.5).abs()
             for level in (0.5, 0.95):
-                inside = (off <= level / 2).double().mean(dim=1)
+                inside = study.inside(level).double().mean(dim=1)
                 name = f"coverage_{100 * level:.0f}"
                 row |= {name: float(inside.mean()), f"{name}_se": float(inside.std() / math.sqrt(len(inside)))}
             row["contraction"] = float(every.loc[(animals, trials), "contraction"].mean())
@@ -215,7 +211,7 @@ def recover_from_choices(
     for animals, decisions in sizes:
         layout = laid_out(trials, animals, decisions)
         model: Any = simulator.replaying(layout)
-        truth, tables = _animals_of(model, whole, rules, layout, seed)
+        truth, tables = tables_of_rules(model, whole, rules, layout, shared=True, seed=seed, whose="the prior")
         draws, score = [], []
         posterior: Any = None
         for k, (rule, table) in enumerate(zip(truth, tables, strict=True)):
@@ -234,25 +230,3 @@ def recover_from_choices(
     optional = whole.optional if isinstance(whole, Sparse) else torch.zeros(len(prior_sd), dtype=torch.bool)
     counts = tuple(zip(*told, strict=True))
     return ChoiceRecovery(counts[0], counts[1], tuple(studies), torch.stack(scores), optional)
-
-
-def _animals_of(
-    model: ReplaysChoices, prior: Distribution, rules: int, layout: Trials, seed: int
-) -> tuple[Tensor, list[Trials]]:
-    """Rules of the prior under which no animal's weights run away, `(rules, D)`, and the animals of each."""
-    truth: list[Tensor] = []
-    tables: list[Trials] = []
-    for attempt in range(ATTEMPTS):
-        with seeded(seed, Stream.PRIOR, attempt):
-            theta = prior.sample(Size((rules,))).float()
-        made = model.animals(theta.repeat_interleave(len(layout), dim=0), seed=child(seed, Stream.ATTEMPT, attempt))
-        for rule, table in zip(theta, grouped(made.trajectory, layout), strict=True):
-            if table is not None and len(tables) < rules:
-                truth.append(rule)
-                tables.append(table)
-        if len(tables) == rules:
-            return torch.stack(truth), tables
-    raise ValueError(
-        f"only {len(tables)} of {ATTEMPTS * rules} rules drawn from the prior kept the weights of all {len(layout)} animals "
-        f"finite; narrow the prior."
-    )

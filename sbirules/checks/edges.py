@@ -40,8 +40,6 @@ def edges_verdict(posterior: Posterior) -> list[Verdict]:
         listed = ", ".join(f"{shares[at]:.0%} of {at}" for at in pressed[:4])
         finding = f"The posterior is pressed against the edge of the prior: in its outermost {NEAR:.0%} lie {listed}."
     advice = (
-        "Widen the prior there and simulate again; if the bound is meant, the best rules lie beyond it."
-        if pressed
-        else ""
+        "Widen the prior there and begin again; if the bound is meant, the best rules lie beyond it." if pressed else ""
     )
     return [Verdict("prior's edge", level, finding, advice, shares)]

@@ -7,20 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Size
-
 from sbirules.checks.choice_recovery import ChoiceRecovery, recover_from_choices
 from sbirules.checks.recovery import Recovery
 from sbirules.inference.fitting import fit
 from sbirules.inference.questions.sessions import learners_of
 from sbirules.model.abilities import PredictsChoices, ReplaysChoices, needed
+from sbirules.model.prior import prior_draws
 from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.priors import PriorLike, as_prior, completed
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.streams import Stream, child, seeded
+from sbirules.support.streams import Stream, child
 from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
@@ -133,8 +132,7 @@ def recover(
     )
     posterior = fit(store, prior, trials=tables[0], **{"seed": seed, "progress": progress, **dict(fit_options or {})})
     draws = posterior.sample_batched((num_samples,), tables, seed=seed, progress=progress).transpose(0, 1)
-    with seeded(seed, Stream.PRIOR_SPREAD):
-        prior_sd = prior.sample(Size((10_000,))).float().std(dim=0)
+    prior_sd = prior_draws(prior, 10_000).float().std(dim=0)
     return Recovery(posterior.names, truth, draws, learners, prior_sd, posterior)
 
 

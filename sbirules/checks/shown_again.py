@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution
 
+from sbirules.model.abilities import ReplaysChoices
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.tables import Trials
+from sbirules.support.streams import Key, Stream, child, seeded
 
-__all__ = ["grouped", "laid_out"]
+__all__ = ["grouped", "laid_out", "tables_of_rules"]
+
+ATTEMPTS = 5  # times as many rules are drawn at most, where animals of some diverge
 
 
 def laid_out(trials: Trials, animals: int | None, decisions: int | None) -> Trials:
@@ -43,3 +49,43 @@ def grouped(runs: Trajectory, layout: Trials) -> list[Trials | None]:
         fine = bool((rows.status == Status.OK).all())
         out.append(Trials(layout.learners, rows, None, layout.meaning) if fine else None)
     return out
+
+
+def tables_of_rules(
+    model: ReplaysChoices, prior: Distribution, count: int, layout: Trials, *, shared: bool, seed: Key, whose: str
+) -> tuple[Tensor, list[Trials]]:
+    """Rules of the prior under which no animal's weights run away, and a table of animals of each.
+
+    Arguments:
+        model: The simulator, whose task replays the layout.
+        prior: The prior over all its coefficients.
+        count: Tables.
+        layout: What their animals see.
+        shared: Whether animals of a table have one rule, else each its own.
+        seed: Of rules and choices.
+        whose: The prior's name, for errors.
+
+    Returns:
+        Rules `(count, D)`, or `(count, animals, D)` of their own, and the tables.
+
+    Raises:
+        ValueError: If animals diverge under nearly all rules.
+    """
+    animals = len(layout)
+    rules: list[Tensor] = []
+    tables: list[Trials] = []
+    for attempt in range(ATTEMPTS):
+        with seeded(seed, Stream.PRIOR, attempt):
+            theta = prior.sample(Size((count,) if shared else (count, animals))).float()
+        each = theta.repeat_interleave(animals, dim=0) if shared else theta.flatten(0, 1)
+        made = model.animals(each, seed=child(seed, Stream.ATTEMPT, attempt)).trajectory
+        for rule, table in zip(theta, grouped(made, layout), strict=True):
+            if table is not None and len(tables) < count:
+                rules.append(rule)
+                tables.append(table)
+        if len(tables) == count:
+            return torch.stack(rules), tables
+    raise ValueError(
+        f"only {len(tables)} of {ATTEMPTS * count} tables under {whose} kept the weights of all {animals} animals finite; "
+        f"narrow it."
+    )

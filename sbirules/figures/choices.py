@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sbirules.figures.style import axis_label, bare, beside, breadth, fade, labels, palette, panel, panels
+from sbirules.figures.style import axis_label, bands, bare, beside, breadth, fade, labels, palette, panel, panels
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -252,7 +252,7 @@ def reversals(place: Tensor, observed: Tensor, predicted: Tensor, *, ax: Axes | 
     p = palette()
     ax = panel(ax, 4.6, 3.3)
     x = place.double().numpy()
-    _bands(ax, x, predicted.double().numpy(), p.posterior)
+    bands(ax, x, predicted.double().numpy(), p.posterior)
     ax.plot(x, observed.double().numpy(), "o", color=p.ink, ms=5, label="animals")
     ax.axvline(0.5, color=p.soft, lw=0.8, ls="--")
     ax.set_xlabel("trials from the reversal")
@@ -313,7 +313,7 @@ def weights_over_trials(
         x = trial[k].double().numpy() + 1
         for j, name in enumerate(weights):
             colour = colours[j % len(colours)]
-            _bands(ax, x, draws[:, k, :, j].double().numpy(), colour, mean=True)
+            bands(ax, x, draws[:, k, :, j].double().numpy(), colour, mean=True)
             ax.plot([], [], color=colour, label=name)
         ax.axhline(0.0, color=p.soft, lw=0.8, ls=":")
         ax.set_title(str(names[k]), fontsize=9)
@@ -331,11 +331,3 @@ def weights_over_trials(
         handles, labels, loc="outside upper left", ncols=beside(len(labels), 4, 1), frameon=False, fontsize=8
     )
     return grid
-
-
-def _bands(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, mean: bool = False) -> None:
-    """The middle of rules `(rules, K)` with 50 and 95 % bands."""
-    for share, alpha in ((0.95, 0.18), (0.5, 0.32)):
-        low, high = (np.nanquantile(values, q, axis=0) for q in (0.5 - share / 2, 0.5 + share / 2))
-        ax.fill_between(x, low, high, color=colour, alpha=alpha, lw=0)
-    ax.plot(x, (np.nanmean if mean else np.nanmedian)(values, axis=0), color=colour, lw=1.4)

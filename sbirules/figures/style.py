@@ -29,6 +29,7 @@ __all__ = [
     "ORANGE",
     "Palette",
     "axis_label",
+    "bands",
     "bare",
     "beside",
     "breadth",
@@ -140,6 +141,16 @@ def _check_axes(argument: str, given: Iterable[object]) -> None:
 
     for ax in given:
         arguments.instance(argument, ax, Axes)
+
+
+def bands(
+    ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, *, mean: bool = False, label: str | None = None
+) -> None:
+    """The middle of rules `(rules, K)` along x `(K,)`, median or mean, with 50 and 95 % bands."""
+    for share, alpha in ((0.95, 0.16), (0.5, 0.3)):
+        low, high = (np.nanquantile(values, q, axis=0) for q in (0.5 - share / 2, 0.5 + share / 2))
+        ax.fill_between(x, low, high, color=colour, alpha=alpha, lw=0)
+    ax.plot(x, (np.nanmean if mean else np.nanmedian)(values, axis=0), color=colour, lw=1.5, label=label)
 
 
 def bare(*axes: Axes) -> None:

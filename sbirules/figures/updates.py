@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
-from sbirules.figures.style import bare, beside, palette, panels
+from sbirules.figures.style import bands, bare, beside, palette, panels
 from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
@@ -46,11 +45,8 @@ def updates(
     for ax, (name, values) in zip(cells, along.items(), strict=False):
         x = values.double().numpy()
         for k, line in enumerate(lines):
-            drawn, colour = changes[name][:, k].double().numpy(), colours[k % len(colours)]
-            for share, alpha in ((0.95, 0.14), (0.5, 0.26)):
-                low, high = (np.quantile(drawn, q, axis=0) for q in (0.5 - share / 2, 0.5 + share / 2))
-                ax.fill_between(x, low, high, color=colour, alpha=alpha, lw=0)
-            ax.plot(x, drawn.mean(axis=0), color=colour, lw=1.6, label=line)
+            drawn = changes[name][:, k].double().numpy()
+            bands(ax, x, drawn, colours[k % len(colours)], mean=True, label=line)
         ax.axhline(0.0, color=p.soft, lw=0.8, ls=":")
         ax.set_xlabel(name)
         bare(ax)

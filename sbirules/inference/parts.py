@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.model.prior import Sparse, bounds_of, log_prior_of, prior_draws
 from sbirules.support import arguments
 from sbirules.support.gradients import gradients
-from sbirules.support.streams import Stream, seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,8 +177,7 @@ def marginals(posterior: Density) -> pd.DataFrame:
 
     draws = posterior.draws if len(posterior.draws) >= FEWEST else posterior.sample((2 * FEWEST,))
     draws = draws.double()
-    with seeded(0, Stream.PRIOR_SPREAD):
-        prior = posterior.prior.sample(Size((10_000,))).double()
+    prior = prior_draws(posterior.prior, 10_000).double()
     low, median, high = (torch.quantile(draws, q, dim=0) for q in (0.025, 0.5, 0.975))
     sd, before = draws.std(dim=0), prior.std(dim=0)
     columns = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["climbed", "curvature"]
+__all__ = ["STEP", "climbed", "curvature"]
 
 STEP = 1e-3  # on an unconstrained scale
 SHARES = (1.0, 0.4, 0.1, 0.02, 0.002)  # of a step that are tried

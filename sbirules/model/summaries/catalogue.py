@@ -12,7 +12,7 @@ from torch import Tensor
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries.choices import FROM_CHOICES, answers_by_part, choice_summaries
-from sbirules.model.summaries.definition import Summary
+from sbirules.model.summaries.definition import Summary, parts_of_sessions
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.typed import typed
@@ -53,14 +53,10 @@ def default_summaries(
 # Windows ------------------------------------------------------------------------------------------
 
 
-def _length(t: Trajectory) -> Tensor:
-    return t.num_trials
-
-
 def _last(t: Trajectory, window: int = LAST) -> Tensor:
     """The last `window` trials of each session, `(batch, trials)` boolean."""
     index = torch.arange(t.trial_types.shape[1], device=t.trial_types.device)
-    n = _length(t)[:, None]
+    n = t.num_trials[:, None]
     return (index >= n - window) & (index < n)
 
 
@@ -69,15 +65,8 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, values, torch.nan).nanmean(dim=1)
 
 
-def _bin_index(t: Trajectory, bins: int) -> Tensor:
-    """Bin of each trial when each session is cut into `bins` equal parts, `(batch, trials)`; -1 past the end."""
-    index = torch.arange(t.trial_types.shape[1], device=t.trial_types.device)
-    part = torch.div(index * bins, _length(t)[:, None].clamp(min=1), rounding_mode="floor")
-    return torch.where(t.trial_types >= 0, part, -1)
-
-
 def _curve(t: Trajectory, bins: int, of: str, by_type: bool) -> Tensor:
-    values, part = t.per_trial[of], _bin_index(t, bins)
+    values, part = t.per_trial[of], parts_of_sessions(t, bins)
     types = range(t.num_types) if by_type else (None,)
     out = [
         _mean(values, (part == b) if c is None else (part == b) & (t.trial_types == c))
@@ -137,7 +126,7 @@ def _initial_error(t: Trajectory) -> Tensor:
 def _trials_to_criterion(t: Trajectory) -> Tensor:
     """First trial at which LEARNED_SHARE of the last LAST trials were correct; the session's length if never."""
     n = t.correct.shape[1]
-    length = _length(t).to(t.correct.dtype)
+    length = t.num_trials.to(t.correct.dtype)
     if n < LAST:
         return length
     share = torch.nan_to_num(t.correct).unfold(1, LAST, 1).mean(dim=2)
@@ -164,7 +153,7 @@ def _same_type_steps(t: Trajectory, of: str) -> tuple[Tensor, Tensor]:
 
 def _volatility(t: Trajectory, bins: int, of: str) -> Tensor:
     size, defined = _same_type_steps(t, of)
-    part = _bin_index(t, bins)
+    part = parts_of_sessions(t, bins)
     return torch.stack([_mean(size, defined & (part == b)) for b in range(bins)], dim=1)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.runs import Trajectory
-from sbirules.model.summaries.definition import Summary
+from sbirules.model.summaries.definition import Summary, parts_of_sessions
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -97,15 +97,8 @@ FROM_CHOICES: dict[str, Callable[..., Summary]] = {
 }
 
 
-def _parts(t: Trajectory, count: int) -> Tensor:
-    """Part of the session `(batch, trials)` that each trial belongs to; -1 past the end."""
-    index = torch.arange(t.trial_types.shape[1], device=t.trial_types.device)
-    part = torch.div(index * count, t.num_trials[:, None].clamp(min=1), rounding_mode="floor")
-    return torch.where(t.trial_types >= 0, part, -1)
-
-
 def _by_part(t: Trajectory, options: int, stimuli: Sequence[str], bins: int) -> Tensor:
-    choice, part = t.per_trial["choice"], _parts(t, bins)
+    choice, part = t.per_trial["choice"], parts_of_sessions(t, bins)
     inputs = [torch.ones_like(choice), *(torch.nan_to_num(t.per_trial[name]) for name in stimuli)]
     out = []
     for k in range(1, options):

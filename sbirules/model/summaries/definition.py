@@ -16,7 +16,7 @@ from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
 from sbirules.support.typed import typed, typed_class
 
-__all__ = ["Summary", "SummaryLike", "summarise", "summary", "summary_names"]
+__all__ = ["Summary", "SummaryLike", "parts_of_sessions", "summarise", "summary", "summary_names"]
 
 ALWAYS = ("trial_types", "status")  # fields that every trajectory has
 
@@ -115,3 +115,10 @@ def summarise(trajectory: Trajectory, summaries: Sequence[Summary]) -> Tensor:
         columns.append(value)
     x = torch.cat(columns, dim=1)
     return torch.where((trajectory.status == Status.OK)[:, None], x, torch.nan)
+
+
+def parts_of_sessions(t: Trajectory, count: int) -> Tensor:
+    """Part of each trial when each session is cut into `count` equal parts, `(batch, trials)`; -1 past the end."""
+    index = torch.arange(t.trial_types.shape[1], device=t.trial_types.device)
+    part = torch.div(index * count, t.num_trials[:, None].clamp(min=1), rounding_mode="floor")
+    return torch.where(t.trial_types >= 0, part, -1)
