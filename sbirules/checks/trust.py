@@ -12,7 +12,6 @@ from sbirules import figures
 from sbirules.checks.calibrating import Calibration, local_p_value
 from sbirules.checks.collected import CONTRACTION, LITTLE
 from sbirules.checks.misfit import misspecification
-from sbirules.checks.recovery import Recovery
 from sbirules.inference.leaks import ENOUGH
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.potentials import WrappedPotential
@@ -200,8 +199,8 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
         )
     ]
     # coefficients of one rule are not independent: the error is that between rules
-    inside = _inside(found, 0.95)
-    middle = _inside(found, 0.5)
+    inside = found.inside(0.95).double().mean(dim=1)
+    middle = found.inside(0.5).double().mean(dim=1)
     half, most = float(middle.mean()), float(inside.mean())
     se = max(float(inside.std()) / math.sqrt(rules), 0.5 / rules)
     half_se = max(float(middle.std()) / math.sqrt(rules), 0.5 / rules)
@@ -289,15 +288,6 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
             )
         )
     return out
-
-
-def _inside(found: Recovery, level: float) -> torch.Tensor:
-    """Share of coefficients of each rule whose interval holds the truth, `(rules,)`.
-
-    By ranks, in which a truth that ties with draws, as an absent term does, takes a random place among them.
-    """
-    place = (found.ranks.double() + 0.5) / (found.draws.shape[1] + 1)
-    return ((place - 0.5).abs() <= level / 2).double().mean(dim=1)
 
 
 def misspecification_verdict(
