@@ -28,6 +28,7 @@ from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import ChoicesCheck, ConstraintCheck, ObservationCheck, Question, TrialsCheck
 from sbirules.inference.rounds.filtering import FilterRound, RuleFilter, filter_rules
+from sbirules.inference.rounds.recalibrating import recalibrate
 from sbirules.inference.rounds.refining import refine
 from sbirules.model import summaries, tasks
 from sbirules.model.choices import ChoiceColumns
@@ -133,6 +134,7 @@ __all__ = [
     "filter_rules",
     "fit",
     "merge",
+    "recalibrate",
     "recover",
     "recover_families",
     "reference",

@@ -1,10 +1,15 @@
-"""Calibration of a trained estimator: rules of the prior, data of each, and the posterior that these lead to."""
+"""Calibration of a trained estimator: rules, data of each, and the posterior that these lead to.
+
+An estimator that was trained on the prior alone serves any data: it is tested on rules of the prior. One that was refined
+near a posterior is not meant for data of other rules: it is tested on rules of that posterior, which take the prior's place.
+"""
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +19,23 @@ from torch import Tensor
 from sbirules.checks.given_simulations import Simulations, simulator_of
 from sbirules.checks.recovery import Recovery
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import Fresh, ObservationQuestion, Question
+from sbirules.inference.potentials import Potential
+from sbirules.inference.questions import Fresh, LearnersQuestion, ObservationQuestion, Question
+from sbirules.inference.rounds.recalibrating import Drawn, rules_near
 from sbirules.model.prior import prior_draws
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments, tensors
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.files import digest, make_folder
-from sbirules.support.streams import Stream, seeded, small
+from sbirules.support.streams import Stream, child, generator, seeded, small
 from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Calibration", "calibrate", "local_p_value"]
 
 FEWEST = 50  # rules that calibration can be judged by
+OF_PRIOR = 100  # sets of data of the prior, which the real ones are held against, where calibration is not on the prior
+AT_ONCE = 8  # observations that are evaluated together
 
 
 @typed_class
@@ -39,12 +48,16 @@ class Calibration:
         features: What the posterior was given for each rule (for learners: their mean summaries), `(rules, S)`.
         observed: The same of the real observation, `(S,)`, or None.
         wanted: How many rules were asked for, where fewer came through.
+        around: Whether rules are those of the posterior, which was refined, in place of the prior's.
+        of_prior: `features` of rules of the prior, `(sets, S)`, where rules are not the prior's.
     """
 
     recovery: Recovery
     features: Tensor
     observed: Tensor | None
     wanted: int | None = None
+    around: bool = False
+    of_prior: Tensor | None = None
 
 
 @typed
@@ -63,6 +76,10 @@ def calibrate(
     progress: bool = False,
 ) -> Calibration:
     """Draws rules from the prior, simulates data of each, and asks the posterior's own estimator about them.
+
+    Of a posterior that was refined, rules are drawn from the posterior, which then stands in for the prior: what was learned
+    near it is for data of rules like these. That sees a posterior that is too narrow, too wide or shifted where it lies, but
+    not one that lies at the wrong place altogether: of that, predictions tell.
 
     Unlike `recover`, nothing is trained: it is this posterior that is tested.
 
@@ -99,40 +116,81 @@ def calibrate(
     arguments.whole("rules", rules, 50, arguments.MANY)
     arguments.whole("num_samples", num_samples, 50, arguments.MANY)
     place, kept = None, None
+    around = posterior.record.refined and isinstance(asked, LearnersQuestion)
     if folder is not None:
         # a calibration of another posterior, or with other settings, is another file
         probe = posterior.spread_out(64)
         with torch.no_grad():
             density = [round(float(v), 4) for v in posterior.potential(probe)]
         made_by = source.manifest["hash"] if isinstance(source, SimulationStore) else source.config()
-        key = digest([asked.config(), density, probe.tolist(), rules, num_samples, seed, made_by])
+        key = digest([asked.config(), density, probe.tolist(), rules, num_samples, seed, made_by, around])
         place = Path(folder) / f"calibration-{key[:12]}.safetensors"
         kept = _kept(place)
     if kept is None:
         fresh = Fresh(
             folder=None if folder is None else Path(folder), seed=seed, num_workers=num_workers, progress=progress
         )
+        extra: dict[str, Tensor] = {}
         if isinstance(source, SimulationStore):
             data = asked.kept_data(source, rules)
+        elif around:
+            base, truth = rules_near(posterior, rules, child(seed, Stream.CALIBRATION), progress)
+            data = asked.fresh_data(source, Drawn(truth), rules, fresh, trial_types)
+            elsewhere = replace(
+                fresh,
+                folder=None if fresh.folder is None else fresh.folder / "prior",
+                seed=child(seed, Stream.CALIBRATION, 1),
+            )
+            far = asked.fresh_data(source, posterior.prior, OF_PRIOR, elsewhere, trial_types)
+            extra = {"of_prior": far.features, "spread": base.std(dim=0)}
         else:
             data = asked.fresh_data(source, posterior.prior, rules, fresh, trial_types)
-        draws = posterior.sample_batched((num_samples,), data.observations, seed=seed, progress=progress).transpose(
-            0, 1
-        )
+        if "spread" in extra:
+            draws = _reweighed(posterior, base, data.observations, num_samples, seed)
+        else:
+            draws = posterior.sample_batched((num_samples,), data.observations, seed=seed, progress=progress).transpose(
+                0, 1
+            )
         told = torch.isfinite(draws).flatten(1).all(dim=1)  # an observation that could not be used has no draws
         if int(told.sum()) < FEWEST:
             raise ValueError(
                 f"only {int(told.sum())} of {len(told)} observations led to draws, {FEWEST} are needed; see the warnings."
             )
-        kept = {"truth": data.truth[told], "draws": draws[told], "features": data.features[told]}
+        kept = {"truth": data.truth[told], "draws": draws[told], "features": data.features[told], **extra}
         if place is not None:
             make_folder(place.parent)
             tensors.write(place, kept)
-    prior_sd = prior_draws(posterior.prior, 10_000).float().std(dim=0)
-    recovery = Recovery(posterior.names, kept["truth"], kept["draws"], asked.size, prior_sd, posterior)
+    sd = kept["spread"] if "spread" in kept else prior_draws(posterior.prior, 10_000).float().std(dim=0)
+    recovery = Recovery(posterior.names, kept["truth"], kept["draws"], asked.size, sd, posterior)
     given_x = x_o is not None or posterior.question is not None or question is not None
     observed = asked.features(posterior.potential_net) if given_x else None
-    return Calibration(recovery, kept["features"], observed, rules if len(kept["truth"]) < rules else None)
+    wanted = rules if len(kept["truth"]) < rules else None
+    return Calibration(recovery, kept["features"], observed, wanted, "spread" in kept, kept.get("of_prior"))
+
+
+def _reweighed(posterior: Posterior, base: Tensor, observations: Sequence[Any], n: int, seed: int) -> Tensor:
+    """Draws `(observations, n, D)` given each observation where the prior is what `base` is from; NaN where it cannot be used.
+
+    Rules of `base` are drawn again in proportion to their likelihoods.
+    """
+    out = torch.full((len(observations), n, base.shape[1]), torch.nan)
+    asked: dict[int, Potential] = {}
+    for k, observation in enumerate(observations):
+        try:
+            asked[k] = posterior.asked(observation)[0].potential_net
+        except ValueError as error:
+            warnings.warn(f"observation {k}: {error} Its draws are NaN.")
+    places = list(asked)
+    for at in range(0, len(places), AT_ONCE):
+        some = places[at : at + AT_ONCE]
+        group = [asked[k] for k in some]
+        with torch.no_grad():
+            value = group[0].together(group)(base.expand(len(some), -1, -1), torch.arange(len(some)))
+        for k, row in zip(some, value.double(), strict=True):
+            weight = torch.softmax(torch.nan_to_num(row, nan=-math.inf), dim=0)
+            stream = generator(seed, Stream.OBSERVATION, k)
+            out[k] = base[torch.multinomial(weight, n, replacement=True, generator=stream)]
+    return out
 
 
 def _kept(place: Path) -> dict[str, Tensor] | None:

@@ -9,9 +9,9 @@ from typing import Any
 from sbirules.checks.calibrating import Calibration, calibrate
 from sbirules.checks.data_use import data_use_verdict
 from sbirules.checks.edges import edges_verdict
+from sbirules.checks.information import information_verdict
 from sbirules.checks.trust import (
     calibration_verdicts,
-    information_verdict,
     misspecification_verdict,
     sampler_verdict,
     simulation_verdict,

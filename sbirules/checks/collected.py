@@ -15,9 +15,10 @@ from sbirules.support.typed import typed_class
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CONTRACTION", "LITTLE", "Checks"]
+__all__ = ["CONTRACTION", "LITTLE", "NATS", "Checks"]
 
 CONTRACTION = "contraction_"  # of a coefficient, among the numbers of the verdict on information
+NATS = "nats"  # learned over the prior, likewise
 LITTLE = 0.15  # contraction below which next to nothing was learned: that of a few hundred draws is off by as much
 
 
@@ -71,9 +72,10 @@ class Checks:
             return ""
         best = max(narrowed, key=lambda name: narrowed[name])
         little = sum(value < LITTLE for value in narrowed.values())
+        told = f"{found[NATS]:.1f} nats over the prior, " if NATS in found else ""
         return (
-            f"Learned: {best} most (contraction {narrowed[best]:.2f} of 1); {little} of {len(narrowed)} coefficients next to "
-            f"nothing (below {LITTLE:g})."
+            f"Learned: {told}{best} most (contraction {narrowed[best]:.2f} of 1); {little} of {len(narrowed)} coefficients "
+            f"next to nothing (below {LITTLE:g})."
         )
 
     @property

@@ -11,6 +11,7 @@ from sbirules.checks.choice_recovery import ChoiceRecovery, recover_from_choices
 from sbirules.checks.recovery import Recovery
 from sbirules.inference.fitting import fit
 from sbirules.inference.questions.sessions import learners_of
+from sbirules.inference.rounds.recalibrating import recalibrated
 from sbirules.model.abilities import PredictsChoices, ReplaysChoices, needed
 from sbirules.model.prior import prior_draws
 from sbirules.model.simulator import Simulator
@@ -52,7 +53,8 @@ def recover(
     """Draws rules from the prior, simulates learners of each, and infers each rule from its learners.
 
     **From simulations**, one estimator is trained for all rules, so that the study costs little more than one fit. Rounds of
-    `refine`, which serve one data set, are not part of it: a real fit with them can only be better.
+    `refine`, which serve one data set, are not part of it: a real fit with them can only be better. Its sum over learners is
+    recalibrated on sets of its own (see `recalibrate`).
 
     **From choices of animals**, with `trials` and a simulator that knows their likelihood, such as `PolicyNetwork` with a
     `ChoiceTask`: simulated animals see what those of the table saw, with rewards of the task (see `Replayed`), and each rule
@@ -131,6 +133,13 @@ def recover(
         simulator, prior, rules, learners, folder=place, seed=child(seed, Stream.LEARNERS), **keep
     )
     posterior = fit(store, prior, trials=tables[0], **{"seed": seed, "progress": progress, **dict(fit_options or {})})
+    posterior = recalibrated(
+        posterior,
+        simulator,
+        folder=None if place is None else place / "sets",
+        seed=child(seed, Stream.CALIBRATION),
+        **keep,
+    )
     draws = posterior.sample_batched((num_samples,), tables, seed=seed, progress=progress).transpose(0, 1)
     prior_sd = prior_draws(prior, 10_000).float().std(dim=0)
     return Recovery(posterior.names, truth, draws, learners, prior_sd, posterior)

@@ -10,13 +10,11 @@ import torch
 
 from sbirules import figures
 from sbirules.checks.calibrating import Calibration, local_p_value
-from sbirules.checks.collected import CONTRACTION, LITTLE
 from sbirules.checks.misfit import misspecification
 from sbirules.inference.leaks import ENOUGH
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.potentials import WrappedPotential
 from sbirules.inference.questions import Question, Resimulation
-from sbirules.model.prior import prior_draws
 from sbirules.model.runs import Status
 from sbirules.model.verdicts import Verdict, by_p_value
 from sbirules.stores.store import SimulationStore
@@ -24,7 +22,6 @@ from sbirules.support.streams import Stream, child
 
 __all__ = [
     "calibration_verdicts",
-    "information_verdict",
     "misspecification_verdict",
     "sampler_verdict",
     "simulation_verdict",
@@ -87,28 +84,6 @@ def _leak_verdict(inside: float | None) -> list[Verdict]:
     advice = "Train it on more simulations, or let it sample within the prior (sample_with='mcmc')."
     advice = "" if level == "pass" else advice
     return [Verdict("leakage", level, finding, advice, {"outside": 1 - inside})]
-
-
-def information_verdict(posterior: Posterior) -> list[Verdict]:
-    """Does the posterior say more than the prior?"""
-    prior = prior_draws(posterior.prior, 10_000).double()
-    draws = posterior.draws.double()
-    before, after = prior.std(dim=0).clamp(min=1e-300), draws.std(dim=0)
-    narrowed = 1 - (after / before) ** 2
-    moved = (draws.mean(dim=0) - prior.mean(dim=0)).abs() / before
-    best, far = int(narrowed.argmax()), int(moved.argmax())
-    # of an estimate from few draws, both differ from zero by chance
-    nothing = float(narrowed[best]) < LITTLE and float(moved[far]) < 0.25
-    finding = (
-        f"Against the prior, {posterior.names[best]} is narrowed most (contraction {float(narrowed[best]):.2f}; 0 is none, 1 is "
-        f"all), {posterior.names[far]} moved most (by {float(moved[far]):.2f} of the prior's s.d.)."
-    )
-    advice = (
-        "The posterior is hardly more than the prior: more learners, other summaries or stricter constraints tell more."
-    )
-    numbers = {f"{CONTRACTION}{n}": v for n, v in zip(posterior.names, narrowed.tolist(), strict=True)}
-    level = "caution" if nothing else "pass"
-    return [Verdict("information", level, finding, advice if nothing else "", numbers)]
 
 
 def simulation_verdict(
@@ -180,6 +155,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
     """Simulation-based calibration of coefficients and pairs, expected coverage, TARP, and L-C2ST at the observation."""
     found = tested.recovery
     rules, d = len(found.truth), len(found.names)
+    whose = "rules of the posterior, near which it was refined" if tested.around else "rules of the prior"
     more = "Simulate more, add rounds (refine), or take other summaries; then check again."
     short_of = "" if tested.wanted is None else f" (of {tested.wanted} wanted: the others failed, or led to no draws)"
     sbc = found.sbc_p
@@ -188,7 +164,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
         Verdict(
             "calibration",
             by_p_value(sbc[worst], d),
-            f"Simulation-based calibration on {rules} rules of the prior{short_of}: the ranks of the truth are "
+            f"Simulation-based calibration on {rules} {whose}{short_of}: the ranks of the truth are "
             f"{'uniform' if by_p_value(sbc[worst], d) == 'pass' else 'not uniform'} (smallest p-value of {d}: "
             f"{sbc[worst]:.2g}, {worst}).",
             "" if by_p_value(sbc[worst], d) == "pass" else more,
@@ -229,7 +205,7 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
             "coverage",
             level,
             f"95 % intervals hold the truth in {most:.1%} ± {se:.1%} of cases, 50 % intervals in {half:.1%} (mean over "
-            f"coefficients, {rules} rules); beside it was learned: contraction {float(learned.mean()):.2f} on average, at most "
+            f"coefficients, {rules} {whose}); beside it was learned: contraction {float(learned.mean()):.2f} on average, at most "
             f"{float(learned[best]):.2f} ({found.names[best]}).",
             advice,
             {
@@ -271,7 +247,9 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
                 {f"p_{name}": p for name, p in pairs.items()},
             )
         )
-    if tested.observed is not None and rules >= 100:
+    if (
+        tested.observed is not None and rules >= 100 and not tested.around
+    ):  # rules around the observation are a local test
         p = local_p_value(tested, posterior.draws, seed=child(seed, Stream.CLASSIFIER))
         level = "caution" if p < 0.02 else "pass"  # fifty classifiers under the null prove no more
         out.append(
@@ -301,7 +279,7 @@ def misspecification_verdict(
     names = () if question is None else question.feature_names
     own = None if question is None else question.features(posterior.potential_net)
     if tested is not None and tested.observed is not None and len(tested.observed) == tested.features.shape[1]:
-        x, own = tested.features, tested.observed
+        x, own = tested.features if tested.of_prior is None else tested.of_prior, tested.observed
     elif stores and own is not None and len(names) == len(own) and set(names) <= set(stores[0].summary_names):
         x = stores[0].x[:, [stores[0].summary_names.index(name) for name in names]]  # the prior's; rounds are elsewhere
     else:

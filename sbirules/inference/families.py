@@ -131,7 +131,9 @@ class FamilyRatio:
         groups = {name: [s] if isinstance(s, SimulationStore) else list(s) for name, s in stores.items()}
         best = next(iter(groups.values()))[0].layout.performance
         chosen = (
-            default_summaries(tuple(table.trajectory.per_trial), None if best is None else best.name)
+            default_summaries(
+                tuple(table.trajectory.per_trial), None if best is None else best.name, sessions=table.trajectory
+            )
             if summaries is None
             else tuple(resolve(s) for s in summaries)
         )

@@ -82,7 +82,7 @@ def fit(
             (default 1), p(theta) P(A | theta)^n.
         reliability: Or: rules under which they hold with at least this probability.
         summaries: With trials: what of a learner enters its likelihood; by default its learning curve
-            per trial type and the volatility of its error.
+            per trial type, and volatility, scatter and autocorrelation of its error.
         animals: With choices: whether all animals have one `"shared"` rule (default), each its `"own"`, or they are
             `"partial"`ly pooled, normal around a population's centre on the prior's unconstrained scale.
         varies: With partial pooling: which coefficients vary between animals; by default all.
@@ -147,13 +147,14 @@ def fit(
     standardiser = Standardiser.of(first.theta, log_scale_of(prior))
     fitted = asked.fit(stores, Job(prior, standardiser, settings, classifier, seed, progress, log_weight), name)
     curves = {**training_curves(fitted.potential), **fitted.record.training}
+    details = {**fitted.record.details, **({"rounds": len(stores) - 1} if len(stores) > 1 else {})}
     raw = first.manifest.get("raw_per_unit")  # simulations made elsewhere have no units of ours
     return Posterior(
         prior,
         first.names,
         fitted.potential,
         fitted.question,
-        replace(fitted.record, training=curves),
+        replace(fitted.record, training=curves, details=details),
         sampler,
         None if raw is None else torch.tensor(raw, dtype=torch.float64),
     )

@@ -211,11 +211,14 @@ def guessed(
 def _chains(population: Population, draws: int, seed: int, progress: bool) -> list[tuple[dict[str, Tensor], int]]:
     """Draws of each chain, and how many of its steps diverged."""
     from joblib import Parallel, delayed
+    from joblib.parallel import get_active_backend
 
-    workers = min(CHAINS, os.cpu_count() or 1)
+    # pyro cannot walk in several threads, which is all that a worker process of another job could start
+    nested = getattr(get_active_backend()[0], "nesting_level", 0)
+    workers = 1 if nested else min(CHAINS, os.cpu_count() or 1)
     seeds = [child(seed, Stream.SAMPLING, k) for k in range(CHAINS)]
     jobs = [delayed(_chain)(population, draws, own, workers > 1, progress and k == 0) for k, own in enumerate(seeds)]
-    return list(Parallel(n_jobs=workers)(jobs))
+    return list(Parallel(n_jobs=workers, backend="loky")(jobs))
 
 
 def _chain(

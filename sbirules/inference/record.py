@@ -23,7 +23,8 @@ class FitRecord:
         used_for: What `used` counts, in a word.
         cautions: What the fit warned of.
         training: Held-out loss by epoch, by network.
-        details: Further numbers, by name.
+        details: Further numbers, by name: `rounds` of simulations beyond the first store, and what sums over learners are
+            `worth`.
         reach: Where the summaries of the simulations are, which other observations are held against.
     """
 
@@ -62,4 +63,13 @@ class FitRecord:
         out: dict[str, Any] = {"estimator": self.estimator} if self.estimator else {}
         if self.simulations:
             out |= {"simulations": self.simulations, self.used_for: self.used}
-        return out | dict(self.details)
+        out |= {name: value for name, value in self.details.items() if name != "worth"}
+        worth = self.details.get("worth")
+        if worth:
+            out["learners count as"] = f"{worth['counted']:.3g} of {worth['learners']}"
+        return out
+
+    @property
+    def refined(self) -> bool:
+        """Whether simulations beyond those of the prior, such as rounds near the posterior, were learned from."""
+        return int(self.details.get("rounds", 0)) > 0

@@ -7,6 +7,7 @@ kicks off and the same initial states, so that nothing but learning differs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,14 +98,15 @@ class Regimes:
     def correlations(self) -> pd.DataFrame:
         """Spearman's correlation over rules of each coefficient (rows) with each measure (columns), by scipy.
 
-        Under independence its standard error is 1 / sqrt(rules - 1).
+        Under independence its standard error is 1 / sqrt(rules - 1). NaN where fewer than three rules have a measure.
         """
         import pandas as pd
         from scipy.stats import spearmanr
 
         table = self.table()
+        told = {m: table[table[m].notna()] for m in self.values}
         rows = {
-            n: [float(spearmanr(table[n], table[m], nan_policy="omit").statistic) for m in self.values]
+            n: [float(spearmanr(t[n], t[m]).statistic) if len(t) > 2 else math.nan for m, t in told.items()]
             for n in self.names
         }
         return pd.DataFrame(rows, index=list(self.values)).T

@@ -65,6 +65,7 @@ class FitSection:
 
     rounds: int = _whole(0, 0)
     round_simulations: int = _whole(3072, 1)
+    recalibration: int = _whole(64, 0)
     num_samples: int = _whole(4000, 1)
     seed: int = _whole(0, 0)
     estimator: str | None = None

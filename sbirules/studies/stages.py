@@ -201,6 +201,7 @@ def fit_stage(
         study.prior,
         rounds=s.rounds,
         num_simulations=s.round_simulations,
+        recalibration=s.recalibration,
         folder=folder / "rounds" / key[:12],
         trial_types=study.question.trial_types,
         seed=s.seed,

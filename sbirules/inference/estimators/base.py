@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.neural_nets.summary_transform import SummaryTransform
 from sbirules.support.files import Plain
 
-__all__ = ["Estimator", "Job", "Learned", "ProductPotential", "Rows"]
+__all__ = ["Estimator", "Job", "Learned", "ProductPotential", "Rows", "share_of"]
 
 LogWeight = Callable[[Tensor], Tensor]
 
@@ -104,26 +105,41 @@ class Estimator:
 
 
 class _LearnerModel(Protocol):
+    valid: EventProbability
+
     def log_prob(self, theta: Tensor, x: Tensor, length: Tensor) -> Tensor: ...
 
     def config(self) -> dict[str, Any]: ...
 
 
 class ProductPotential(Potential):
-    """Several learners that share a rule: the sum of their log-likelihoods, up to a constant.
+    """Several learners that share a rule: the sum of their log-likelihoods, up to a constant, at what it is worth.
+
+    What was learned from finitely many simulations has an error that all learners share, and that does not average out. Where
+    it is as large as the sampling error of `limit` learners, n of them tell as much as n / (1 + n / limit): their sum is
+    multiplied by the share 1 / (1 + n / limit). `recalibrate` finds the limit; without it n learners count as n.
 
     Arguments:
         likelihood: Of one learner, or its ratio.
         x: Their summaries, `(L, S)`.
         length: Their numbers of trials, `(L,)`.
         transform: What training did to summaries.
+        limit: Learners that the estimator's own error is worth.
     """
 
     x: Tensor
     length: Tensor
 
-    def __init__(self, likelihood: Any, x: Tensor, length: Tensor, transform: SummaryTransform | None = None) -> None:
+    def __init__(
+        self,
+        likelihood: Any,
+        x: Tensor,
+        length: Tensor,
+        transform: SummaryTransform | None = None,
+        limit: float = math.inf,
+    ) -> None:
         super().__init__()
+        self.limit = limit
         self.likelihood: Any = likelihood
         self.transform: SummaryTransform = SummaryTransform({}, {}, {}) if transform is None else transform
         self.register_buffer("x", x)
@@ -136,11 +152,36 @@ class ProductPotential(Potential):
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
         model: _LearnerModel = self.likelihood
-        return model.log_prob(theta, self.transform(self.x), self.length)
+        return self.weighed(model.log_prob(theta, self.transform(self.x), self.length), theta)
 
-    def given(self, observed: Observed) -> Potential:
+    @property
+    def share(self) -> float:
+        """What of the sum over learners counts."""
+        return share_of(len(self.x), self.limit)
+
+    def weighed(self, whole: Tensor, theta: Tensor) -> Tensor:
+        """A sum over learners `(..., n)` at what it is worth; that all of their networks ran through counts in full."""
+        if self.share == 1.0:
+            return whole
+        return self.share * whole + (1 - self.share) * self.survival(theta)
+
+    def survival(self, theta: Tensor) -> Tensor:
+        """Log-probability `(n,)` that the networks of all learners ran through."""
+        model: _LearnerModel = self.likelihood
+        return len(self.x) * model.valid.log_prob(theta)
+
+    def given(self, observed: Observed) -> ProductPotential:
         """The same for other learners."""
-        return type(self)(self.likelihood, observed.x.to(self.x.dtype), observed.length, self.transform).eval()
+        x = observed.x.to(self.x.dtype)
+        out = type(self)(self.likelihood, x, observed.length, self.transform, self.limit)
+        out.eval()
+        return out
+
+    def with_limit(self, limit: float) -> ProductPotential:
+        """The same learners at another limit."""
+        out = type(self)(self.likelihood, self.x, self.length, self.transform, limit)
+        out.eval()
+        return out
 
     def config(self) -> dict[str, Any]:
         model: _LearnerModel = self.likelihood
@@ -149,12 +190,20 @@ class ProductPotential(Potential):
             "shape": list(self.x.shape),
             "transform": self.transform.config(),
             "double": self.x.dtype == torch.float64,
+            "limit": self.limit if math.isfinite(self.limit) else None,
         }
 
     @staticmethod
-    def empty(config: Plain) -> tuple[Tensor, Tensor, SummaryTransform]:
-        """Places for what was observed, and the transform, of a `config()`."""
+    def empty(config: Plain) -> tuple[Tensor, Tensor, SummaryTransform, float]:
+        """Places for what was observed, the transform and the limit, of a `config()`."""
         learners, columns = config["shape"]
         transform = SummaryTransform.from_config(config.get("transform"))
         dtype = torch.float64 if config.get("double") else torch.float32
-        return torch.zeros(learners, columns, dtype=dtype), torch.zeros(learners, dtype=torch.long), transform
+        limit = config.get("limit")
+        told = math.inf if limit is None else float(limit)
+        return torch.zeros(learners, columns, dtype=dtype), torch.zeros(learners, dtype=torch.long), transform, told
+
+
+def share_of(learners: int, limit: float) -> float:
+    """What of a sum over so many learners counts; see `ProductPotential`."""
+    return 1.0 / (1.0 + learners / limit)

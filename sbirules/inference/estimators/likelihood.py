@@ -236,6 +236,7 @@ class LikelihoodPotential(ProductPotential):
         model: LearnerLikelihood = self.likelihood
         observed = [other.observed or self.observed for other in others]
         learners = [(self.transform(one.x), one.length) for one in observed]
+        shares = torch.tensor([other.share if isinstance(other, ProductPotential) else 1.0 for other in others])
 
         def of_few(theta: Tensor, which: list[int]) -> Tensor:
             rules = theta.shape[1]
@@ -248,7 +249,8 @@ class LikelihoodPotential(ProductPotential):
             counts = torch.tensor([len(x) for _, x, _ in pairs])
             group = torch.arange(len(which)).repeat_interleave(counts)
             sums = torch.zeros(len(which), rules).index_add(0, group, each.reshape(-1, rules))
-            return sums + counts[:, None] * model.valid.log_prob(theta.flatten(0, 1)).reshape(len(which), rules)
+            survival = model.valid.log_prob(theta.flatten(0, 1)).reshape(len(which), rules)
+            return shares[which][:, None] * sums + counts[:, None] * survival
 
         def log_likelihood(theta: Tensor, which: Tensor) -> Tensor:
             most = max(len(x) for x, _ in learners) * theta.shape[1]
@@ -264,7 +266,7 @@ class LikelihoodPotential(ProductPotential):
         x = self.transform(self.x)
 
         def of(parts: list[Part]) -> Tensor:
-            return torch.stack([model.log_prob(theta, x, self.length, part) for part in parts])
+            return self.weighed(torch.stack([model.log_prob(theta, x, self.length, part) for part in parts]), theta)
 
         out = [
             Replicates(of([Part(trend=k) for k in range(FOLDS)]), FOLDS - 1),

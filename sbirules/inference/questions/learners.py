@@ -101,7 +101,10 @@ class LearnersQuestion(Question):
         chosen, best = options.get("summaries"), layout.performance
         if chosen is None:
             found = default_summaries(
-                tuple(table.trajectory.per_trial), None if best is None else best.name, table.meaning
+                tuple(table.trajectory.per_trial),
+                None if best is None else best.name,
+                table.meaning,
+                table.trajectory,
             )
         else:
             cls.check_options(options)

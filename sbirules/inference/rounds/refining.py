@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import QUESTIONS
+from sbirules.inference.rounds.recalibrating import FEWEST, recalibrated
 from sbirules.model.simulator import Simulator
 from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.filling import simulate
@@ -41,6 +42,7 @@ def refine(
     *,
     rounds: int = 3,
     num_simulations: int = 3072,
+    recalibration: int = 64,
     folder: str | Path | None = None,
     trial_types: Any = None,
     seed: int = 0,
@@ -64,7 +66,9 @@ def refine(
         prior: The prior.
         rounds: How often.
         num_simulations: Simulations in each round.
-        folder: Where their stores go, `round-1` and so on; None for temporary ones.
+        recalibration: With learners: sets of them by which the sum of the last fit is recalibrated, see `recalibrate`; 0 for
+            none.
+        folder: Where their stores go, `round-1` and so on, and `sets`; None for temporary ones.
         trial_types: Sequences of trial types, as for `simulate`.
         seed: Of the rounds.
         num_workers: Worker processes; None for one per core.
@@ -76,6 +80,8 @@ def refine(
     """
     arguments.whole("rounds", rounds, 0)
     arguments.whole("num_simulations", num_simulations, 1)
+    if arguments.whole("recalibration", recalibration, 0) in range(1, FEWEST):
+        raise ValueError(f"recalibration must be 0 or at least {FEWEST} sets of learners, got {recalibration}.")
     for name in options:
         arguments.known("refine's argument", name, OPTIONS)
     inside: Distribution = as_prior(prior, posterior.names)
@@ -107,6 +113,16 @@ def refine(
             )
         )
         posterior = fit(every, inside, seed=child(seed, Stream.TRAINING, k), progress=progress, **options)
+    if recalibration:
+        posterior = recalibrated(
+            posterior,
+            simulator,
+            rules=recalibration,
+            folder=None if folder is None else Path(folder) / "sets",
+            seed=child(seed, Stream.CALIBRATION),
+            num_workers=num_workers,
+            progress=progress,
+        )
     return posterior, every
 
 

@@ -2,10 +2,12 @@
 
 from sbirules.model.summaries.catalogue import (
     CATALOGUE,
+    autocorrelation,
     default_summaries,
     learning_curve,
     rebuild,
     resolve,
+    scatter,
     volatility,
     written,
 )
@@ -17,12 +19,14 @@ __all__ = [
     "Summary",
     "SummaryLike",
     "answers_by_part",
+    "autocorrelation",
     "choice_summaries",
     "default_summaries",
     "history_weights",
     "learning_curve",
     "rebuild",
     "resolve",
+    "scatter",
     "summarise",
     "summary",
     "summary_names",

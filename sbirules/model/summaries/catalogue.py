@@ -12,16 +12,27 @@ from torch import Tensor
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries.choices import FROM_CHOICES, answers_by_part, choice_summaries
-from sbirules.model.summaries.definition import Summary, parts_of_sessions
+from sbirules.model.summaries.definition import Summary, parts_of_sessions, summarise
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.typed import typed
 
-__all__ = ["CATALOGUE", "default_summaries", "learning_curve", "rebuild", "resolve", "volatility", "written"]
+__all__ = [
+    "CATALOGUE",
+    "autocorrelation",
+    "default_summaries",
+    "learning_curve",
+    "rebuild",
+    "resolve",
+    "scatter",
+    "volatility",
+    "written",
+]
 
 OURS = (__name__, answers_by_part.__module__)  # whose summaries come back from their settings
 LAST = 50  # trials over which "final" and "learned" are judged
 LEARNED_SHARE = 0.9  # share of those that must be correct
+PARTS = (6, 3)  # of a session, in which scatter is looked at; fewer where it is short
 
 
 @typed
@@ -35,14 +46,29 @@ def resolve(item: Summary | str) -> Summary:
 
 @typed
 def default_summaries(
-    available: Sequence[str], performance: str | None, meaning: ChoiceColumns | None = None
+    available: Sequence[str],
+    performance: str | None,
+    meaning: ChoiceColumns | None = None,
+    sessions: Trajectory | None = None,
 ) -> tuple[Summary, ...]:
-    """What the fields of a table allow: those of choices, curves of the measure of performance and its volatility, or else
-    a curve of what there is."""
+    """What a table allows: those of choices, curves of the measure of performance and what it does around them, or else a
+    curve of what there is.
+
+    Arguments:
+        available: The table's fields.
+        performance: The measure of performance, if the task has one.
+        meaning: What choices mean, of a table of choices.
+        sessions: The table's trials: what is not defined in all of its sessions is left out.
+    """
     if meaning is not None:
         return choice_summaries(meaning)
     if performance is not None and performance in available:
-        return learning_curve(6, of=performance), volatility(3, of=performance)
+        curve = learning_curve(6, of=performance), volatility(3, of=performance)
+        for bins in PARTS:
+            more = scatter(bins, of=performance), autocorrelation(bins, of=performance)
+            if sessions is None or not bool(torch.isnan(summarise(sessions, more)).any()):
+                return (*curve, *more)
+        return curve
     available = arguments.strings("available", available)
     if not available:
         raise ValueError("available must name at least one field.")
@@ -138,17 +164,21 @@ def _trials_to_criterion(t: Trajectory) -> Tensor:
 
 def _same_type_steps(t: Trajectory, of: str) -> tuple[Tensor, Tensor]:
     """|change of a field| from one trial to the next of the same type, and where it is defined."""
-    values = t.per_trial[of]
-    size = torch.full_like(values, torch.nan)
+    values, before = t.per_trial[of], _before(t)
+    step = (values - values.gather(1, before.clamp(min=0))).abs()
+    size = torch.where(before >= 0, step, torch.nan)
+    return size, ~torch.isnan(size)
+
+
+def _before(t: Trajectory) -> Tensor:
+    """Index of the latest earlier trial of the same type `(batch, trials)`; -1 if none."""
+    index = torch.arange(t.trial_types.shape[1], device=t.trial_types.device).expand_as(t.trial_types)
+    out = torch.full_like(t.trial_types, -1, dtype=torch.long)
     for c in range(t.num_types):
         mine = t.trial_types == c
-        index = torch.arange(values.shape[1], device=values.device).expand_as(t.trial_types)
-        # index of the latest earlier trial of this type, -1 if none
         seen = torch.where(mine, index, -1).cummax(dim=1).values
-        before = torch.cat([torch.full_like(seen[:, :1], -1), seen[:, :-1]], dim=1)
-        step = (values - values.gather(1, before.clamp(min=0))).abs()
-        size = torch.where(mine & (before >= 0), step, size)
-    return size, ~torch.isnan(size)
+        out = torch.where(mine, torch.cat([torch.full_like(seen[:, :1], -1), seen[:, :-1]], dim=1), out)
+    return out
 
 
 def _volatility(t: Trajectory, bins: int, of: str) -> Tensor:
@@ -167,6 +197,75 @@ def volatility(bins: int = 3, *, of: str = "error") -> Summary:
         partial(_volatility, bins=bins, of=of),
         lambda _: tuple(str(b) for b in range(bins)),
         help=f"mean |change of {of}| between successive trials of one type, in {bins} parts of the session",
+        settings=(("bins", bins), *((("of", of),) if of != "error" else ())),
+    )
+
+
+def _deviations(t: Trajectory, bins: int, of: str) -> list[Tensor]:
+    """What trials of one type in one part of a session are above their mean, `(batch, trials)`, NaN elsewhere."""
+    values, part = t.per_trial[of], parts_of_sessions(t, bins)
+    out = []
+    for c in range(t.num_types):
+        for b in range(bins):
+            here = (part == b) & (t.trial_types == c)
+            out.append(torch.where(here, values - _mean(values, here)[:, None], torch.nan))
+    return out
+
+
+def _scatter(t: Trajectory, bins: int, of: str) -> Tensor:
+    several = [
+        torch.where((~torch.isnan(d)).sum(dim=1, keepdim=True) > 1, d, torch.nan) for d in _deviations(t, bins, of)
+    ]
+    return torch.stack([d.square().nanmean(dim=1).sqrt() for d in several], dim=1)
+
+
+def _autocorrelation(t: Trajectory, bins: int, of: str) -> Tensor:
+    before = _before(t)
+    out = []
+    for d in _deviations(t, bins, of):
+        pairs = torch.where(before >= 0, d * d.gather(1, before.clamp(min=0)), torch.nan)
+        together, variance = pairs.nansum(dim=1), d.square().nansum(dim=1)
+        told = torch.where(variance > 1e-12, together / variance.clamp(min=1e-12), 0.0)  # what never changes has none
+        out.append(torch.where((~torch.isnan(pairs)).any(dim=1), told, torch.nan))
+    return torch.stack(out, dim=1)
+
+
+def _by_part(bins: int) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """Labels by trial type and part."""
+    return lambda types: tuple(f"{name},{b}" for name in types or ("all",) for b in range(bins))
+
+
+@typed
+def scatter(bins: int = 6, *, of: str = "error") -> Summary:
+    """S.d. of the error, or another field, around its mean in equal parts of the session, for each trial type.
+
+    Undefined where a part has fewer than two trials of a type.
+    """
+    arguments.whole("bins", bins, 1)
+    return Summary(
+        "scatter" if of == "error" else f"{of}_scatter",
+        (of,),
+        partial(_scatter, bins=bins, of=of),
+        _by_part(bins),
+        help=f"s.d. of {of} around its mean in {bins} parts of the session, per trial type",
+        settings=(("bins", bins), *((("of", of),) if of != "error" else ())),
+    )
+
+
+@typed
+def autocorrelation(bins: int = 6, *, of: str = "error") -> Summary:
+    """Correlation of the error, or another field, in successive trials of one type, in equal parts of the session, per type.
+
+    It tells slow drifts (above 0) and corrections (below) from scatter. 0 where a part's trials are all equal; undefined where
+    it has fewer than two of a type.
+    """
+    arguments.whole("bins", bins, 1)
+    return Summary(
+        "autocorrelation" if of == "error" else f"{of}_autocorrelation",
+        (of,),
+        partial(_autocorrelation, bins=bins, of=of),
+        _by_part(bins),
+        help=f"correlation of {of} in successive trials of one type, in {bins} parts of the session",
         settings=(("bins", bins), *((("of", of),) if of != "error" else ())),
     )
 
@@ -192,6 +291,8 @@ CATALOGUE: dict[str, Summary] = {
         learning_curve(of="output"),
         learning_curve(of="reward"),
         volatility(),
+        scatter(),
+        autocorrelation(),
         Summary("learned", ("correct",), _learned, atoms=True, help="1 if >= 90 % of the last 50 trials are correct"),
         Summary("final_accuracy", ("correct",), _final_accuracy, atoms=True, help="share correct, last 50 trials"),
         Summary("final_error", ("error",), _final_error, help="mean error, last 50 trials"),
@@ -236,5 +337,6 @@ def rebuild(config: Plain) -> Summary:
     if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
         raise ValueError(f"the summary {name!r} is not one of the catalogue; fit again instead.")
     if "bins" in settings:
-        return (volatility if name.endswith("volatility") else learning_curve)(settings.pop("bins"), **settings)
+        kinds = {"volatility": volatility, "scatter": scatter, "autocorrelation": autocorrelation}
+        return kinds.get(name.rsplit("_", 1)[-1], learning_curve)(settings.pop("bins"), **settings)
     return CATALOGUE[name]
