@@ -9,11 +9,16 @@ import torch
 from sbirules import Status, Trajectory, summaries, summary
 from sbirules.model.summaries import (
     CATALOGUE,
+    autocorrelation,
+    default_summaries,
     learning_curve,
+    rebuild,
     resolve,
+    scatter,
     summarise,
     summary_names,
     volatility,
+    written,
 )
 
 LENGTHS = (120, 77, 60)
@@ -71,6 +76,57 @@ def test_against_plain_loops(runs):
             last[c[t]] = e[t]
         for b in range(3):
             assert got[f"volatility[{b}]"][i].item() == pytest.approx(np.mean(steps[b]), rel=1e-5)
+
+
+def test_scatter_and_autocorrelation_against_plain_loops(runs):
+    got = by_name(runs, scatter(3), autocorrelation(3))
+    for i, n in enumerate(LENGTHS):
+        error, kind = runs.error[i, :n].numpy(), runs.trial_types[i, :n].numpy()
+        part = np.arange(n) * 3 // n
+        for c, name in enumerate("AB"):
+            for b in range(3):
+                d = error[(part == b) & (kind == c)]
+                d = d - d.mean()
+                assert got[f"scatter[{name},{b}]"][i].item() == pytest.approx(np.sqrt((d**2).mean()), rel=1e-4)
+                wanted = (d[1:] * d[:-1]).sum() / (d**2).sum()
+                assert got[f"autocorrelation[{name},{b}]"][i].item() == pytest.approx(wanted, abs=1e-4)
+
+
+def test_errors_that_never_change_have_no_autocorrelation_and_single_trials_no_scatter():
+    flat = Trajectory(
+        status=torch.zeros(1, dtype=torch.int8),
+        trial_types=torch.zeros(1, 12, dtype=torch.long),
+        error=torch.full((1, 12), 0.7),
+        type_names=("only",),
+    )
+    assert (summarise(flat, [autocorrelation(3)]) == 0).all()
+    assert (summarise(flat, [scatter(3)]).abs() < 1e-6).all()
+    assert torch.isnan(summarise(flat, [scatter(12)])).all()
+    assert torch.isnan(summarise(flat, [autocorrelation(12)])).all()
+
+
+def test_summaries_with_settings_come_back_from_their_plain_form(runs):
+    for each in (
+        scatter(2),
+        autocorrelation(4, of="output"),
+        volatility(2, of="reward"),
+        learning_curve(5, of="output"),
+    ):
+        back = rebuild(written(each))
+        assert back.name == each.name
+        torch.testing.assert_close(summarise(runs, [back]), summarise(runs, [each]))
+
+
+def test_short_sessions_get_fewer_parts_by_default(runs):
+    fields = tuple(runs.per_trial)
+
+    def parts(trials):
+        found = default_summaries(fields, "error", sessions=runs.cut(torch.full((3,), trials)))
+        return {s.name: dict(s.settings)["bins"] for s in found if s.name in ("scatter", "autocorrelation")}
+
+    assert parts(60) == {"scatter": 6, "autocorrelation": 6}
+    assert parts(24) == {"scatter": 3, "autocorrelation": 3}
+    assert parts(4) == {}
 
 
 def test_learned_counts_45_of_50_and_trials_to_criterion_finds_the_first():
