@@ -277,7 +277,8 @@ class Posterior(RuleDensity):
             question, observed = None, Observed.of_one(row)
         else:
             question, observed = self.question.again(observation)
-            beyond = self.record.reach.says(observed.x, self.question.feature_names)
+            said = self.record.reach.says(observed.x, self.question.feature_names), self.record.untried(len(observed.x))
+            beyond = " ".join(text for text in said if text)
         if not isinstance(self.potential_net, Given):
             raise ValueError(f"a posterior of {self.potential_net.kind} cannot be asked about other observations.")
         out = Posterior(

@@ -69,6 +69,13 @@ class FitRecord:
             out["learners count as"] = f"{worth['counted']:.3g} of {worth['learners']}"
         return out
 
+    def untried(self, learners: int) -> str:
+        """What is to be said of so many learners at once: empty where their sum was recalibrated on as many."""
+        most = self.details.get("worth", {}).get("learners", learners)
+        if learners <= most:
+            return ""
+        return f"{learners} learners are given, but their sum was recalibrated on {most}: what more of them tell is extrapolated."
+
     @property
     def refined(self) -> bool:
         """Whether simulations beyond those of the prior, such as rounds near the posterior, were learned from."""

@@ -103,6 +103,9 @@ def test_it_is_kept_in_files_and_goes_to_other_learners(learned, tmp_path):
     few = sr.Trials(table.learners[:2], table.trajectory.rows(torch.arange(2)))
     given = found.given(few)
     assert given.potential_net.share == pytest.approx(1 / (1 + 2 / 4.0))
+    more = sr.Trials(tuple("abcdefgh"), simulator.run(torch.full((8, 2), 0.3), seed=6))
+    with pytest.warns(UserWarning, match="8 learners are given, but their sum was recalibrated on 6"):
+        found.given(more)
     # as one of a batch it counts as alone
     both = given.potential_net.together([given.potential_net, found.potential_net])
     each = both(theta.expand(2, -1, -1), torch.arange(2))
