@@ -7,6 +7,7 @@ import time
 
 from torch import Size
 
+from sbirules.checks.calibrating import OF_PRIOR
 from sbirules.studies.study import Study
 from sbirules.support.streams import Stream, seeded
 
@@ -20,6 +21,11 @@ def counts_of(study: Study) -> dict[str, int]:
     fit, check = study.fit, study.check
     counts = {"simulate": study.simulate.num_simulations, "rounds": fit.rounds * fit.round_simulations}
     counts |= study.question.costs(check.rules, check.networks_per_rule, check.calibration, len(study.variants))
+    learners = study.question.size
+    if learners > 1:
+        counts["recalibration"] = fit.recalibration * learners
+        if fit.rounds and check.calibration:  # the prior's data, which a refined posterior's are not
+            counts["calibration"] += OF_PRIOR * learners
     if "knock_outs" in study.sensitivity.parts:
         terms = len(study.simulator.names) + 1
         counts["knock-outs"] = terms * study.sensitivity.rules * study.sensitivity.networks
