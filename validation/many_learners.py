@@ -1,6 +1,6 @@
 """Are posteriors of many learners right, and how much do they learn? Fresh rules of the prior, 1, 4 and 24 learners of each.
 
-    python validation/many_learners.py [--quick] [--part NAME ...] [--pipelines N] [--json validation/results/many_learners.json]
+    python validation/many_learners.py [--quick] [--part NAME ...] [--pipelines N] [--jobs N] [--json validation/results/many_learners.json]
 
 Delayed discrimination, 300 trials, uniform(-1, 1), degree 2 and 3.
 
@@ -101,7 +101,13 @@ def amortised(degree: int, sizes: Sizes) -> dict[str, Any]:
     simulator = simulator_of(degree)
     prior = uniform(simulator.family, -1, 1)
     store = sr.simulate(simulator, prior, sizes.networks, seed=SEED + degree, **KEEP)
-    truth, tables = learners_of(simulator, prior, sizes.rules, 24, folder=None, seed=SEED + 10 + degree, **KEEP)
+    drawn = {
+        "folder": None,
+        "seed": SEED + 10 + degree,
+        "fewest": sizes.rules // 2,
+        **KEEP,
+    }  # degree 3 loses most rules
+    truth, tables = learners_of(simulator, prior, sizes.rules, 24, **drawn)
     out: dict[str, Any] = {}
     for name, options in (("now", {}), ("before", BEFORE)):
         start = time.perf_counter()
@@ -146,6 +152,7 @@ def pipeline(k: int, store: sr.SimulationStore) -> dict[str, Any]:
         out[name] = {"score": score, "inside": inside, "seconds": time.perf_counter() - start}
         net = posterior.potential_net
         out[name]["share"] = net.share if isinstance(net, ProductPotential) else 1.0
+        print(f"pipeline {k}, {name}: {out[name]}", flush=True)
     return out
 
 
@@ -242,20 +249,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pipelines", type=int)
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sizes, start = (QUICK if args.quick else FULL), time.monotonic()
     before = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else []
     rows = [r for r in before if r["part"] not in args.part]
     if "amortised" in args.part:
-        both = Parallel(n_jobs=2)(delayed(amortised)(degree, sizes) for degree in (2, 3))
+        both = Parallel(n_jobs=args.jobs)(delayed(amortised)(degree, sizes) for degree in (2, 3))
         rows += [{**r, "part": "amortised"} for r in rows_of_amortised(dict(zip((2, 3), both, strict=True)))]
     if "pipelines" in args.part:
         simulator = simulator_of(2)
         first = 8 * sizes.networks // 17
-        store = sr.simulate(simulator, uniform(simulator.family, -1, 1), first, seed=SEED, num_workers=2)
+        store = sr.simulate(simulator, uniform(simulator.family, -1, 1), first, seed=SEED, num_workers=args.jobs)
         count = args.pipelines or sizes.pipelines
-        found = Parallel(n_jobs=2)(delayed(pipeline)(k, store) for k in range(count))
+        found = Parallel(n_jobs=args.jobs)(delayed(pipeline)(k, store) for k in range(count))
         rows += [{**r, "part": "pipelines"} for r in rows_of_pipelines(list(found))]
     for r in rows:
         mark = {True: "met ", False: "MISS", None: "    "}[r["met"]]
