@@ -1,6 +1,7 @@
 """Are posteriors of many learners right, and how much do they learn? Fresh rules of the prior, 1, 4 and 24 learners of each.
 
-    python validation/many_learners.py [--quick] [--part NAME ...] [--pipelines N] [--jobs N] [--json validation/results/many_learners.json]
+    python validation/many_learners.py [--quick] [--part NAME ...] [--pipelines N] [--jobs N]
+        [--json validation/results/many_learners.json]
 
 Delayed discrimination, 300 trials, uniform(-1, 1), degree 2 and 3.
 

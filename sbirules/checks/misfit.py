@@ -58,7 +58,8 @@ def misspecification(x: Tensor, x_o: Tensor, names: tuple[str, ...], *, seed: in
     with seeded(seed, Stream.SHUFFLE):
         z = z[torch.randperm(len(z))[:MOST]]
         p, (baseline, distance) = calc_misspecification_mmd(own, z, n_shuffle=SHUFFLES, max_samples=MOST)
-    p_mmd = float(p)  # 0 where it is beyond all shuffles
+    # 0 where it is beyond all shuffles, each of which takes a row for the observation: few rows tell no smaller p-value
+    p_mmd = max(float(p), 1 / (len(z) + 1) if len(z) < SHUFFLES else 0.0)
     own_distance, each = distances(own[0], z)
     p_far = 1.0 if not len(each) else tail_p(own_distance, each)
     # the more summaries, and the fewer rows, the likelier one lies beyond all of them

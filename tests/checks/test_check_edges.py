@@ -8,6 +8,7 @@ import torch
 from cheap import PRIOR, Cheap, Line
 
 import sbirules as sr
+from sbirules.checks.misfit import misspecification
 from sbirules.checks.recovery import Recovery
 from sbirules.checks.trust import calibration_verdicts, simulation_verdict
 from sbirules.cli import main
@@ -263,3 +264,14 @@ def test_held_out_trials_are_found_again(tmp_path):
     study = Study.of(content, name="s", folder=tmp_path)
     again = Study.of(study.resolved(), name="s", folder=tmp_path / "elsewhere")
     assert again.variants["later"][1].digest() == study.variants["later"][1].digest()
+
+
+def test_few_data_sets_of_the_prior_do_not_prove_that_rare_data_are_impossible():
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(100, 3, generator=stream)
+    rare = torch.full((3,), 2.6)  # beyond each of a hundred, as one data set in a hundred is
+    names = ("a", "b", "c")
+    assert misspecification(x, rare, names).p_mmd == pytest.approx(1 / 101)
+    assert misspecification(x, torch.zeros(3), names).p_mmd > 0.2
+    many = torch.randn(1000, 3, generator=stream)
+    assert misspecification(many, torch.full((3,), 6.0), names).p_mmd == 0.0
