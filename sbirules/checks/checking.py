@@ -12,9 +12,10 @@ from sbirules.checks.collected import Checks
 from sbirules.checks.given_simulations import Simulations, other_than, refuse_store, simulator_of
 from sbirules.inference.fitting import question_of
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import QUESTIONS, Fresh, Question
+from sbirules.inference.questions import QUESTIONS, ChoicesQuestion, Fresh, Question
 from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
+from sbirules.model.tables import Trials
 from sbirules.model.verdicts import attempted
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -126,6 +127,11 @@ def _asked(
     """What the posterior's rules are held against; None if that is not known."""
     if source is None:
         return posterior.question
+    own = posterior.question
+    if isinstance(own, ChoicesQuestion) and given["trials"] is not None:  # the same question of another table
+        table = Trials.read(given["trials"], source.layout)
+        given = {**given, "trials": None}
+        question = ChoicesQuestion(table, own.animals) if question is None else question
     found = question_of(given, question, {}, source.layout, source.summary_names, "check")
     if found is not None or posterior.question is not None:
         return found if found is not None else posterior.question

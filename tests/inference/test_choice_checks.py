@@ -137,3 +137,14 @@ def test_p_values_of_right_rules_are_not_small():
         found = sr.check(posterior.with_draws(posterior.draw(400, seed=0)), made, parts=["predictions"])
         small += sum(v.level == "fail" for v in found)
     assert small <= 1
+
+
+def test_a_table_given_again_asks_the_same_question():
+    family = sr.TaylorRule(["c rd", "w"])
+    policy = PolicyNetwork(family)
+    trials = together(*(table(torch.randint(2, (60,)).numpy(), torch.rand(60).round().numpy()) for _ in range(3)))
+    posterior = sr.fit(policy, uniform(family, -0.5, 0.5), trials=trials)
+    own = sr.check(posterior, policy, parts=["predictions"], num_workers=1)
+    again = sr.check(posterior, policy, trials=trials, parts=["predictions"], num_workers=1)
+    assert [v.name for v in again] == [v.name for v in own]
+    assert "repetition" in [v.name for v in again]
