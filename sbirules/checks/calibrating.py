@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sbirules.checks.given_simulations import Simulations, simulator_of
 from sbirules.checks.recovery import Recovery
+from sbirules.inference.batches import log_likelihoods
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.potentials import Potential
 from sbirules.inference.questions import Fresh, LearnersQuestion, ObservationQuestion, Question
@@ -35,7 +36,6 @@ __all__ = ["Calibration", "calibrate", "local_p_value"]
 
 FEWEST = 50  # rules that calibration can be judged by
 OF_PRIOR = 100  # sets of data of the prior, which the real ones are held against, where calibration is not on the prior
-AT_ONCE = 8  # observations that are evaluated together
 
 
 @typed_class
@@ -48,16 +48,20 @@ class Calibration:
         features: What the posterior was given for each rule (for learners: their mean summaries), `(rules, S)`.
         observed: The same of the real observation, `(S,)`, or None.
         wanted: How many rules were asked for, where fewer came through.
-        around: Whether rules are those of the posterior, which was refined, in place of the prior's.
-        of_prior: `features` of rules of the prior, `(sets, S)`, where rules are not the prior's.
+        of_prior: `features` of rules of the prior, `(sets, S)`, where rules are those of the posterior, which was refined;
+            else None.
     """
 
     recovery: Recovery
     features: Tensor
     observed: Tensor | None
     wanted: int | None = None
-    around: bool = False
     of_prior: Tensor | None = None
+
+    @property
+    def around(self) -> bool:
+        """Whether rules are those of the posterior, in place of the prior's."""
+        return self.of_prior is not None
 
 
 @typed
@@ -145,7 +149,7 @@ def calibrate(
             extra = {"of_prior": far.features, "spread": base.std(dim=0)}
         else:
             data = asked.fresh_data(source, posterior.prior, rules, fresh, trial_types)
-        if "spread" in extra:
+        if extra:
             draws = _reweighed(posterior, base, data.observations, num_samples, seed)
         else:
             draws = posterior.sample_batched((num_samples,), data.observations, seed=seed, progress=progress).transpose(
@@ -165,7 +169,7 @@ def calibrate(
     given_x = x_o is not None or posterior.question is not None or question is not None
     observed = asked.features(posterior.potential_net) if given_x else None
     wanted = rules if len(kept["truth"]) < rules else None
-    return Calibration(recovery, kept["features"], observed, wanted, "spread" in kept, kept.get("of_prior"))
+    return Calibration(recovery, kept["features"], observed, wanted, kept.get("of_prior"))
 
 
 def _reweighed(posterior: Posterior, base: Tensor, observations: Sequence[Any], n: int, seed: int) -> Tensor:
@@ -180,16 +184,11 @@ def _reweighed(posterior: Posterior, base: Tensor, observations: Sequence[Any], 
             asked[k] = posterior.asked(observation)[0].potential_net
         except ValueError as error:
             warnings.warn(f"observation {k}: {error} Its draws are NaN.")
-    places = list(asked)
-    for at in range(0, len(places), AT_ONCE):
-        some = places[at : at + AT_ONCE]
-        group = [asked[k] for k in some]
-        with torch.no_grad():
-            value = group[0].together(group)(base.expand(len(some), -1, -1), torch.arange(len(some)))
-        for k, row in zip(some, value.double(), strict=True):
-            weight = torch.softmax(torch.nan_to_num(row, nan=-math.inf), dim=0)
-            stream = generator(seed, Stream.OBSERVATION, k)
-            out[k] = base[torch.multinomial(weight, n, replacement=True, generator=stream)]
+    value = log_likelihoods(list(asked.values()), base.expand(len(asked), -1, -1)) if asked else torch.zeros(0)
+    for k, row in zip(asked, value, strict=True):
+        weight = torch.softmax(torch.nan_to_num(row, nan=-math.inf), dim=0)
+        stream = generator(seed, Stream.OBSERVATION, k)
+        out[k] = base[torch.multinomial(weight, n, replacement=True, generator=stream)]
     return out
 
 

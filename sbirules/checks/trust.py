@@ -247,9 +247,8 @@ def calibration_verdicts(tested: Calibration, posterior: Posterior, seed: int) -
                 {f"p_{name}": p for name, p in pairs.items()},
             )
         )
-    if (
-        tested.observed is not None and rules >= 100 and not tested.around
-    ):  # rules around the observation are a local test
+    # rules around the observation are a local test themselves
+    if tested.observed is not None and rules >= 100 and not tested.around:
         p = local_p_value(tested, posterior.draws, seed=child(seed, Stream.CLASSIFIER))
         level = "caution" if p < 0.02 else "pass"  # fifty classifiers under the null prove no more
         out.append(

@@ -20,8 +20,9 @@ from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.support import arguments
 from sbirules.support.streams import Stream, child, seeded
 
-__all__ = ["Askable", "sample_batched", "sample_potentials"]
+__all__ = ["Askable", "log_likelihoods", "sample_batched", "sample_potentials"]
 
+TOGETHER = 8  # observations whose many rules are evaluated together
 AT_ONCE = 32  # observations whose particles move together: more would not fit the processor's cache
 
 
@@ -132,3 +133,19 @@ def _of_part(posterior: Askable, log_likelihood: LogLikelihood) -> LogLikelihood
         return torch.where(posterior.within_limits(theta), log_likelihood(theta, which), -math.inf)
 
     return limited
+
+
+def log_likelihoods(potentials: Sequence[Potential], theta: Tensor) -> Tensor:
+    """Log-likelihoods `(R, n)` float64 of R potentials of one estimator.
+
+    Arguments:
+        potentials: One for each observation.
+        theta: Rules of each, `(R, n, D)`, as expanded from one row where they are the same.
+    """
+    found = []
+    with torch.no_grad():
+        for at in range(0, len(potentials), TOGETHER):
+            some = potentials[at : at + TOGETHER]
+            rules = theta[at : at + TOGETHER]
+            found.append(some[0].together(some)(rules, torch.arange(len(some))).double())
+    return torch.cat(found)

@@ -130,10 +130,9 @@ class FamilyRatio:
         self.names = tuple(self.priors)
         groups = {name: [s] if isinstance(s, SimulationStore) else list(s) for name, s in stores.items()}
         best = next(iter(groups.values()))[0].layout.performance
+        shown = table.trajectory
         chosen = (
-            default_summaries(
-                tuple(table.trajectory.per_trial), None if best is None else best.name, sessions=table.trajectory
-            )
+            default_summaries(tuple(shown.per_trial), None if best is None else best.name, sessions=shown)
             if summaries is None
             else tuple(resolve(s) for s in summaries)
         )

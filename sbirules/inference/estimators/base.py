@@ -172,14 +172,14 @@ class ProductPotential(Potential):
 
     def given(self, observed: Observed) -> ProductPotential:
         """The same for other learners."""
-        x = observed.x.to(self.x.dtype)
-        out = type(self)(self.likelihood, x, observed.length, self.transform, self.limit)
-        out.eval()
-        return out
+        return self._of(observed.x.to(self.x.dtype), observed.length, self.limit)
 
     def with_limit(self, limit: float) -> ProductPotential:
         """The same learners at another limit."""
-        out = type(self)(self.likelihood, self.x, self.length, self.transform, limit)
+        return self._of(self.x, self.length, limit)
+
+    def _of(self, x: Tensor, length: Tensor, limit: float) -> ProductPotential:
+        out = type(self)(self.likelihood, x, length, self.transform, limit)
         out.eval()
         return out
 

@@ -13,6 +13,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
+from sbirules.inference.batches import log_likelihoods
 from sbirules.inference.estimators.base import ProductPotential, share_of
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.potentials import Observed
@@ -31,7 +32,6 @@ FEWEST = 20  # sets that a limit can be found from
 BASE = 8192  # rules over which sets are normalised
 LIMITS = (math.inf, *torch.logspace(3.5, 0, 43).tolist())  # learners that are tried, from no limit to one
 RULES = "rules.safetensors"  # kept, so that a resumed call simulates the same ones
-AT_ONCE = 8  # sets that are evaluated together
 
 
 class Drawn(Distribution):
@@ -131,8 +131,9 @@ def recalibrate(
         raise ValueError("recalibrate takes whole posteriors, not conditioned or truncated ones; condition afterwards.")
     arguments.whole("rules", rules, FEWEST, arguments.MANY)
     place = None if folder is None else make_folder(Path(folder))
-    base, truth = _kept(place) or rules_near(posterior, rules, seed, progress)
-    if place is not None:
+    before = _kept(place)
+    base, truth = before or rules_near(posterior, rules, seed, progress)
+    if place is not None and before is None:
         tensors.write(place / RULES, {"base": base, "truth": truth})
     found, tables = learners_of(
         simulator,
@@ -207,9 +208,8 @@ def worth_of(potential: ProductPotential, base: Tensor, truth: Tensor, sets: Seq
     whole = torch.zeros_like(score)
     for count in sorted({learners, math.ceil(learners / 4)}):
         asked = [potential.given(Observed(one.x[:count], one.length[:count])).with_limit(math.inf) for one in sets]
-        learned, survival = _parts(asked, base)
-        own = [_parts([one], rule[None]) for one, rule in zip(asked, truth, strict=True)]
-        of_learned, of_survival = (torch.cat(part)[:, 0] for part in zip(*own, strict=True))
+        learned, survival = _parts(asked, base.expand(len(asked), -1, -1))
+        of_learned, of_survival = (part[:, 0] for part in _parts(asked, truth[:, None]))
         for k, limit in enumerate(LIMITS):
             share = share_of(count, limit)
             every = torch.logsumexp(share * learned + survival, dim=1) - math.log(len(base))
@@ -222,16 +222,10 @@ def worth_of(potential: ProductPotential, base: Tensor, truth: Tensor, sets: Seq
 
 
 def _parts(asked: Sequence[ProductPotential], theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Of rules `(n, D)`, for each set: what was learned of its learners, and that their networks ran through, `(R, n)`."""
-    learned, survival = [], []
+    """Of rules of each set `(R, n, D)`: what was learned of its learners, and that their networks ran through, `(R, n)`."""
     with torch.no_grad():
-        for at in range(0, len(asked), AT_ONCE):
-            some = list(asked[at : at + AT_ONCE])
-            both = some[0].together(some)(theta.expand(len(some), -1, -1), torch.arange(len(some))).double()
-            ran = torch.stack([one.survival(theta) for one in some]).double()
-            learned.append(both - ran)
-            survival.append(ran)
-    return torch.cat(learned), torch.cat(survival)
+        survival = torch.stack([one.survival(rules) for one, rules in zip(asked, theta, strict=True)]).double()
+    return log_likelihoods(asked, theta) - survival, survival
 
 
 def recalibrated(posterior: Posterior, simulator: Simulator, **options: Any) -> Posterior:

@@ -191,12 +191,25 @@ def _volatility(t: Trajectory, bins: int, of: str) -> Tensor:
 def volatility(bins: int = 3, *, of: str = "error") -> Summary:
     """Mean |change of error|, or another field, between successive trials of one type, in equal parts of the session."""
     arguments.whole("bins", bins, 1)
+    what = f"mean |change of {of}| between successive trials of one type, in {bins} parts of the session"
+    return _in_parts("volatility", _volatility, bins, of, lambda _: tuple(str(b) for b in range(bins)), what)
+
+
+def _in_parts(
+    name: str,
+    function: Callable[..., Tensor],
+    bins: int,
+    of: str,
+    labels: Callable[[Sequence[str]], tuple[str, ...]],
+    what: str,
+) -> Summary:
+    """What a field does in so many parts of the session, under its name unless it is the error."""
     return Summary(
-        "volatility" if of == "error" else f"{of}_volatility",
+        name if of == "error" else f"{of}_{name}",
         (of,),
-        partial(_volatility, bins=bins, of=of),
-        lambda _: tuple(str(b) for b in range(bins)),
-        help=f"mean |change of {of}| between successive trials of one type, in {bins} parts of the session",
+        partial(function, bins=bins, of=of),
+        labels,
+        help=what,
         settings=(("bins", bins), *((("of", of),) if of != "error" else ())),
     )
 
@@ -242,14 +255,8 @@ def scatter(bins: int = 6, *, of: str = "error") -> Summary:
     Undefined where a part has fewer than two trials of a type.
     """
     arguments.whole("bins", bins, 1)
-    return Summary(
-        "scatter" if of == "error" else f"{of}_scatter",
-        (of,),
-        partial(_scatter, bins=bins, of=of),
-        _by_part(bins),
-        help=f"s.d. of {of} around its mean in {bins} parts of the session, per trial type",
-        settings=(("bins", bins), *((("of", of),) if of != "error" else ())),
-    )
+    what = f"s.d. of {of} around its mean in {bins} parts of the session, per trial type"
+    return _in_parts("scatter", _scatter, bins, of, _by_part(bins), what)
 
 
 @typed
@@ -260,14 +267,8 @@ def autocorrelation(bins: int = 6, *, of: str = "error") -> Summary:
     it has fewer than two of a type.
     """
     arguments.whole("bins", bins, 1)
-    return Summary(
-        "autocorrelation" if of == "error" else f"{of}_autocorrelation",
-        (of,),
-        partial(_autocorrelation, bins=bins, of=of),
-        _by_part(bins),
-        help=f"correlation of {of} in successive trials of one type, in {bins} parts of the session",
-        settings=(("bins", bins), *((("of", of),) if of != "error" else ())),
-    )
+    what = f"correlation of {of} in successive trials of one type, in {bins} parts of the session"
+    return _in_parts("autocorrelation", _autocorrelation, bins, of, _by_part(bins), what)
 
 
 def _activity(name: str) -> Callable[[Trajectory], Tensor]:
