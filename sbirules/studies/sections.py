@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from sbirules.checks.calibrating import FEWEST as FEWEST_RULES
 from sbirules.importance.overview import PARTS
 from sbirules.inference.estimators import LikelihoodSettings
 from sbirules.inference.questions import Question
+from sbirules.inference.rounds.recalibrating import FEWEST as FEWEST_SETS
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.studies.catalogue import check_key
@@ -34,6 +36,7 @@ def _whole(default: int | None, least: int) -> Any:
     return field(default=default, metadata={"least": least})
 
 
+FEWEST = {"calibration": FEWEST_RULES, "recalibration": FEWEST_SETS}  # where it is not 0
 SETTINGS = {
     "classifier": EnsembleSettings,
     "ratio": EnsembleSettings,
@@ -149,8 +152,9 @@ def _value(f: Any, section: str, value: Any) -> Any:
         if value is None:
             return None
         whole = arguments.whole(where, value, f.metadata["least"])
-        if f.name == "calibration" and 0 < whole < 50:
-            raise ValueError(f"{where}, unless it is 0, must be a whole number of at least 50, got {value!r}.")
+        few = FEWEST.get(f.name, 0)
+        if 0 < whole < few:
+            raise ValueError(f"{where}, unless it is 0, must be a whole number of at least {few}, got {value!r}.")
         return whole
     if f.name in SETTINGS:
         return _made(SETTINGS[f.name], f"{section}.{f.name}", value)

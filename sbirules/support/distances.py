@@ -60,7 +60,8 @@ def tail_p(own: float, each: Tensor) -> float:
     """How likely a distance at least as large is among others `(n,)`.
 
     By rank; where fewer than ten of them are as large, by an exponential tail of their squares (which those of Gaussians
-    have), as a rank among n cannot be less likely than 1 in n.
+    have), as a rank among n cannot be less likely than 1 in n. That the tail's rate is known from k squares only makes what
+    lies far out likelier: it is (1 + excess / (k mean))^-k, the exponential with its rate averaged over.
     """
     n = len(each)
     p = rank_of(own, each)
@@ -68,7 +69,8 @@ def tail_p(own: float, each: Tensor) -> float:
     if int((each >= own).sum()) >= FEWEST or len(tail) < FEWEST:
         return p
     start = tail[-1]
+    k = len(tail) - 1
     mean = float((tail[:-1] - start).mean())
     if mean <= 0 or own**2 <= start:
         return p
-    return min(p, (len(tail) - 1) / n * math.exp(-(own**2 - float(start)) / mean))
+    return min(p, k / n * math.exp(-k * math.log1p((own**2 - float(start)) / (k * mean))))

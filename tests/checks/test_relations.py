@@ -63,6 +63,13 @@ def test_tails_are_those_of_squares_of_gaussians():
         assert p / 4 < found < 4 * p
 
 
+def test_tails_of_few_others_are_no_likelier_to_alarm_than_they_say():
+    torch.manual_seed(5)
+    found = torch.tensor([tail_p(float(v[0]), v[1:]) for v in torch.randn(20_000, 201).abs().double()])
+    for p in (1e-2, 1e-3, 2e-4):
+        assert float((found <= p).double().mean()) < 1.3 * p + 3 * (p / len(found)) ** 0.5
+
+
 def test_summaries_that_do_not_go_together_as_simulated_ones_are_misspecified():
     """Each within its range and near the middle: only their difference is unheard of."""
     torch.manual_seed(3)
