@@ -8,6 +8,7 @@ Delayed discrimination, 300 trials, uniform(-1, 1), degree 2 and 3.
 - *amortised*: one estimator from 17 408 networks of the prior, asked about 120 rules; its sum over learners as it is,
   recalibrated, and beside it the estimator as it was before (`BEFORE`), recalibrated on the same sets: the best power of the
   sum, chosen on other rules.
+- *alarms*: how often the checks of a refined posterior fail it where it is right, and where it is too narrow or shifted.
 - *pipelines*: the default study's fit, 3 rounds and recalibration, each rule on its own data, against the same with what there
   was before.
 
@@ -33,6 +34,7 @@ from typing import Any
 
 import torch
 from joblib import Parallel, delayed
+from refined_alarms import alarm_rows
 from torch import Tensor
 
 import sbirules as sr
@@ -45,7 +47,8 @@ from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
 
 SEED = 20261127
-PARTS = ("amortised", "pipelines")
+PARTS = ("amortised", "pipelines", "alarms")
+COUNTS = (1, 4, 24)
 BASE, DRAWS = 32_768, 500
 KEEP: dict[str, Any] = {"num_workers": 1, "progress": False}
 BEFORE: dict[str, Any] = {
@@ -75,24 +78,21 @@ def simulator_of(degree: int) -> RateRNN:
     return RateRNN(sr.PolynomialRule(degree), DelayedDiscrimination(), num_trials=300)
 
 
-def judged(
-    posterior: sr.Posterior, tables: Sequence[sr.Trials], truth: Tensor, learners: int
-) -> tuple[Tensor, Recovery]:
-    """Log score of each rule given so many of its learners, and draws: rules of the prior, weighed by their likelihoods."""
+def judged(posterior: sr.Posterior, truth: Tensor, tables: Sequence[sr.Trials]) -> tuple[Tensor, Recovery]:
+    """Log score of each rule given its learners, and draws: rules of the prior, weighed by their likelihoods."""
     torch.manual_seed(SEED)
     base = posterior.prior.sample((BASE,)).float()
-    few = [sr.Trials(t.learners[:learners], t.trajectory.rows(torch.arange(learners))) for t in tables]
     scores, draws = [], []
-    for rule, table in zip(truth, few, strict=True):
+    for rule, table in zip(truth, tables, strict=True):
         potential = posterior.asked(table)[0].potential_net
         with torch.no_grad():
             value = potential.log_likelihood(base).double()
             own = potential.log_likelihood(rule[None]).double()
         scores.append(float(own - torch.logsumexp(value, dim=0)) + math.log(BASE))
         draws.append(base[torch.multinomial(torch.softmax(value, dim=0), DRAWS, replacement=True)])
-    return torch.tensor(scores), Recovery(
-        posterior.names, truth, torch.stack(draws), learners, base.std(dim=0), posterior
-    )
+    learners = len(tables[0].learners)
+    found = Recovery(posterior.names, truth, torch.stack(draws), learners, base.std(dim=0), posterior)
+    return torch.tensor(scores), found
 
 
 def amortised(degree: int, sizes: Sizes) -> dict[str, Any]:
@@ -102,9 +102,12 @@ def amortised(degree: int, sizes: Sizes) -> dict[str, Any]:
     simulator = simulator_of(degree)
     prior = uniform(simulator.family, -1, 1)
     store = sr.simulate(simulator, prior, sizes.networks, seed=SEED + degree, **KEEP)
-    # with degree 3 four of five rules lose a network
-    drawn = {"folder": None, "seed": SEED + 10 + degree, "fewest": sizes.rules // 2, **KEEP}
-    truth, tables = learners_of(simulator, prior, sizes.rules, 24, **drawn)
+    # rules of their own for each number of learners: that 24 networks ran through tells more of a rule than that one did
+    fresh = {}
+    for learners in COUNTS:  # with degree 3 four of five rules lose one of 24 networks
+        drawn = {"folder": None, "seed": SEED + 10 * learners + degree, "fewest": sizes.rules // 2, **KEEP}
+        fresh[learners] = learners_of(simulator, prior, sizes.rules, learners, **drawn)
+    tables = fresh[COUNTS[-1]][1]
     out: dict[str, Any] = {}
     for name, options in (("now", {}), ("before", BEFORE)):
         start = time.perf_counter()
@@ -112,8 +115,8 @@ def amortised(degree: int, sizes: Sizes) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         worth = sr.recalibrate(raw, simulator, rules=sizes.sets, seed=SEED, num_workers=1)
         for kind, posterior in ((f"{name}, as it is", raw), (name, worth)):
-            for learners in (1, 4, 24):
-                score, found = judged(posterior, tables, truth, learners)
+            for learners in COUNTS:
+                score, found = judged(posterior, *fresh[learners])
                 inside = [found.inside(level).double().mean(dim=1) for level in (0.95, 0.5)]
                 out[f"{kind}, {learners}"] = {
                     "score": score.tolist(),
@@ -157,7 +160,7 @@ def rows_of_amortised(found: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
     out, tarp, every = [], [], []
     for degree, methods in found.items():
         for kind in ("now", "now, as it is", "before", "before, as it is"):
-            for learners in (1, 4, 24):
+            for learners in COUNTS:
                 m = methods[f"{kind}, {learners}"]
                 (a, ea), (b, eb) = m["c95"], m["c50"]
                 score = torch.tensor(m["score"])
@@ -255,6 +258,8 @@ def main() -> None:
     if "amortised" in args.part:
         both = Parallel(n_jobs=args.jobs)(delayed(amortised)(degree, sizes) for degree in (2, 3))
         rows += [{**r, "part": "amortised"} for r in rows_of_amortised(dict(zip((2, 3), both, strict=True)))]
+    if "alarms" in args.part:
+        rows += [{**r, "part": "alarms"} for r in alarm_rows(20 if args.quick else 200, args.jobs)]
     if "pipelines" in args.part:
         simulator = simulator_of(2)
         first = 8 * sizes.networks // 17

@@ -69,6 +69,7 @@ class FitSection:
     rounds: int = _whole(0, 0)
     round_simulations: int = _whole(3072, 1)
     recalibration: int = _whole(64, 0)
+    minutes: float | None = None
     num_samples: int = _whole(4000, 1)
     seed: int = _whole(0, 0)
     estimator: str | None = None
@@ -158,6 +159,8 @@ def _value(f: Any, section: str, value: Any) -> Any:
         return whole
     if f.name in SETTINGS:
         return _made(SETTINGS[f.name], f"{section}.{f.name}", value)
+    if f.name == "minutes":
+        return None if value is None else arguments.above(where, value, 0.0)
     if f.name == "parts":
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"{where} must be a list of names ({arguments.listed(PARTS)}), got {value!r}.")

@@ -202,6 +202,7 @@ def fit_stage(
         rounds=s.rounds,
         num_simulations=s.round_simulations,
         recalibration=s.recalibration,
+        minutes=s.minutes,
         folder=folder / "rounds" / key[:12],
         trial_types=study.question.trial_types,
         seed=s.seed,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments, tensors
-from sbirules.support.files import make_folder
+from sbirules.support.files import make_folder, read_json, write_json
 from sbirules.support.streams import Stream, child, generator
 from sbirules.support.typed import typed
 
@@ -29,7 +31,7 @@ OPTIONS = tuple(n for n in inspect.signature(fit).parameters if n not in ("store
 
 __all__ = ["refine"]
 
-ROUND_SEED = 10_007  # added to the seed for each round, so that rounds share no network
+STEPS = "steps.json"  # how many rounds a time box took
 RULES = "rules.safetensors"  # the rules of a round, kept so that a resumed round simulates the same ones
 
 
@@ -43,6 +45,7 @@ def refine(
     rounds: int = 3,
     num_simulations: int = 3072,
     recalibration: int = 64,
+    minutes: float | None = None,
     folder: str | Path | None = None,
     trial_types: Any = None,
     seed: int = 0,
@@ -68,6 +71,8 @@ def refine(
         num_simulations: Simulations in each round.
         recalibration: With learners: sets of them by which the sum of the last fit is recalibrated, see `recalibrate`; 0 for
             none.
+        minutes: Time for the rounds: no second or later one is begun that would end after it, judged by the longest so far. How
+            many there were is kept in the folder, and a rerun there takes as many, whatever the clock says.
         folder: Where their stores go, `round-1` and so on, and `sets`; None for temporary ones.
         trial_types: Sequences of trial types, as for `simulate`.
         seed: Of the rounds.
@@ -91,12 +96,17 @@ def refine(
             raise ValueError("refine needs what the first fit was asked: constraints, trials, x_o or question.")
         options["question"] = posterior.question
     every = [stores] if isinstance(stores, SimulationStore) else list(stores)
+    before = len(every)
+    box = _TimeBox(rounds, minutes, None if folder is None else Path(folder))
     for k in range(1, rounds + 1):
+        last = box.last(k)
+        if k > last:
+            break
         key = child(seed, Stream.ROUND, len(every))
         place = None if folder is None else Path(folder) / f"round-{k}"
         theta = None if place is None else _drawn_before(place, num_simulations)
         if theta is None:
-            theta = posterior.sample_tempered(num_simulations, k / rounds, seed=key, progress=progress)
+            theta = posterior.sample_tempered(num_simulations, k / last, seed=key, progress=progress)
             theta = _thin_out_half(theta, simulator, inside, key)
             if place is not None:
                 tensors.write(make_folder(place) / RULES, {"theta": theta})
@@ -113,6 +123,7 @@ def refine(
             )
         )
         posterior = fit(every, inside, seed=child(seed, Stream.TRAINING, k), progress=progress, **options)
+    box.close(len(every) - before)
     if recalibration:
         posterior = recalibrated(
             posterior,
@@ -124,6 +135,55 @@ def refine(
             progress=progress,
         )
     return posterior, every
+
+
+class _TimeBox:
+    """How many rounds there is time for.
+
+    Arguments:
+        rounds: At most.
+        minutes: Time for them; None for all it takes.
+        folder: Where an earlier call kept how many it took.
+    """
+
+    def __init__(self, rounds: int, minutes: float | None, folder: Path | None) -> None:
+        self.rounds, self.minutes, self.folder = rounds, minutes, folder
+        if minutes is not None:
+            arguments.above("minutes", minutes, 0.0)
+        self._ends = [monotonic()]
+        self._kept = self._before()
+
+    def last(self, k: int) -> int:
+        """Number of the last round, as far as that is known before round k."""
+        if self.minutes is None or self._kept is not None:
+            return self.rounds if self._kept is None else self._kept
+        if k == 1:
+            return self.rounds
+        self._ends.append(monotonic())
+        longest = max(b - a for a, b in pairwise(self._ends))
+        left = 60 * self.minutes - (self._ends[-1] - self._ends[0])
+        return min(self.rounds, k - 1 + max(0, int(left / longest)))
+
+    def close(self, taken: int) -> None:
+        """Keeps how many rounds there were, and tells where they were fewer than wanted."""
+        if self.minutes is None:
+            return
+        if taken < self.rounds:
+            warnings.warn(f"minutes={self.minutes:g} left time for {taken} of {self.rounds} rounds.")
+        if self.folder is not None:
+            write_json(make_folder(self.folder) / STEPS, {"minutes": self.minutes, "of": self.rounds, "rounds": taken})
+
+    def _before(self) -> int | None:
+        place = None if self.folder is None else self.folder / STEPS
+        if self.minutes is None or place is None or not place.is_file():
+            return None
+        try:
+            found = read_json(place)
+            same = (found["minutes"], found["of"]) == (self.minutes, self.rounds)
+            return arguments.whole("rounds", found["rounds"], 0, self.rounds) if same else None
+        except (ValueError, KeyError, TypeError) as error:
+            warnings.warn(f"{place}: {error}; rounds go by the clock again.")
+            return None
 
 
 def _drawn_before(place: Path, n: int) -> Tensor | None:
