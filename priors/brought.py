@@ -16,7 +16,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Transform, constraints
 
-from sbirules.model.prior import Named, Sparse, support_ends
+from sbirules.model.prior import Named, ShownPrior, Sparse, support_ends
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.files import Plain
@@ -39,7 +39,7 @@ TAKES = (
 
 
 @typed_class
-class BroughtPrior(Distribution):
+class BroughtPrior(ShownPrior, Distribution):
     """A prior over theta `(batch, D)` of parts that are independent of each other; made by `as_prior`.
 
     Arguments:

@@ -10,6 +10,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, MultivariateNormal, constraints
 
+from sbirules.model.prior import ShownPrior
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
@@ -24,7 +25,7 @@ __all__ = ["CorrelatedNormal", "PyroPrior", "correlated_normal", "from_pyro"]
 
 
 @typed_class
-class CorrelatedNormal(MultivariateNormal):
+class CorrelatedNormal(ShownPrior, MultivariateNormal):
     """A Gaussian with names for its columns.
 
     Arguments:
@@ -87,7 +88,7 @@ def correlated_normal(family: RuleFamily, covariance: ArrayLike, mean: ArrayLike
 
 
 @typed_class
-class PyroPrior(Distribution):
+class PyroPrior(ShownPrior, Distribution):
     """The distribution of the sites of a Pyro model that are named like coefficients; made by `from_pyro`."""
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 - torch's own idiom

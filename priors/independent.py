@@ -26,7 +26,7 @@ from torch.distributions import (
     constraints,
 )
 
-from sbirules.model.prior import ends_of
+from sbirules.model.prior import ShownPrior, ends_of
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
 from sbirules.support.files import Plain
@@ -83,7 +83,7 @@ class LogUniform(Distribution):
 
 
 @typed_class
-class IndependentPrior(Distribution):
+class IndependentPrior(ShownPrior, Distribution):
     """Independent univariate distributions, one per coefficient.
 
     Drops into `sbi` as a prior over theta `(batch, D)`.

@@ -11,6 +11,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, HalfCauchy, Normal, constraints
 
+from sbirules.model.prior import ShownPrior
 from sbirules.model.rules import RuleFamily
 from sbirules.support import arguments
 from sbirules.support.files import Plain
@@ -130,7 +131,7 @@ REBUILT[TwoSided], REBUILT[Horseshoe] = ("low", "high"), ("scale",)
 
 
 @typed_class
-class SpikeAndSlab(Distribution):
+class SpikeAndSlab(ShownPrior, Distribution):
     """Each term is absent, its coefficient exactly 0, or present with a coefficient from the slab.
 
     The density is taken against the mixed measure: a point at 0 beside the line. Posteriors under this prior are

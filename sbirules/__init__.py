@@ -18,6 +18,7 @@ from sbirules.checks.checking import check
 from sbirules.checks.choice_recovery import ChoiceRecovery
 from sbirules.checks.collected import Checks
 from sbirules.checks.family_recovery import FamilyRecovery, recover_families
+from sbirules.checks.overlap import PosteriorComparison, compare_posteriors
 from sbirules.checks.recovering import recover
 from sbirules.checks.recovery import Recovery
 from sbirules.importance.overview import Sensitivity, sensitivity
@@ -104,6 +105,7 @@ __all__ = [
     "PolicyRule",
     "PolynomialRule",
     "Posterior",
+    "PosteriorComparison",
     "Question",
     "Recording",
     "Recovery",
@@ -130,6 +132,7 @@ __all__ = [
     "check",
     "compare_families",
     "compare_point",
+    "compare_posteriors",
     "figures",
     "filter_rules",
     "fit",

@@ -10,6 +10,7 @@ from sbirules.checks.recovery import Recovery
 from sbirules.inference.questions import ConstraintCheck, Question, Resimulation
 from sbirules.model.verdicts import LEVELS, Verdict
 from sbirules.support import arguments
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LITTLE = 0.15  # contraction below which next to nothing was learned: that of a 
 
 @typed_class
 @dataclass(frozen=True, repr=False)
-class Checks:
+class Checks(Shown):
     """All checks of a posterior; made by `check`.
 
     Arguments:
@@ -120,6 +121,10 @@ class Checks:
 
     def __repr__(self) -> str:
         return f"Checks({self.level!r}, {len(self.verdicts)} checks)"
+
+    def _card(self) -> Card:
+        table = self.table().sort_values("verdict", key=lambda v: -v.map(LEVELS.index), kind="stable")
+        return Card("Checks", dict(self.left_out), self.headline, table.rename_axis("check"))
 
     def __str__(self) -> str:
         return "\n".join((self.headline, *(str(v) for v in self.verdicts), *self._left()))

@@ -13,6 +13,7 @@ from sbirules.inference.posterior import Posterior
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.distances import tail_p
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.streams import Stream, generator, seeded
 from sbirules.support.typed import typed_class
 
@@ -24,7 +25,7 @@ __all__ = ["Recovery"]
 
 @typed_class
 @dataclass(frozen=True)
-class Recovery:
+class Recovery(Shown):
     """True rules, and the posteriors that learners of each led to.
 
     Arguments:
@@ -145,6 +146,10 @@ class Recovery:
             "sbc_p": list(self.sbc_p.values()),
         }
         return pd.DataFrame(columns, index=list(self.names))
+
+    def _card(self) -> Card:
+        first, *_, last = str(self).split("\n")
+        return Card(f"Recovery: {first}", text=last, table=self.table().rename_axis("coefficient"))
 
     def __str__(self) -> str:
         area, p = self.tarp

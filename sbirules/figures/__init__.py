@@ -36,6 +36,7 @@ from sbirules.figures.learning import (
     success_rates,
     success_spread,
 )
+from sbirules.figures.overlay import overlay
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 from sbirules.figures.updates import updates
@@ -66,6 +67,7 @@ __all__ = [
     "learning_curves",
     "marginals",
     "most_informed",
+    "overlay",
     "pairs",
     "palette",
     "regime_correlations",

@@ -19,6 +19,7 @@ from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ NEEDS_STORE = ("sobol", "shapley", "active_subspace")
 
 @typed_class
 @dataclass(frozen=True, repr=False)
-class Sensitivity:
+class Sensitivity(Shown):
     """What matters; parts that were not asked for, or could not be had, are None.
 
     Arguments:
@@ -123,6 +124,11 @@ class Sensitivity:
 
     def __repr__(self) -> str:
         return f"Sensitivity({self.outcome!r})"
+
+    def _card(self) -> Card:
+        return Card(
+            f"Sensitivity of {self.outcome}", dict(self.left_out), table=self.table().rename_axis("coefficient")
+        )
 
     def __str__(self) -> str:
         lines = [f"Sensitivity of {self.outcome}", self.table().round(3).to_string(na_rep="-")]

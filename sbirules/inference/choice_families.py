@@ -30,6 +30,7 @@ from sbirules.model.tables import Trials
 from sbirules.priors import PriorLike
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ STATIC = ("coin", "fixed", "logistic")  # baselines whose policy does not change
 
 @typed_class
 @dataclass(frozen=True)
-class ChoiceComparison:
+class ChoiceComparison(Shown):
     """How well rules and baselines predict choices that were held out; made by `compare_families`. A animals, F families.
 
     Scores are log-probabilities in nats: of each choice of the last sessions given all that the animal did before, the mean over
@@ -219,6 +220,11 @@ class ChoiceComparison:
         if rivals and min(least_p(d) for d in each.values()) * len(rivals) >= 0.05:
             text += f" With {len(self.learners)} animals no test can tell."
         return text
+
+    def _card(self) -> Card:
+        return Card(
+            "Rules and baselines on held-out choices", text=self.plasticity(), table=self.table().rename_axis("rule")
+        )
 
     def __str__(self) -> str:
         return f"{self.table().round(3).to_string()}\n{self.plasticity}"

@@ -38,6 +38,7 @@ from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.gradients import gradients
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ Stores = SimulationStore | Sequence[SimulationStore]
 
 @typed_class
 @dataclass(frozen=True)
-class FamilyComparison:
+class FamilyComparison(Shown):
     """How well families of rules predict learners; made by `compare_families`.
 
     Arguments:
@@ -94,6 +95,11 @@ class FamilyComparison:
         }
         frame = pd.DataFrame({name: v.numpy() for name, v in columns.items()}, index=list(self.names))
         return frame.iloc[order]
+
+    def _card(self) -> Card:
+        return Card(
+            "Families by how well they predict each learner from the others", table=self.table().rename_axis("family")
+        )
 
     def __str__(self) -> str:
         return str(self.table().round(3).to_string())

@@ -5,44 +5,35 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Size, Tensor
 
-from sbirules import figures
-from sbirules.inference import batches, files, parts, terms
+from sbirules.inference import batches, files, parts
 from sbirules.inference.animals import AnimalDraws
 from sbirules.inference.arviz_data import inference_data
-from sbirules.inference.density import MOST, RuleDensity
+from sbirules.inference.density import MOST
+from sbirules.inference.own_draws import RuleDraws
 from sbirules.inference.potentials import Given, Observed, Potential, WrappedPotential
 from sbirules.inference.questions import Question
 from sbirules.inference.record import FitRecord
 from sbirules.priors import PriorLike
-from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
-from sbirules.support.arguments import ArrayLike
 from sbirules.support.files import reading
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import arviz
     import pandas as pd
-    from matplotlib.figure import Figure
-
-    from sbirules.inference.terms import CollinearPair, TopRule
-    from sbirules.model.rules import RuleFamily
 
 __all__ = ["Posterior"]
 
-DRAWS = 2000  # that a posterior has of its own, unless it was given others
-
 
 @typed_class
-class Posterior(RuleDensity):
+class Posterior(Shown, RuleDraws):
     """A posterior over rules, in natural units, inside the prior's support.
 
     Made by `sbirules.fit`; `Posterior.wrap` makes one of any sbi posterior. `sample` returns draws and leaves no state;
@@ -73,7 +64,6 @@ class Posterior(RuleDensity):
             arguments.instance("question", question, Question)
         super().__init__(prior, names, potential, settings)
         self.question, self.record, self.raw_per_unit = question, record or FitRecord(), raw_per_unit
-        self._given_chains: Chains | None = None
         self.of_animals: AnimalDraws | None = None
 
     @staticmethod
@@ -91,7 +81,20 @@ class Posterior(RuleDensity):
 
     def __repr__(self) -> str:
         asked = self.potential_net.kind if self.question is None else self.question.kind
-        return f"Posterior({asked}, {len(self.names)} coefficients)"
+        learned = f", {self.record.simulations} simulations" if self.record.simulations else ""
+        part = f", {len(self.hold)} fixed" * bool(self.hold) + ", truncated" * bool(self.region)
+        return f"Posterior({asked}, {len(self.names)} coefficients{learned}{part})"
+
+    def _card(self) -> Card:
+        facts = {} if self.question is None else self.question.facts()
+        facts = {name.replace("_", " "): v for name, v in (facts | self.record.facts()).items() if v is not None}
+        if self._given_chains is None and "chains" not in self.__dict__:
+            return Card(
+                repr(self), facts, "Nothing was drawn yet: marginals() and figures draw, sample((n,)) leaves no trace."
+            )
+        return Card(
+            repr(self), facts, table=self.marginals(), caption="Natural units; contraction is 1 where all was learned."
+        )
 
     def sample_batched(
         self, sample_shape: Sequence[int] | Size, observations: Sequence[Any], *, seed: int = 0, progress: bool = False
@@ -107,35 +110,6 @@ class Posterior(RuleDensity):
         An observation that cannot be used comes back as NaN, with a warning that says why; the others go on.
         """
         return batches.sample_batched(self, sample_shape, observations, seed=seed, progress=progress)
-
-    # Draws of its own -----------------------------------------------------------------------------
-
-    @cached_property
-    def chains(self) -> Chains:
-        """The posterior's own draws, run by run: those it was given, or 2000 that are always the same."""
-        return self.draw(DRAWS) if self._given_chains is None else self._given_chains
-
-    @property
-    def draws(self) -> Tensor:
-        """The posterior's own draws, run after run, `(n, D)`."""
-        return self.chains.draws.reshape(-1, len(self.names))
-
-    def with_draws(self, chains: Chains | ArrayLike) -> Posterior:
-        """The same posterior with other draws of its own: chains from `draw`, or draws `(n, D)`."""
-        if isinstance(chains, Tensor) and (chains.ndim != 2 or chains.shape[1] != len(self.names) or not len(chains)):
-            raise ValueError(f"chains must be draws of shape (n, {len(self.names)}), got {tuple(chains.shape)}.")
-        out = copy.copy(self)
-        out.__dict__.pop("chains", None)
-        if not isinstance(chains, Chains):
-            chains = Chains(arguments.theta_matrix(chains, self.names, argument="draws").float()[None])
-        out._given_chains = chains
-        return out
-
-    def spread_out(self, n: int) -> Tensor:
-        """n of the posterior's own draws `(n, D)`, evenly spaced over all chains."""
-        arguments.whole("n", n, 1, MOST)
-        draws = self.draws
-        return draws[torch.linspace(0, len(draws) - 1, n).round().long()]
 
     # Animals that differ --------------------------------------------------------------------------
 
@@ -201,51 +175,6 @@ class Posterior(RuleDensity):
         out.region, out.hold, out._given_chains = region, hold, None
         return out
 
-    def map(self, *, num_starts: int = 8, seed: int | None = None) -> Tensor:
-        """The rule of highest posterior density `(D,)` (in natural units), by L-BFGS from several of the best draws.
-
-        Arguments:
-            num_starts: How many.
-            seed: Of draws to start from; None takes the posterior's own.
-        """
-        return parts.maximum(self._drawn(seed), num_starts)
-
-    def marginals(self, seed: int | None = None) -> pd.DataFrame:
-        """Mean, s.d. and quantiles of each coefficient, beside the prior's s.d. and the contraction.
-
-        Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was. Under a prior
-        in which terms may be absent, the probability that they are present stands in its place.
-        """
-        return parts.marginals(self._drawn(seed))
-
-    def _drawn(self, seed: int | None) -> Posterior:
-        """Itself, or with draws of this seed."""
-        return self if seed is None else self.with_draws(self.draw(DRAWS, seed=seed))
-
-    # Structure: under a prior in which terms may be absent -------------------------------------------
-
-    def inclusion_probabilities(self, seed: int | None = None) -> dict[str, float]:
-        """Probability that each term is present, by coefficient name.
-
-        Raises:
-            ValueError: If the prior is not spike-and-slab.
-        """
-        return terms.inclusion_probabilities(self._drawn(seed))
-
-    def top_rules(self, num_rules: int = 5, family: RuleFamily | None = None, seed: int | None = None) -> list[TopRule]:
-        """The most probable sets of terms, with their coefficients.
-
-        Arguments:
-            num_rules: How many.
-            family: To print them as the family's equations, in natural units.
-            seed: Of draws; None takes the posterior's own.
-        """
-        return terms.top_rules(self._drawn(seed), num_rules, family)
-
-    def collinear_terms(self, seed: int | None = None) -> list[CollinearPair]:
-        """Pairs of terms that stand in for each other: one or the other is present, and the data cannot tell which."""
-        return terms.collinear_terms(self._drawn(seed))
-
     # Other observations ---------------------------------------------------------------------------
 
     def given(self, observation: Any) -> Posterior:
@@ -302,15 +231,6 @@ class Posterior(RuleDensity):
         """
         shown = self if num_samples is None else self.with_draws(self.draw(num_samples, seed=seed))
         return inference_data(shown, seed=seed)
-
-    def pairplot(self, num_samples: int | None = None, *, truth: Any = None, seed: int = 0) -> Figure:
-        """One- and two-dimensional marginals of the coefficients learned most about; see `figures.pairs`.
-
-        Draws so many; None takes the posterior's own draws.
-        """
-        shown = self if num_samples is None else self.with_draws(self.draw(num_samples, seed=seed))
-        figure: Figure = figures.pairs(shown, truth=truth)[0, 0].figure
-        return figure
 
     # Files ----------------------------------------------------------------------------------------
 

@@ -14,11 +14,13 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, MultivariateNormal, constraints
 
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.streams import Stream, seeded
 
 __all__ = [
     "Factorised",
     "Named",
+    "ShownPrior",
     "Sparse",
     "Written",
     "bounds_of",
@@ -48,6 +50,36 @@ class Factorised(Protocol):
 
     @property
     def components(self) -> Mapping[str, Distribution]: ...
+
+
+class ShownPrior(Shown):
+    """How priors of ours look: their coefficients, and where 95 % of each lie."""
+
+    def __repr__(self) -> str:
+        names = names_of(self)
+        return (
+            f"{type(self).__name__}({names[0]})"
+            if len(names) == 1
+            else (f"{type(self).__name__}({len(names)} coefficients, {names[0]} to {names[-1]})")
+        )
+
+    def _card(self) -> Card:
+        import pandas as pd
+
+        title = f"{type(self).__name__}: {len(names_of(self))} coefficients"
+        if not isinstance(self, Distribution):
+            return Card(title)
+        draws = prior_draws(self, 4000).double()
+        low, middle, high = torch.quantile(draws, torch.tensor([0.025, 0.5, 0.975]).double(), dim=0)
+        columns = {"2.5 %": low, "median": middle, "97.5 %": high}
+        if isinstance(self, Sparse):
+            columns["present with probability"] = torch.tensor(
+                [self.inclusion.get(name, 1.0) for name in names_of(self)]
+            )
+        table = pd.DataFrame(
+            {k: v.tolist() for k, v in columns.items()}, index=pd.Index(names_of(self), name="coefficient")
+        )
+        return Card(title, table=table, caption="Natural units, of 4000 draws.")
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ import numpy as np
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.runs import Trajectory
 from sbirules.support import arguments
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ INDENT = 12
 
 @typed_class
 @dataclass(frozen=True)
-class TrialsSummary:
+class TrialsSummary(Shown):
     """What a table of trials holds.
 
     Arguments:
@@ -85,6 +86,16 @@ class TrialsSummary:
         for caution in self.cautions:
             lines += _wrapped("careful", caution)
         return "\n".join(line.rstrip() for line in lines)
+
+    def card(self, title: str = "") -> Card:
+        """For notebooks."""
+        who = "animal" if self.kind == "choices" else "learner"
+        return Card(
+            title or f"{self.kind} of {self.animals} {who}s", dict(self._facts()), " ".join(self.cautions), self.table()
+        )
+
+    def _card(self) -> Card:
+        return self.card()
 
     def _facts(self) -> list[tuple[str, str]]:
         if self.kind == "errors":

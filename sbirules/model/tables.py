@@ -22,6 +22,7 @@ from sbirules.model.table_writing import choice_rows, error_rows, keywords_of
 from sbirules.support import arguments
 from sbirules.support.columns import Columns
 from sbirules.support.files import write_bytes
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = ["Lines", "Trials"]
 
 @typed_class
 @dataclass(frozen=True)
-class Trials:
+class Trials(Shown):
     """The trials of several learners that share one rule, each in its own network.
 
     Arguments:
@@ -57,6 +58,12 @@ class Trials:
             raise ValueError(
                 f"learners must be one name for each row of the trajectory, got {len(self.learners)} for {len(self.trajectory)}."
             )
+
+    def _card(self) -> Card:
+        return self.describe().card(repr(self))
+
+    def __repr__(self) -> str:
+        return f"Trials({len(self)} learners, {int(self.num_trials.sum())} trials, {arguments.listed(self.trajectory.per_trial)})"
 
     def __len__(self) -> int:
         return len(self.learners)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sbirules.support import arguments
+from sbirules.support.notebook import SIGNS, Card, Shown
 from sbirules.support.typed import typed_class
 
 __all__ = ["LEVELS", "Verdict", "attempted", "by_p_value"]
@@ -19,7 +20,7 @@ UNLIKELY, IMPOSSIBLE = 0.05 / TESTS, 0.005 / TESTS  # p-values below which one o
 
 @typed_class
 @dataclass(frozen=True, repr=False)
-class Verdict:
+class Verdict(Shown):
     """One check.
 
     Arguments:
@@ -45,6 +46,9 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"Verdict({self.name!r}, {self.level!r})"
+
+    def _card(self) -> Card:
+        return Card(f"{self.name}: {SIGNS[self.level]}", self.numbers, f"{self.finding} {self.advice}".strip())
 
     def __str__(self) -> str:
         advice = f" {self.advice}" if self.advice else ""

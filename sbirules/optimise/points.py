@@ -17,6 +17,7 @@ from sbirules.model.summaries import resolve, summarise
 from sbirules.support import arguments
 from sbirules.support import tensors as tensor_files
 from sbirules.support.files import digest, make_folder, read_json, reading, write_json
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.rates import Rate
 from sbirules.support.typed import typed_class
 
@@ -31,7 +32,7 @@ CONTENT, TENSORS = "point.json", "point.safetensors"
 
 @typed_class
 @dataclass(frozen=True, repr=False)
-class PointEstimate:
+class PointEstimate(Shown):
     """End points of all restarts, made by `BPTL.fit`.
 
     Arguments:
@@ -84,6 +85,12 @@ class PointEstimate:
 
     def __repr__(self) -> str:
         return f"PointEstimate({len(self.theta)} restarts, {len(self.names)} coefficients)"
+
+    def _card(self) -> Card:
+        import pandas as pd
+
+        table = pd.DataFrame({"best": self.point.tolist()}, index=pd.Index(self.names, name="coefficient"))
+        return Card(repr(self), text=self.describe(), table=table)
 
     def __str__(self) -> str:
         lines = [self.describe()]

@@ -45,6 +45,7 @@ from sbirules.support.files import (
     write_bytes,
     write_first,
 )
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed_class
 
 __all__ = ["SimulationStore"]
@@ -53,7 +54,7 @@ PREFIX = "activity."  # of fields of the whole run in stores of version 0.1
 
 
 @typed_class
-class SimulationStore:
+class SimulationStore(Shown):
     """Simulations on disk.
 
     Arguments:
@@ -73,6 +74,11 @@ class SimulationStore:
 
     def __repr__(self) -> str:
         return f"SimulationStore({str(self.path)!r}, {len(self)} simulations, {len(self.names)} coefficients)"
+
+    def _card(self) -> Card:
+        ended = {name.lower(): n for name, n in self.status_counts().items() if n}
+        facts = {**ended, "rules": self.names, "summaries": self.summary_names, "seconds": round(self.seconds)}
+        return Card(repr(self), facts)
 
     @classmethod
     def create(

@@ -30,6 +30,7 @@ from sbirules.priors import PriorLike, as_prior
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.streams import Stream, child, generator
 from sbirules.support.typed import typed, typed_class
 
@@ -71,7 +72,7 @@ class FilterRound:
 
 @typed_class
 @dataclass(repr=False)
-class RuleFilter:
+class RuleFilter(Shown):
     """Simulations of all rounds, and what follows from them; made by `filter_rules`.
 
     Arguments:
@@ -134,6 +135,9 @@ class RuleFilter:
 
     def __repr__(self) -> str:
         return f"RuleFilter({len(self.rounds)} rounds, {sum(map(len, self.stores))} simulations)"
+
+    def _card(self) -> Card:
+        return Card(repr(self), table=self.table())
 
     def _settled(self, shares: Sequence[tuple[float, float]]) -> bool:
         """Whether the share of success has stopped growing: the last two rounds no better than that before them."""

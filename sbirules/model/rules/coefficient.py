@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 from torch.distributions import Distribution
@@ -69,12 +70,44 @@ class Coefficient:
     @property
     def term_tex(self) -> str:
         """What it multiplies, in LaTeX."""
-        return self.latex or (rf"\mathrm{{{self.term.replace('_', ' ').replace('^', ' ')}}}" if self.term else "")
+        return self.latex or _tex_of(self.term)
 
     @property
     def may_vanish(self) -> bool:
         """Whether its term can be taken out of a rule by setting it to zero."""
         return self.linear and self.low <= 0 <= self.high
+
+
+GREEK = (
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"),
+    *("nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"),
+)
+INDEX = r"[A-Za-z0-9](?:[A-Za-z0-9,]*[A-Za-z0-9])?"
+NAME = rf"([A-Za-z]+?)(bar|hat|dot)?(?:_({INDEX})|(\d+))?(?![A-Za-z0-9])"
+PIECE = re.compile(
+    rf"(\s*)(?:{NAME}|(\d+\.?\d*)|(\S))"
+)  # spaces; a name with what is above and below it, a number, a sign
+MARKS = {mark: rf"\{mark}" for mark in "%#&${}_"} | {"*": "", "\\": r"\backslash "}
+
+
+def _tex_of(term: str) -> str:
+    """LaTeX of a term in plain text, such as `d_i^2 (xbar_i - theta)`: names with subscripts, powers, brackets, signs."""
+    text, raised = "", False
+    for gap, name, above, below, digits, number, other in PIECE.findall(term):
+        if other == "^":
+            raised = True
+            continue
+        piece = number or MARKS.get(other, other)
+        if name:
+            short = rf"\{name}" if name.lower() in GREEK else (name if len(name) == 1 else rf"\mathrm{{{name}}}")
+            piece = (rf"\{above} {short}" if above else short) + (f"_{{{below or digits}}}" if below or digits else "")
+        if raised:
+            text += f"^{{{piece}}}"
+        elif piece:
+            spaced = gap and text and text[-1] not in "(" and piece not in "),"
+            text += (" " if piece in "+-=<>" or text[-1] in "+-=<>" else r"\,") + piece if spaced else piece
+        raised = False
+    return text
 
 
 TIME_CONSTANTS = {

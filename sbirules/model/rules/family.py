@@ -17,12 +17,13 @@ from torch import Tensor
 from sbirules.model.rules.coefficient import RESERVED, Coefficient
 from sbirules.model.rules.text import RuleText, general_sum, plain_sum, terms_tex
 from sbirules.support import arguments
+from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed
 
 __all__ = ["RuleFamily"]
 
 
-class RuleFamily(ABC):
+class RuleFamily(Shown, ABC):
     """A parameterised set of rules: the names of theta's columns, and what is known of each.
 
     A subclass names its `coefficients`.
@@ -101,6 +102,19 @@ class RuleFamily(ABC):
                 raise ValueError(f"{p.name} must lie in [{p.low:g}, {p.high:g}], got {value:g}.")
 
     # Text -----------------------------------------------------------------------------------------
+
+    def _card(self) -> Card:
+        import pandas as pd
+
+        rows = [{"term": c.term, "unit": c.unit or "natural", "from": c.low, "to": c.high} for c in self.parameters]
+        table = pd.DataFrame(rows, index=pd.Index(self.names, name="coefficient"))
+        facts = {"coefficients": self.dim, **{k: v for k, v in self.config().items() if k not in ("family", "names")}}
+        return Card(
+            f"{type(self).__name__}: a family of plasticity rules",
+            facts,
+            table=table,
+            caption="From and to in raw values.",
+        )
 
     @typed
     def describe(self, theta: Tensor | Sequence[float], *, latex: bool = False, digits: int = 3) -> str:

@@ -65,7 +65,7 @@ def plain_sum(coefficients: Sequence[Coefficient], values: Mapping[str, float], 
         value = values[c.name]
         if value == 0 and c.linear:
             continue
-        term = (c.latex or c.term) if latex else c.term
+        term = c.term_tex if latex else c.term
         # a coefficient that does not multiply a term is listed by name
         number = f"{abs(value):.{digits}g}" + ((r"\," if latex else " ") + term if term else "")
         number = number if c.linear else f"[{c.name} = {value:.{digits}g}]"
