@@ -36,7 +36,7 @@ test-triton: $(VENV)/.ready
 
 # the report in a real browser: Chromium of the machine, of Debian, or Playwright's own
 test-browser: $(VENV)/.ready
-	$(BIN)/pip install --quiet -c constraints.txt playwright
+	$(BIN)/pip install --quiet -c constraints.txt playwright axe-playwright-python
 	command -v chromium || command -v chromium-browser || command -v google-chrome \
 		|| (apt-get update && apt-get install --yes chromium) || $(BIN)/playwright install --with-deps chromium
 	$(BIN)/pytest -m browser tests/reporting/test_browser.py

@@ -19,12 +19,31 @@ from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import Sparse
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison
+from sbirules.reporting.downloads import svg_of, table_of
 from sbirules.reporting.tables import apart_of, unit_of
 from sbirules.support.files import make_folder, write_bytes
 
+PREDICTIONS, DISTRIBUTION, TRUST, MACHINERY = (
+    "Does it predict?",
+    "The distribution over rules",
+    "Can it be trusted?",
+    "How it was learned",
+)
+OF_MACHINERY = ("training", "simulations", "sampler")  # checks that are about how the posterior was made
+OF_TRUST = ("calibration", "coverage", "misspecification", "held-out")
 WIDE = 480  # pixels of a page, above which a picture may have a narrow form
 
-__all__ = ["ReportFigure", "drawable", "make_figures", "slug", "write_figures"]
+__all__ = [
+    "DISTRIBUTION",
+    "MACHINERY",
+    "PREDICTIONS",
+    "TRUST",
+    "ReportFigure",
+    "drawable",
+    "make_figures",
+    "slug",
+    "write_figures",
+]
 
 
 @dataclass(frozen=True)
@@ -44,9 +63,29 @@ class ReportFigure:
     caption: str
 
     @cached_property
+    def _figure(self) -> Any:
+        """Drawn for light pages."""
+        with figures.theme():
+            return figure_of(self.draw())
+
+    @cached_property
     def light(self) -> bytes:
         """As a PNG for light pages."""
-        return self._png(dark=False)
+        buffer = io.BytesIO()
+        with figures.theme():
+            self._figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    @cached_property
+    def svg(self) -> bytes:
+        """As an SVG for light pages, its text as text."""
+        with figures.theme():
+            return svg_of(self._figure)
+
+    @cached_property
+    def table(self) -> bytes:
+        """What is drawn, as CSV."""
+        return table_of(self._figure)
 
     @cached_property
     def dark(self) -> bytes:
@@ -87,14 +126,14 @@ def make_figures(
     def add(name: str, group: str, draw: Callable[[], Any], caption: str) -> None:
         out.append(ReportFigure(name, group, draw, caption))
 
-    group = "Does it predict, can it be trusted?"
+    group = PREDICTIONS
     if checked is not None:
         for name, (draw, caption) in checked.figures().items():
-            add(slug(name), group, draw, caption)
+            add(slug(name), MACHINERY if name in OF_MACHINERY else TRUST if name in OF_TRUST else group, draw, caption)
         if checked.question is not None and checked.resimulation is not None:
             for name, draw, caption in checked.question.figures(checked.resimulation, simulator):
                 add(name, group, draw, caption)
-    group = "The distribution over rules"
+    group = DISTRIBUTION
     if all(n.startswith("theta_") and n[6:].isdigit() and len(n) == 8 for n in posterior.names[:1]):
         add(
             "rule",
@@ -218,7 +257,8 @@ def drawable(made: list[ReportFigure]) -> list[ReportFigure]:
 
 
 def write_figures(made: list[ReportFigure], folder: Path) -> None:
-    """Every figure as a PNG in a folder."""
+    """Every figure in a folder: as PNG and SVG, and what is drawn in it as CSV."""
     make_folder(folder)
     for item in made:
-        write_bytes(folder / f"{item.name}.png", item.light)
+        for ending, content in (("png", item.light), ("svg", item.svg), ("csv", item.table)):
+            write_bytes(folder / f"{item.name}.{ending}", content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -12,18 +11,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from sbirules import figures
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.posterior import Posterior
-from sbirules.model.prior import prior_draws
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison, compare_point
 from sbirules.optimise.points import PointEstimate
+from sbirules.reporting.answer import answer
+from sbirules.reporting.downloads import packed
 from sbirules.reporting.equations import typeset
-from sbirules.reporting.figures import ReportFigure, make_figures, slug
+from sbirules.reporting.explorer import as_json, explorer
+from sbirules.reporting.figures import DISTRIBUTION, MACHINERY, PREDICTIONS, TRUST, ReportFigure, make_figures, slug
 from sbirules.reporting.tables import report_tables, units_of
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -33,7 +31,9 @@ from sbirules.support.typed import typed
 __all__ = ["report"]
 
 WORDS = {"pass": "✓ pass", "caution": "! caution", "fail": "✗ fail"}  # a sign beside the colour
-DRAWS = 800  # posterior draws in the interactive figure
+FIRST = "marginals"  # the figure of the first screen
+ORDER = (DISTRIBUTION, PREDICTIONS, "The optimised rule", "Which coefficients matter", TRUST)
+SCRIPTS = ("report.js", "page.js")
 
 
 @typed
@@ -82,8 +82,14 @@ def report(
         point if isinstance(point, PointComparison) or point is None else compare_point(posterior, point, simulator)
     )
     items = make_figures(posterior, simulator, checked, sensitivity, bridge) if made is None else list(made)
-    groups = _groups(items)
     tables = report_tables(posterior, simulator, checked, sensitivity, bridge)
+    groups = _groups(items)
+    first = next((figure for figure in groups.get(DISTRIBUTION, []) if figure["name"] == FIRST), None)
+    groups[DISTRIBUTION] = [figure for figure in groups.get(DISTRIBUTION, []) if figure is not first]
+    named = [name for name in ORDER if name in groups] + [name for name in groups if name not in (*ORDER, MACHINERY)]
+    groups = {name: groups[name] for name in [*named, *([MACHINERY] if MACHINERY in groups else [])]}
+    contents = [(slug(name), name) for name in named]
+    contents += [("rule", "The rule"), ("tables", "Numbers"), ("settings", "How it was made")]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sbirules.reporting", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -92,19 +98,23 @@ def report(
     page = environment.get_template("report.html").render(
         title=title,
         style=Markup(folder.joinpath("report.css").read_text("utf-8")),
-        script=Markup(folder.joinpath("report.js").read_text("utf-8")),
+        script=Markup("\n".join(folder.joinpath(name).read_text("utf-8") for name in SCRIPTS)),
         question=_question(posterior, simulator),
-        contents=[("findings", "Findings"), ("rule", "The rule"), ("explore", "Explore")]
-        + [(g["anchor"], g["name"]) for g in groups]
-        + [("tables", "Numbers"), ("settings", "How it was made")],
+        contents=[("answer", "The answer"), *contents],
+        answer=answer(posterior, simulator, checked),
+        first=first,
         level=checked.level if checked is not None else "",
         level_words=WORDS,
         overall=checked.headline if checked is not None else "",
         verdicts=_verdicts(checked, names),
         findings=_findings(posterior, checked, sensitivity, bridge),
         family=typeset(simulator.rule_text(posterior.draws.mean(dim=0))),
-        explorer=_explorer(posterior, units_of(simulator)),
-        figures=groups,
+        explorer=explorer(posterior, units_of(simulator), checked),
+        groups=groups,
+        anchors={name: slug(name) for name in groups},
+        distribution=DISTRIBUTION,
+        machinery=MACHINERY,
+        downloads=as_json({item.name: {"svg": packed(item.svg), "csv": packed(item.table)} for item in items}),
         tables=tables,
         made=_made(posterior, simulator, store),
         study=study,
@@ -166,47 +176,18 @@ def _findings(
     return out
 
 
-def _explorer(posterior: Posterior, units: list[str]) -> dict[str, Any]:
-    """Draws for the interactive figure, as JSON that cannot end its own script element."""
-    from markupsafe import Markup
-
-    step = max(1, len(posterior.draws) // DRAWS)
-    draws = posterior.draws[::step][:DRAWS]
-    prior = prior_draws(posterior.prior, 4000).double()
-    low, high = (torch.quantile(prior, q, dim=0).tolist() for q in (0.025, 0.975))
-    two = figures.most_informed(posterior, 2)
-    success = posterior.predicted_success(draws.float())
-    predicted = None if success is None else [round(v, 3) for v in success.tolist()]
-    data = {
-        "names": list(posterior.names),
-        "units": units,
-        "draws": [[float(f"{v:.4g}") for v in row] for row in draws.tolist()],
-        "low": low,
-        "high": high,
-        "start": [two[0], two[-1]],
-        "success": predicted,
-    }
-    text = (
-        json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    )
-    words = (
-        f"{len(draws)} draws of the posterior; the dashed rectangle holds 95 % of the prior along each coefficient. Choose two "
-        "coefficients, point at a rule for its values, and drag across the plot (or type limits) to highlight the rules of a "
-        "region: their other coefficients appear beside or below."
-    )
-    return {"data": Markup(text), "words": words}  # JSON without <, > and &
-
-
 # Figures --------------------------------------------------------------------------------
 
 
-def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
+def _groups(items: Sequence[ReportFigure]) -> dict[str, list[dict[str, Any]]]:
+    """Figures as the page needs them, by section."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         light, dark = (base64.b64encode(png).decode("ascii") for png in (item.light, item.dark))
         narrow = [base64.b64encode(png).decode("ascii") for png in item.narrow]
         width = item.width(item.light)
         entry = {
+            "name": item.name,
             "anchor": f"figure-{item.name}",
             "light": light,
             "dark": dark,
@@ -217,9 +198,7 @@ def _groups(items: Sequence[ReportFigure]) -> list[dict[str, Any]]:
             "alt": f"{item.name.replace('_', ' ')}: {item.caption}",
         }
         groups.setdefault(item.group, []).append(entry)
-    return [
-        {"name": name, "anchor": f"figures-{k}", "figures": found} for k, (name, found) in enumerate(groups.items())
-    ]
+    return groups
 
 
 def _made(posterior: Posterior, simulator: Simulator, store: SimulationStore | None) -> dict[str, str]:

@@ -140,3 +140,89 @@ def test_a_phone_and_a_dark_room(browser, report):
     assert light.evaluate("document.querySelector('img').currentSrc.length") != picture
     phone.close()
     light.close()
+
+
+def test_the_answer_comes_first_and_machinery_last(page):
+    heads = page.eval_on_selector_all("h2", "all => all.map(h => h.textContent)")
+    assert heads[0] == "The answer"
+    assert heads[-1] == "How it was made"
+    assert page.locator("#answer ~ figure img").first.is_visible()
+    assert page.locator("details.fold[open]").count() == 0, "what passes, and how it was made, is folded"
+    page.evaluate("location.hash = '#figure-training'")
+    page.wait_for_function("document.getElementById('figure-training').closest('details').open")
+
+
+def test_rules_of_a_region_show_what_they_did(page):
+    def told():
+        return page.inner_text("#tried")
+
+    assert told().startswith("12 of 12 rules")
+    page.select_option("#across", label="theta_11")
+    page.fill("#a-low", "0")
+    page.keyboard.press("Tab")
+    count = int(told().split(" of ")[0])
+    data = page.evaluate("JSON.parse(document.getElementById('draws').textContent).tried")
+    assert count == sum(row[3] >= 0 for row in data["theta"]) < 12
+    assert len(data["groups"][0]["values"]) == 12
+    assert page.locator("#outcomes text").count() >= 2
+
+
+def test_figures_and_tables_can_be_taken_away(page, tmp_path):
+    with page.expect_download() as one:
+        page.locator('[data-figure="marginals"] button', has_text="SVG").click()
+    one.value.save_as(tmp_path / "m.svg")
+    text = (tmp_path / "m.svg").read_text()
+    assert "<svg" in text
+    assert "coefficient (natural units)" in text, "text stays text"
+    with page.expect_download() as two:
+        page.locator('[data-figure="marginals"] button', has_text="CSV").click()
+    two.value.save_as(tmp_path / "m.csv")
+    rows = (tmp_path / "m.csv").read_text().splitlines()
+    assert rows[0] == "panel,kind,label,x,y,value"
+    assert len(rows) > 10
+    with page.expect_download() as three:
+        page.locator("[data-table] button", has_text="CSV").first.click()
+    three.value.save_as(tmp_path / "t.csv")
+    assert "theta_11" in (tmp_path / "t.csv").read_text()
+
+
+def test_tables_sort_by_keyboard(page):
+    first = page.locator("table").first
+
+    def column(k):
+        return first.evaluate(
+            f"t => [...t.tBodies[0].rows].filter(r => r.cells.length > 1).map(r => r.cells[{k}].textContent)"
+        )
+
+    head = first.locator("thead button").nth(1)
+    head.focus()
+    page.keyboard.press("Enter")
+    assert first.locator("th[aria-sort=ascending]").count() == 1
+    values = [float(v) for v in column(1)]
+    assert values == sorted(values)
+    page.keyboard.press("Enter")
+    assert [float(v) for v in column(1)] == sorted(values, reverse=True)
+    assert sorted(column(0)) == ["tau_e", "theta_00", "theta_01", "theta_10", "theta_11"]
+
+
+def test_axe_finds_no_serious_violation(browser, report):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    for scheme in ("light", "dark"):
+        for width in (1280, 390):
+            page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+            page.goto(report.as_uri())
+            page.wait_for_selector("#scatter circle")
+            page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+            found = axe.Axe().run(page).response["violations"]
+            bad = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found]
+            assert not [v for v in bad if v[1] in ("serious", "critical")], bad
+            page.close()
+
+
+def test_on_paper_everything_is_unfolded(page, tmp_path):
+    page.pdf(path=tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").stat().st_size > 50_000
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details[open]").count() == 0

@@ -40,7 +40,7 @@
   };
   const inside = (row) => {
     if (!region) return true;
-    const a = row[across.value], u = row[up.value];
+    const a = row[across.value], u = row[up.value];  // of draws and of rules that were tried alike
     return a >= region[0] && a <= region[1] && u >= region[2] && u <= region[3];
   };
   const style = getComputedStyle(document.documentElement);
@@ -119,11 +119,50 @@
     $("selected").textContent = text;
   }
 
+  // What rules that were tried did: those of the region in colour, all in grey, what was observed as a mark.
+  function drawOutcomes() {
+    const tried = data.tried, outcomes = $("outcomes");
+    if (!tried) return;
+    outcomes.replaceChildren();
+    const chosen = tried.theta.map((row, k) => k).filter((k) => inside(tried.theta[k]));
+    const slim = matchMedia("(max-width: 46rem)").matches, each = 18, width = slim ? 360 : 640, middle = slim ? 130 : 230, most = slim ? 18 : 34;
+    let y = 16;
+    for (const group of tried.groups) {
+      if (tried.groups.length > 1 || group.labels.length > 1) { make(outcomes, "text", {x: 0, y: y, class: "name"}, group.name); y += each + 2; }
+      const every = group.values.flat().concat(group.observed || []).filter((v) => v !== null);
+      const low = Math.min(...every), high = Math.max(...every), place = (v) => middle + (v - low) / (high - low || 1) * (width - middle - 55);
+      group.labels.forEach((label, j) => {
+        const sorted = (rows) => rows.map((k) => group.values[k][j]).filter((v) => v !== null).sort((p, q) => p - q);
+        const quantile = (v, q) => v[Math.min(v.length - 1, Math.floor(q * v.length))];
+        const span = (v, thickness, fill, opacity) => {
+          if (!v.length) return;
+          const a = place(quantile(v, 0.025)), b = place(quantile(v, 0.975));
+          make(outcomes, "rect", {x: a, y: y - 4 - thickness / 2, width: Math.max(1.5, b - a), height: thickness, fill: fill, "fill-opacity": opacity, rx: 1});
+          make(outcomes, "circle", {cx: place(quantile(v, 0.5)), cy: y - 4, r: 3, fill: fill, "fill-opacity": Math.min(1, opacity + 0.4)});
+        };
+        const now = sorted(chosen);
+        make(outcomes, "text", {x: 0, y: y}, label.length > most ? label.slice(0, most - 1) + "…" : label);
+        span(sorted(tried.theta.map((_, k) => k)), 9, colour("--soft"), 0.3);
+        span(now, 5, colour("--accent"), 0.85);
+        const seen = group.observed ? group.observed[j] : null;
+        if (seen !== null) make(outcomes, "rect", {x: place(seen) - 1.5, y: y - 11, width: 3, height: 14, fill: colour("--contrast")});
+        if (now.length) make(outcomes, "text", {x: width, y: y, "text-anchor": "end", class: "tick"}, short(quantile(now, 0.5)));
+        y += each;
+      });
+      y += 6;
+    }
+    outcomes.setAttribute("viewBox", `0 0 ${width} ${y}`);
+    const seen = tried.groups.some((group) => group.observed);
+    $("tried").textContent = `${chosen.length} of ${tried.theta.length} rules that were tried lie in the region: their median (number, point) and 95 % interval in blue, those of all in grey` + (seen ? ", what was observed in orange." : ".");
+    outcomes.setAttribute("aria-label", `Predictions of ${chosen.length} rules: ` + tried.groups.map((group) => group.name).join(", "));
+  }
+
   function show() {
     $("across-name").textContent = names[across.value];
     $("up-name").textContent = names[up.value];
     drawScatter();
     drawStrips();
+    drawOutcomes();
   }
   function fill() { inputs.forEach((input, k) => { input.value = region ? short(region[k]) : ""; }); }
   function read() {
@@ -164,6 +203,6 @@
     }
   });
   scatter.addEventListener("pointerup", () => { start = null; fill(); show(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  for (const asked of ["(prefers-color-scheme: dark)", "(max-width: 46rem)"]) matchMedia(asked).addEventListener("change", show);
   show();
 })();
