@@ -46,10 +46,11 @@ docs: $(VENV)/.ready
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# the five tutorials as scripts, about seven minutes on two cores
+# the five tutorials as notebooks, run into runs/notebooks, about seven minutes on two cores
 tutorials: $(VENV)/.ready
-	for each in quick_start own_task_and_rule animals behaviour constraints; do \
-		$(BIN)/python docs/tutorials/$$each.py || exit 1; done
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[notebooks]'
+	$(BIN)/python docs/notebooks.py --check
+	$(BIN)/python docs/notebooks.py --run
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
