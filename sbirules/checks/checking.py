@@ -76,7 +76,7 @@ def check(
     Raises:
         ValueError: If it is not clear what was observed or asked, or a variant does not fit.
 
-    Example:
+    Examples:
         >>> checked = sr.check(posterior, simulator, store=store)
         >>> print(checked)  # one line per check
         >>> checked.level, checked["calibration"].figure()
