@@ -79,7 +79,7 @@ def check(
     Examples:
         >>> checked = sr.check(posterior, simulator, store=store)
         >>> print(checked)  # one line per check
-        >>> checked.level, checked["calibration"].figure()
+        >>> checked.level, checked["calibration"].draw()
     """
     every = tuple(CHECKS)  # with what was added since
     wanted = every if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)
