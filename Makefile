@@ -41,10 +41,11 @@ test-browser: $(VENV)/.ready
 		|| (apt-get update && apt-get install --yes chromium) || $(BIN)/playwright install --with-deps chromium
 	$(BIN)/pytest -m browser tests/reporting/test_browser.py
 
-# the documentation into site/; a warning is an error
+# the documentation into site/; a warning is an error, and so is a section, picture or link that is not there
 docs: $(VENV)/.ready
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python docs/check_built.py
 
 # the five tutorials as notebooks, run into runs/notebooks, about seven minutes on two cores
 tutorials: $(VENV)/.ready

@@ -192,7 +192,7 @@ def from_pyro(
     Raises:
         ValueError: If a coefficient has no site, or a site is not one number.
 
-    Example:
+    Examples:
         >>> def model():
         ...     scale = pyro.sample("scale", dist.HalfNormal(0.5))
         ...     for name in family.names:

@@ -253,7 +253,7 @@ def uniform(family: RuleFamily, low: float = -1.0, high: float = 1.0, **special:
         special: Other priors by coefficient name: `(low, high)` or a univariate torch distribution, such
             as `tau_e=log_uniform(50, 5000)`. Time constants need one.
 
-    Example:
+    Examples:
         >>> prior = uniform(PolynomialRule(degree=2, infer=["tau_e"]), -1, 1, tau_e=log_uniform(50, 5000))
     """
     low, high = _ordered("uniform", low, high)

@@ -264,7 +264,7 @@ def spike_and_slab(
             by default Normal(0, 0.5).
         special: Other slabs by coefficient name; time constants need one, and are always present.
 
-    Example:
+    Examples:
         >>> prior = spike_and_slab(PolynomialRule(degree=2), inclusion=2 / 9, slab=two_sided(0.4, 1.0))
     """
     whole = build(family, Normal(0.0, 0.5, validate_args=False) if slab is None else slab, special)

@@ -76,10 +76,10 @@ def check(
     Raises:
         ValueError: If it is not clear what was observed or asked, or a variant does not fit.
 
-    Example:
+    Examples:
         >>> checked = sr.check(posterior, simulator, store=store)
         >>> print(checked)  # one line per check
-        >>> checked.level, checked["calibration"].figure()
+        >>> checked.level, checked["calibration"].draw()
     """
     every = tuple(CHECKS)  # with what was added since
     wanted = every if parts is None else (parts,) if isinstance(parts, str) else tuple(parts)

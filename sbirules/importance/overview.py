@@ -169,7 +169,7 @@ def sensitivity(
         num_workers: Worker processes; None for one per core.
         progress: Whether to show progress bars.
 
-    Example:
+    Examples:
         >>> found = sr.sensitivity(posterior, simulator, store=store)
         >>> print(found)
         >>> found.knock_outs.figure()

@@ -257,7 +257,7 @@ def compare_families(
         ValueError: If there are fewer than two families, or their simulations do not suit the learners; if a baseline is not
             known, simulations and simulators are mixed, or an animal has too few sessions.
 
-    Example:
+    Examples:
         >>> table = compare_families({"degree 2": (store_2, prior_2), "degree 3": (store_3, prior_3)}, "trials.csv")
         >>> table = compare_families({"rule": (simulator, prior), "drift": "random_walk"}, trials)
     """

@@ -75,7 +75,7 @@ class BPTL:
         start_sd: S.d. of what is added to that, one draw per restart; of choices in units of the prior's s.d.
         step_sd: First s.d. of the search distribution of `"evolution"`.
 
-    Example:
+    Examples:
         >>> point = BPTL(simulator, l1=1e-3).fit(seed=0)
         >>> print(point.describe())
     """

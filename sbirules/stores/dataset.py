@@ -42,7 +42,7 @@ class ShardDataset(IterableDataset[tuple[Tensor, ...]]):
         seed: Names the order; each pass has its own.
         buffer: Shards held in memory together.
 
-    Example:
+    Examples:
         >>> for theta, x in store.dataset("theta", "x", batch_size=512):
         ...     train_step(theta, x)
     """

@@ -51,7 +51,7 @@ class LinearGaussian(Projections):
         noise: sigma.
         seed: Names the network and the projections.
 
-    Example:
+    Examples:
         >>> simulator = LinearGaussian()
         >>> exact = simulator.posterior(x_o, prior)  # a torch distribution
     """

@@ -84,7 +84,7 @@ class RateRNN(Simulator):
             CUDA), or `"auto"` for the fastest that can do the job. Backends differ in rounding.
         max_batch: Networks simulated at once; None chooses from cache and device memory. Never changes results.
 
-    Example:
+    Examples:
         >>> simulator = RateRNN(PolynomialRule(degree=3), DelayedDiscrimination())
         >>> x = simulator(prior.sample((100,)))
     """

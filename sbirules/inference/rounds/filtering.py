@@ -326,7 +326,7 @@ def filter_rules(
     Returns:
         The simulations, a table of the rounds, weighted draws, and the posterior. `more` goes on from there.
 
-    Example:
+    Examples:
         >>> found = filter_rules(simulator, prior, [{"learned": (1, 1)}, {"saturation": (0, 0.2)}])
         >>> found.table(), found.posterior(all_of_networks=8)
     """

@@ -40,7 +40,7 @@ class LocalRule(RuleFamily):
     Arguments:
         every_step: Change the weights at every step instead of at the end of each trial.
 
-    Example:
+    Examples:
         >>> class Hebb(LocalRule):
         ...     coefficients = (Coefficient("eta", "r_i r_j"),)
         ...     sees = ("pre", "post")

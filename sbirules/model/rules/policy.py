@@ -57,7 +57,7 @@ class PolicyRule(RuleFamily):
         last: How many rewards the mean of the last ones takes.
         infer: `["rbar_rate"]` makes the rate a coefficient.
 
-    Example:
+    Examples:
         >>> class Hebb(PolicyRule):
         ...     coefficients = (Coefficient("eta", "c_i x_j r"), Coefficient("decay", "-w_ij"))
         ...

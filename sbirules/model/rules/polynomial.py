@@ -54,7 +54,7 @@ class PolynomialRule(ThreeFactorRule):
         tau_w: Time constant of the weights in trials, `inf` for none.
         infer: Which of `"tau_e"`, `"tau_w"` are inferred.
 
-    Example:
+    Examples:
         >>> PolynomialRule(degree=3, terms=["theta_33"]).describe([-0.8])
         'de_ij/dt = -0.8 r_j^3 (xbar_i - x_i)^3\ndw_ij = e_ij (R - Rbar)'
     """

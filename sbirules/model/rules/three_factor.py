@@ -46,7 +46,7 @@ class ThreeFactorRule(RuleFamily):
         infer: Which of `"tau_e"`, `"tau_w"` are inferred rather than fixed. They become the last
             columns of theta.
 
-    Example:
+    Examples:
         >>> class Normalised(ThreeFactorRule):
         ...     coefficients = (
         ...         Coefficient("hebb", "r_j d_i"),

@@ -65,7 +65,7 @@ def summary(
 ) -> Callable[[Callable[[Trajectory], Tensor]], Summary]:
     """Makes a summary of a user's own.
 
-    Example:
+    Examples:
         >>> @summary("mean_error", fields=["error"])
         ... def mean_error(trajectory):
         ...     return trajectory.error.nanmean(dim=1)

@@ -71,7 +71,7 @@ class Task(ABC):
     also overrides `draw_inputs`. A frozen dataclass is a good base, since its fields then name the task
     in manifests.
 
-    Example:
+    Examples:
         >>> @dataclass(frozen=True)
         ... class GoNoGo(Task):
         ...     type_names = ("go", "no-go")
