@@ -24,6 +24,7 @@ from sbirules.optimise.comparing import PointComparison, compare_point
 from sbirules.optimise.points import PointEstimate
 from sbirules.reporting.equations import typeset
 from sbirules.reporting.figures import ReportFigure, make_figures, slug
+from sbirules.reporting.numbers import question_words
 from sbirules.reporting.tables import report_tables, units_of
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -93,7 +94,7 @@ def report(
         title=title,
         style=Markup(folder.joinpath("report.css").read_text("utf-8")),
         script=Markup(folder.joinpath("report.js").read_text("utf-8")),
-        question=_question(posterior, simulator),
+        question=question_words(posterior, simulator),
         contents=[("findings", "Findings"), ("rule", "The rule"), ("explore", "Explore")]
         + [(g["anchor"], g["name"]) for g in groups]
         + [("tables", "Numbers"), ("settings", "How it was made")],
@@ -114,14 +115,6 @@ def report(
 
 
 # What the page says ------------------------------------------------------------------------------
-
-
-def _question(posterior: Posterior, simulator: Simulator) -> str:
-    subject = f"Which plasticity rules ({type(simulator.family).__name__}, {len(posterior.names)} coefficients)"
-    setting = f" on {simulator.setting}" if simulator.setting else ""
-    if posterior.question is None:
-        return f"{subject} could have led to what was observed{setting}?"
-    return posterior.question.words(subject, setting)
 
 
 def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:
