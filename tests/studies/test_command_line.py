@@ -123,7 +123,7 @@ def test_ten_mistakes_get_ten_messages(tmp_path, capsys):
     for words in (
         "unknown section: 'rules'; did you mean 'rule'?",
         "unknown key in [rule]: 'degre'; did you mean 'degree'?",
-        "[task] name: 'delayed_discriminaton' is not known. did you mean 'delayed_discrimination'?",
+        "[task] name: 'delayed_discriminaton' is not known; did you mean 'delayed_discrimination'?",
         "unknown key in [simulator]: 'num_unit'; did you mean 'num_units'?",
         "low must be less than high",
         "[simulate] num_simulations must be a whole number of at least 1, got 0",

@@ -234,7 +234,7 @@ def bad(text, words):
         bad('[constraints]\nlearned=[1,1]\n[simulator]\nsummaries="learned"', "must be a list"),
         bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer="tau_e"', "infer must be a list"),
         bad('[data]\ntrials="nowhere.csv"', "no file"),
-        bad("[data]\n", "needs the key trials"),
+        bad("[data]\n", "lacks trials, the file of the table"),
     ],
 )
 def test_mistakes_in_a_study_file_get_one_sentence_and_exit_code_2(tmp_path, capsys, text, words):
