@@ -116,10 +116,10 @@ def _coefficients(summary: Mapping[str, Any]) -> Iterator[str]:
         rows.append((told, name, _number(p.get("median", p["mean"])), _number(p["q025"]), _number(p["q975"])))
     rows.sort(key=lambda row: -row[0] if row[0] == row[0] else math.inf)
     wide = max(len("coefficient"), *(len(row[1]) for row in rows))
-    yield f"  {'coefficient':<{wide}}  {'median':>9}  {'95 % interval':^21}  contraction (0: nothing was learned, 1: all)"
+    yield f"  {'coefficient':<{wide}}  {'median':>9}  {'95 % interval':^22}  contraction (0: nothing was learned, 1: all)"
     for told, name, middle, low, high in rows[:MOST]:
         learned = f"{told:.2f}" if told == told else "–"
-        yield f"  {name:<{wide}}  {middle:>9.3g}  {low:>9.3g} to {high:>8.3g}  {learned:>6}"
+        yield f"  {name:<{wide}}  {middle:>9.3g}  {low:>9.3g} to {high:<9.3g}  {learned:>6}"
     if len(rows) > MOST:
         yield f"  and {len(rows) - MOST} more, of which less was learned"
 
