@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 # what takes long: tests that fit, check or run whole studies; new tests are in the fast half until they are named here
-SLOWER := tests/inference tests/studies tests/stores tests/checks tests/importance tests/reporting \
+SLOWER := tests/inference tests/studies tests/commands tests/stores tests/checks tests/importance tests/reporting \
 	tests/house/test_readme.py tests/house/test_how_to_add.py tests/optimise/test_bptl.py \
 	tests/simulators/test_backends.py tests/simulators/test_known_network.py tests/simulators/test_triton.py
 

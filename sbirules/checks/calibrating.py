@@ -107,7 +107,9 @@ def calibrate(
     asked, runner = question or posterior.question, simulator_of(simulator, posterior, ())
     source = simulator if isinstance(simulator, SimulationStore) else runner
     if source is None:
-        raise ValueError("there is nothing to simulate with.")
+        raise ValueError(
+            "simulator must be that of the fit, or fresh simulations; without either there is nothing to calibrate on."
+        )
     if asked is None:
         given = dict.fromkeys(source.summary_names, 0.0) if x_o is None else x_o
         asked = ObservationQuestion.ask(given, source.layout, source.summary_names)
@@ -116,7 +118,9 @@ def calibrate(
             f"a posterior of {asked.kind} answers one question; calibration needs data that can be drawn anew."
         )
     if posterior.hold or posterior.region:
-        raise ValueError("calibration tests whole posteriors, not conditioned or truncated ones.")
+        raise ValueError(
+            "calibration tests whole posteriors, not conditioned or truncated ones; calibrate before that."
+        )
     arguments.whole("rules", rules, 50, arguments.MANY)
     arguments.whole("num_samples", num_samples, 50, arguments.MANY)
     place, kept = None, None
@@ -218,7 +222,7 @@ def local_p_value(calibration: Calibration, draws: Tensor, *, num_null: int = 50
     from sklearn.neural_network import MLPClassifier
 
     if calibration.observed is None:
-        raise ValueError("a local test needs an observation.")
+        raise ValueError("a local test needs an observation: calibrate a posterior of x_o or of learners.")
     truth, x = calibration.recovery.truth, calibration.features
     standardiser = Standardiser.of(x)
     own = small(seed, Stream.CLASSIFIER)

@@ -106,7 +106,9 @@ def reliability(checked: SuccessfulRules, bins: int = 5, ax: Axes | None = None)
 def grouped(checked: SuccessfulRules, bins: int = 5) -> tuple[Tensor, Tensor, Tensor, float]:
     """Mean prediction, mean observed share and its standard error of each group of rules, and an end for the axis."""
     if checked.predicted is None:
-        raise ValueError("the posterior predicts no success; there is nothing to compare.")
+        raise ValueError(
+            "checked must hold predicted success, as checks of a posterior of constraints do; this one holds none."
+        )
     order = checked.predicted.argsort()
     bins = max(1, min(bins, len(order) // 2))
     groups = [g for g in torch.tensor_split(order, bins) if len(g) >= 2]

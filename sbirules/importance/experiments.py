@@ -76,7 +76,9 @@ def knock_outs(
 
     columns = [i for i, p in enumerate(simulator.family.parameters) if p.may_vanish]
     if not columns:
-        raise ValueError("knock-outs need a linear coefficient that may be zero.")
+        raise ValueError(
+            "knock-outs need a linear coefficient that may be zero, of which this family has none; leave them out of parts."
+        )
     whole = mean(theta, "whole rules")
     losses = []
     for i in columns:
@@ -131,7 +133,9 @@ def elasticities(
     types = simulator.sequence(arguments.whole("episodes", episodes, 2))
     found = gradients.value_and_grad(rows, seed=(seed, Stream.EXPERIMENTS), trial_types=types)
     if not bool(found.ok.any()):
-        raise ValueError("all networks diverged: no elasticity is defined.")
+        raise ValueError(
+            "elasticities are not defined where all networks diverged; give other rules, or fewer episodes."
+        )
     ok = found.ok.cpu()
     error, gradient = (-v.cpu()[ok].double() for v in (found.value, found.gradient))
     each = rows[ok].double() * gradient / error[:, None].clamp(min=1e-6 * float(error.mean()))

@@ -258,7 +258,7 @@ def _sobol_in_box(
     """Over the coefficients that vary; the others, such as terms that are nearly always absent, stay where they are."""
     free = [k for k in range(len(names)) if float(high[k]) > float(low[k])]
     if not free:
-        raise ValueError("no coefficient varies over the posterior's 95 % intervals.")
+        raise ValueError("no coefficient varies over the posterior's 95 % intervals; leave 'sobol' out of parts.")
 
     def outcome(values: Tensor) -> Tensor:
         theta = low.float().repeat(len(values), 1)

@@ -170,7 +170,7 @@ def shapley(
     drawn = value(normal(20_000, d) @ root.T)
     variance = float(drawn.var())
     if not variance > (1e-7 * float(drawn.abs().mean())) ** 2:
-        raise ValueError("the outcome must not be the same over all draws.")
+        raise ValueError("the outcome must not be the same over all draws; choose another outcome.")
     shares = torch.zeros(num_permutations, d, dtype=torch.float64)
     for p in range(num_permutations):
         order = torch.randperm(d, generator=stream)

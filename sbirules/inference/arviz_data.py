@@ -16,6 +16,7 @@ from sbirules.inference.questions import Predictive, Question, Resimulation
 from sbirules.inference.record import FitRecord
 from sbirules.model.rules import RESERVED, TIME_CONSTANTS
 from sbirules.samplers.chains import Chains
+from sbirules.support.borrowed import without_notice
 from sbirules.support.files import plain
 from sbirules.support.streams import Stream, seeded
 
@@ -58,7 +59,8 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
     Variables are in natural units and carry `raw_per_unit`: raw = natural x raw_per_unit. The question, such as
     constraints, is in attributes of the posterior group, as JSON.
     """
-    import arviz
+    with without_notice():
+        import arviz
 
     draws = posterior.chains.draws
     with seeded(seed, Stream.PRIOR_SPREAD):

@@ -89,7 +89,9 @@ class ChoiceComparison(Shown):
         every = {"sessions": (self.sessions, self.held_out_choices), "animals": (self.left_out, self.choices)}
         there = [name for name, (score, _) in every.items() if bool(torch.isfinite(score).any())]
         if not there:
-            raise ValueError("this comparison has no scores.")
+            raise ValueError(
+                "this comparison has no scores, since none of them is finite; see its table for what was tried."
+            )
         name = there[0] if held_out is None else held_out
         arguments.known("held_out", name, there)
         return name, *every[name]

@@ -196,7 +196,7 @@ def _model_of(posterior: Posterior) -> PredictsChoices:
     net: Any = posterior.potential_net
     inner = net.inner if isinstance(net, PooledPotential) else net
     if not isinstance(inner, ChoicePotential) or inner.simulator is None:
-        raise ValueError("this posterior's likelihood is not one of choices.")
+        raise ValueError("the posterior must be one of choices, made by fit(simulator, prior, trials=...).")
     return inner.simulator
 
 

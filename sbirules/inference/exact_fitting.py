@@ -64,7 +64,7 @@ def _own(out: Posterior, settings: SamplerSettings, seed: int, progress: bool) -
     """With a rule of its own for each animal: its draws are those of all animals together."""
     net = out.potential_net
     if not isinstance(net, ChoicePotential):
-        raise ValueError("rules of one's own need a table of choices.")
+        raise ValueError('animals="own" needs a table of choices; leave it out.')
     trials, chains = net.trials, []
     for k in range(len(trials)):
         potential = ChoicePotential(net.simulator, trials.subset([k]))

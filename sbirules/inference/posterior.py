@@ -144,7 +144,9 @@ class Posterior(Shown, RuleDraws):
 
     def _animals(self) -> AnimalDraws:
         if self.of_animals is None:
-            raise ValueError('all animals share one rule here: fit(..., animals="own") or animals="partial".')
+            raise ValueError(
+                'all animals share one rule here; for rules that differ, fit with animals="own" or animals="partial".'
+            )
         return self.of_animals
 
     # Parts of the posterior -----------------------------------------------------------------------
@@ -209,7 +211,9 @@ class Posterior(Shown, RuleDraws):
             said = self.record.reach.says(observed.x, self.question.feature_names), self.record.untried(len(observed.x))
             beyond = " ".join(text for text in said if text)
         if not isinstance(self.potential_net, Given):
-            raise ValueError(f"a posterior of {self.potential_net.kind} cannot be asked about other observations.")
+            raise ValueError(
+                f"a posterior of {self.potential_net.kind} cannot be asked about other observations; fit again to those."
+            )
         out = Posterior(
             self.prior,
             self.names,

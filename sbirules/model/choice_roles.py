@@ -117,7 +117,7 @@ def _stimuli(value: Any) -> dict[str, str]:
     names = [name for name, _ in pairs]
     again = [name for name in names if names.count(name) > 1]
     if again:
-        raise ValueError(f"two stimuli have one name, {again[0]!r}.")
+        raise ValueError(f"two stimuli have one name, {again[0]!r}; give one of them another.")
     return dict(pairs)
 
 

@@ -48,7 +48,7 @@ class CurveBand:
     def coverage(self) -> float:
         """Share of observed bins inside the band."""
         if self.observed is None:
-            raise ValueError("nothing was observed.")
+            raise ValueError("coverage needs observed bins: give observed to the band.")
         there = torch.isfinite(self.observed) & torch.isfinite(self.low)  # bins that hold trials in both
         inside = (self.observed >= self.low) & (self.observed <= self.high)
         return float(inside[there].float().mean())

@@ -16,6 +16,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import resolve, summarise
 from sbirules.support import arguments
 from sbirules.support import tensors as tensor_files
+from sbirules.support.borrowed import without_notice
 from sbirules.support.files import digest, make_folder, read_json, reading, write_json
 from sbirules.support.notebook import Card, Shown
 from sbirules.support.rates import Rate
@@ -109,7 +110,8 @@ class PointEstimate(Shown):
 
     def to_inference_data(self) -> arviz.InferenceData:
         """The way of all restarts as ArviZ's chains: coefficients, and value and gradient norm as sample statistics."""
-        import arviz
+        with without_notice():
+            import arviz
 
         coefficients = {n: self.trace["theta"][:, :, i].T.numpy() for i, n in enumerate(self.names)}
         stats = {name: self.trace[name].T.numpy() for name in ("value", "gradient_norm", "alive")}

@@ -9,26 +9,44 @@ import torch
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.posterior import Posterior
+from sbirules.model.prior import prior_draws
+from sbirules.model.simulator import Simulator
 from sbirules.stores.store import SimulationStore
 
-__all__ = ["SCHEMA_VERSION", "parameter_table", "summary"]
+__all__ = ["SCHEMA_VERSION", "parameter_table", "question_words", "summary"]
 
 SCHEMA_VERSION = 1
 
 
 def parameter_table(posterior: Posterior) -> dict[str, dict[str, float]]:
-    """Mean, s.d. and 95 % interval of each coefficient, in natural units."""
+    """Mean, s.d., median, 95 % interval and contraction of each coefficient, in natural units.
+
+    Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was.
+    """
     draws = posterior.draws.double()
-    low, high = torch.quantile(draws, torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
+    low, middle, high = torch.quantile(draws, torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64), dim=0)
+    before = prior_draws(posterior.prior, 10_000).double().std(dim=0).clamp(min=1e-300)
+    contraction = 1 - (draws.std(dim=0) / before) ** 2
     return {
         name: {
             "mean": float(draws[:, i].mean()),
             "sd": float(draws[:, i].std()),
             "q025": float(low[i]),
+            "median": float(middle[i]),
             "q975": float(high[i]),
+            "contraction": float(contraction[i]),
         }
         for i, name in enumerate(posterior.names)
     }
+
+
+def question_words(posterior: Posterior, simulator: Simulator) -> str:
+    """What was asked, as a sentence."""
+    subject = f"Which plasticity rules ({type(simulator.family).__name__}, {len(posterior.names)} coefficients)"
+    setting = f" on {simulator.setting}" if simulator.setting else ""
+    if posterior.question is None:
+        return f"{subject} could have led to what was observed{setting}?"
+    return posterior.question.words(subject, setting)
 
 
 def summary(
@@ -36,11 +54,21 @@ def summary(
     posterior: Posterior,
     checked: Checks | None = None,
     sensitivity: Sensitivity | None = None,
+    simulator: Simulator | None = None,
 ) -> dict[str, Any]:
-    """The content of summary.json."""
+    """The content of summary.json.
+
+    Arguments:
+        store: The simulations; None where there were none.
+        posterior: With draws.
+        checked: All checks, once they were made.
+        sensitivity: Which coefficients matter, once that is known.
+        simulator: As the question needs it; its setting and family stand in the question's words.
+    """
     chains = posterior.chains
     out: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
+        **({} if simulator is None else {"question": question_words(posterior, simulator)}),
         "simulations": {"count": 0, "status": {}, "seconds": 0.0}
         if store is None  # where the likelihood is known exactly
         else {

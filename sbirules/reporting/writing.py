@@ -22,6 +22,7 @@ from sbirules.reporting.downloads import packed
 from sbirules.reporting.equations import typeset
 from sbirules.reporting.explorer import as_json, explorer
 from sbirules.reporting.figures import DISTRIBUTION, MACHINERY, PREDICTIONS, TRUST, ReportFigure, make_figures, slug
+from sbirules.reporting.numbers import question_words
 from sbirules.reporting.tables import report_tables, units_of
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -99,7 +100,7 @@ def report(
         title=title,
         style=Markup(folder.joinpath("report.css").read_text("utf-8")),
         script=Markup("\n".join(folder.joinpath(name).read_text("utf-8") for name in SCRIPTS)),
-        question=_question(posterior, simulator),
+        question=question_words(posterior, simulator),
         contents=[("answer", "The answer"), *contents],
         answer=answer(posterior, simulator, checked),
         first=first,
@@ -124,14 +125,6 @@ def report(
 
 
 # What the page says ------------------------------------------------------------------------------
-
-
-def _question(posterior: Posterior, simulator: Simulator) -> str:
-    subject = f"Which plasticity rules ({type(simulator.family).__name__}, {len(posterior.names)} coefficients)"
-    setting = f" on {simulator.setting}" if simulator.setting else ""
-    if posterior.question is None:
-        return f"{subject} could have led to what was observed{setting}?"
-    return posterior.question.words(subject, setting)
 
 
 def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 from sbirules.model.prior import Sparse
 from sbirules.samplers.modes import reference_of
 from sbirules.samplers.smc import FEWEST, Particles, SamplerSettings, run_smc
+from sbirules.support.borrowed import without_notice
 from sbirules.support.streams import Stream, child
 
 __all__ = ["Chains", "agreement", "draw_chains", "tell"]
@@ -128,7 +129,8 @@ def tell(out: Particles, settings: SamplerSettings, unit: str) -> None:
 
 def agreement(theta: Tensor, hold: Mapping[int, float]) -> tuple[float, float]:
     """R-hat over runs and effective sample size of the worst coefficient."""
-    import arviz
+    with without_notice():
+        import arviz
 
     ess_of: Callable[..., Mapping[str, np.ndarray]] = arviz.ess  # arviz has no types
     r_hat_of: Callable[..., Mapping[str, np.ndarray]] = arviz.rhat

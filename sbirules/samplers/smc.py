@@ -188,7 +188,8 @@ def run_smc(
                     break
             acceptance[still] = accepted / moves
             cloud.put(still, part)
-            bar.update(float(step.sum()))
+            bar.n = round(min(float(power.double().sum()), n), 2)  # rounding of the steps could lead above the whole
+            bar.update(0)
             still = still[~done]
         if len(still):  # out of time: none of the draws may be impossible
             part = cloud.take(still)

@@ -65,7 +65,9 @@ class ShardDataset(IterableDataset[tuple[Tensor, ...]]):
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if not self.store.num_shards:
-            raise ValueError(f"{self.store.path} has no complete shard yet.")
+            raise ValueError(
+                f"{self.store.path} has no complete shard yet; simulate first, or wait until one is there."
+            )
         worker = get_worker_info()
         # loader workers are new in each pass, and have a number in common that is, too
         moment = self.passes if worker is None else worker.seed - worker.id

@@ -268,7 +268,7 @@ class SimulationStore(Shown):
         """One field of all rows."""
         parts = [part[field] for part in self.shards(field)]
         if not parts:
-            raise ValueError(f"{self.path} has no complete shard yet.")
+            raise ValueError(f"{self.path} has no complete shard yet; simulate first, or wait until one is there.")
         return torch.cat(parts)
 
     @cached_property

@@ -166,7 +166,7 @@ def _component(key: str, given: Plain) -> Any:
         check_key(f"key in [prior.{key}]", inner, ("name", *allowed))
     missing = [a for a in allowed if a not in given]
     if missing:
-        raise ValueError(f"[prior.{key}] lacks {missing[0]}.")
+        raise ValueError(f"[prior.{key}] lacks {missing[0]}; {name} needs {arguments.listed(allowed)}.")
     return _call(f"[prior.{key}]", maker, *(arguments.finite(f"[prior.{key}] {a}", given[a]) for a in allowed))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from sbirules.studies.expected_room import expected_room
 from sbirules.studies.sections import table
 from sbirules.studies.study import Study, StudyError
 from sbirules.support import arguments
+from sbirules.support.durations import in_words
 from sbirules.support.files import (
     digest,
     make_folder,
@@ -64,7 +67,7 @@ def run_study(
         until: The last stage to run, of `STAGES`.
         num_workers: Worker processes; None for one per core.
         progress: Whether to show progress bars.
-        say: Called with a line of text as each stage starts.
+        say: Called with a line of text as each stage starts, and with one that tells how long it took when it has ended.
     """
     expected_room(study, Path(folder), num_workers)
     folder = make_folder(Path(folder))
@@ -79,25 +82,34 @@ def _run(
 ) -> dict[str, Any]:
     store = None
     if not study.exact:
-        say("simulate: rules from the prior, one fresh network each")
-        store = simulate_stage(study, folder, num_workers, progress)
+        with _stage(say, "simulate: rules from the prior, one fresh network each"):
+            store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
     write_bytes(folder / "study.toml", text.encode())
     write_json(folder / ORIGIN, {"name": study.name, "folder": str(study.folder)})
-    say("fit: the posterior over rules")
-    posterior, key = fit_stage(study, store, folder, num_workers, progress)
+    with _stage(say, "fit: the posterior over rules"):
+        posterior, key = fit_stage(study, store, folder, num_workers, progress)
     if until == "fit":
-        return summary(store, posterior)
-    say(f"check: {study.question.checked_by}")
-    checked = check_stage(study, store, posterior, key, folder, num_workers, progress)
+        return summary(store, posterior, simulator=study.simulator)
+    with _stage(say, f"check: {study.question.checked_by}"):
+        checked = check_stage(study, store, posterior, key, folder, num_workers, progress)
     if until == "check":
-        return summary(store, posterior, checked)
+        return summary(store, posterior, checked, simulator=study.simulator)
     found = None
     if store is not None:
-        say("sensitivity: which coefficients matter")
-        found = sensitivity_stage(study, store, posterior, num_workers, progress)
-    say("report")
-    return report_stage(study, store, posterior, checked, found, folder, text)
+        with _stage(say, "sensitivity: which coefficients matter"):
+            found = sensitivity_stage(study, store, posterior, num_workers, progress)
+    with _stage(say, "report: page, figures and numbers"):
+        return report_stage(study, store, posterior, checked, found, folder, text)
+
+
+@contextmanager
+def _stage(say: Callable[[str], None], line: str) -> Iterator[None]:
+    """Says that a stage begins, and how long it took."""
+    say(f"{line} ...")
+    start = time.monotonic()
+    yield
+    say(f"{line} ({in_words(time.monotonic() - start)})")
 
 
 def trusted(folder: Path) -> None:
@@ -309,6 +321,6 @@ def report_stage(
         title=title,
         made=made,
     )
-    content = summary(store, posterior, checked, found)
+    content = summary(store, posterior, checked, found, study.simulator)
     write_json(folder / "summary.json", content)
     return content

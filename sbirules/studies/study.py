@@ -135,7 +135,7 @@ class Study:
         if problems or made.simulator is None or made.prior is None or made.question is None:
             raise StudyError(list(dict.fromkeys(problems)))
         if simulate is None or fit is None or check is None or sensitivity is None:
-            raise StudyError(["the study could not be read."])
+            raise StudyError(["the study could not be read; look at [simulate], [fit], [check] and [sensitivity]."])
         named = {
             key: NamedSection(sections[key][inner], {k: v for k, v in sections[key].items() if k != inner})
             for key, (inner, _) in NAMED.items()

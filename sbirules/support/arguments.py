@@ -55,8 +55,8 @@ def known(argument: str, name: object, options: Sequence[str]) -> None:
     if isinstance(name, str) and name in options:
         return
     near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.75)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"{argument}: {name!r:.80} is not known. {hint}It may be one of: {listed(options)}.")
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise ValueError(f"{argument}: {name!r:.80} is not known{hint} It may be one of: {listed(options)}.")
 
 
 def instance(argument: str, value: object, wanted: type) -> None:
@@ -78,7 +78,7 @@ def floating(value: object) -> Tensor:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{value!r:.80} does not hold numbers.") from error
     if tensor.is_complex():
-        raise ValueError("complex numbers have no order.")
+        raise ValueError("numbers must be real, got complex ones.")
     single = tensor.dtype in (torch.float32, torch.float64)
     return tensor if single else tensor.to(torch.get_default_dtype())
 

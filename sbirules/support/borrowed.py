@@ -1,13 +1,16 @@
-"""Imports of libraries that change settings of torch on the way."""
+"""Imports of libraries that change settings of torch on the way, or advertise their next version."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch.distributions import Distribution
 
-__all__ = ["torch_as_found"]
+__all__ = ["torch_as_found", "without_notice"]
+
+NOTICE = r"\s*ArviZ is undergoing a major refactor"  # pyproject.toml holds ArviZ below that version
 
 
 @contextmanager
@@ -22,3 +25,11 @@ def torch_as_found() -> Iterator[None]:
         yield
     finally:
         Distribution._validate_args = before
+
+
+@contextmanager
+def without_notice() -> Iterator[None]:
+    """For imports of ArviZ: without its warning, once a day, that its next version will be another."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", NOTICE, FutureWarning)
+        yield

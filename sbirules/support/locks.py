@@ -41,8 +41,8 @@ def locked(folder: Path, parts: range | None = None) -> Iterator[None]:
     place = folder.resolve() / NAME
     if not _take(place, parts, folder):
         raise ValueError(
-            f"{folder} is in use by another run; wait until it has ended, or use another folder. (Array jobs share a "
-            f"folder if each is given shards of its own.)"
+            f"{folder} is in use by another run; wait until it has ended, or use another folder; array jobs share "
+            f"one if each is given shards of its own."
         )
     try:
         yield

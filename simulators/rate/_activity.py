@@ -69,7 +69,9 @@ class ActivityMeter:
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Measures by name, each `(batch,)`, and which networks are silent."""
         if self.count is None or len(self.free) == 0:
-            raise ValueError("activity cannot be measured: there is no trial or no free unit.")
+            raise ValueError(
+                "activity needs a trial and a unit that is free; simulate more trials, or clamp fewer units."
+            )
         absolute, first, second, saturated = (self.sums / self.count[:, None])[:, :, self.free]
         variance = (second - first**2).clamp(min=0.0)
         mean_rate = absolute.mean(dim=1)

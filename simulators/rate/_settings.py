@@ -122,7 +122,7 @@ class Settings:
                     f"got {self.mask.dtype} of shape {tuple(self.mask.shape)}."
                 )
             if not self.mask.any():
-                raise ValueError("mask has no synapse.")
+                raise ValueError("mask must hold at least one synapse, got none.")
         elif self.mask is not None:
             arguments.share("mask (a density)", self.mask)
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 # from the top down; what stands on one line shares a floor, and may not import its neighbour
 FLOORS = (
     "cli",
+    "commands",
     "studies",
     "reporting",
     "checks",

@@ -100,8 +100,9 @@ def test_the_command_line_prints_what_a_report_of_a_fault_needs(capsys):
 
 def test_a_missing_library_is_said_not_raised(capsys, monkeypatch):
     from sbirules import cli
+    from sbirules.commands import versions
 
-    monkeypatch.setattr(cli, "REPORTED", ("numpy", "no-such-library"))
+    monkeypatch.setattr(versions, "REPORTED", ("numpy", "no-such-library"))
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert "no-such-library not installed" in capsys.readouterr().out.splitlines()

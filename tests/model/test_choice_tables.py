@@ -318,7 +318,7 @@ REFUSED = {
         {"columns": {**COLUMNS, "stimulus": ["cue", "cue"]}},
         "two stimuli have one name, 'cue'",
     ),
-    "unknown role": (MICE, {"columns": {**COLUMNS, "rewrad": "water"}}, "'rewrad' is not known. did you mean 'reward'"),
+    "unknown role": (MICE, {"columns": {**COLUMNS, "rewrad": "water"}}, "'rewrad' is not known; did you mean 'reward'"),
     "missing column": (
         MICE,
         {"columns": {**COLUMNS, "choice": "lever"}},

@@ -145,7 +145,7 @@ def test_the_kinds_of_local_rules_declare_what_they_are():
         def change(self, theta, **seen):
             return theta["a"]
 
-    with pytest.raises(ValueError, match=r"Blind.sees: 'prae' is not known. did you mean 'pre'"):
+    with pytest.raises(ValueError, match=r"Blind.sees: 'prae' is not known; did you mean 'pre'"):
         Blind()
 
 

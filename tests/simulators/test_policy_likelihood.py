@@ -499,7 +499,7 @@ def test_a_bias_beside_a_constant_input_is_refused():
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"nuisance": ("lapses",)}, r"nuisance: 'lapses' is not known. did you mean 'lapse'\?"),
+        ({"nuisance": ("lapses",)}, r"nuisance: 'lapses' is not known; did you mean 'lapse'\?"),
         ({"nuisance": "lapse"}, "nuisance"),
         ({"credit": "all"}, "credit: 'all' is not known"),
         ({"decay_on": "some"}, "decay_on: 'some' is not known"),

@@ -137,7 +137,7 @@ def test_the_command_line_says_that_it_was_terminated(tmp_path, monkeypatch, cap
     def told(*args):
         raise Terminated
 
-    monkeypatch.setattr("sbirules.cli._list", told)
+    monkeypatch.setattr("sbirules.commands.listing.run", told)
     assert main(["list", "tasks"]) == EXIT["terminated"] == 143
     assert "run the same command again" in capsys.readouterr().err
 

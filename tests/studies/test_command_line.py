@@ -2,15 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from sbirules import Study
 from sbirules.cli import EXIT, main
+from sbirules.commands.completing import commands_of
+from sbirules.commands.parsing import parser
 
 STUDY = """
 [rule]
@@ -80,7 +84,7 @@ def finished(tmp_path_factory):
     return folder
 
 
-COMMANDS = ("demo", "run", "simulate", "fit", "check", "report", "merge", "list")
+COMMANDS = tuple(name for name in commands_of(parser()) if name)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -99,6 +103,16 @@ def test_no_command_is_left_out_of_the_help(capsys):
     out = capsys.readouterr().out
     listed = {line.split()[0] for line in out.splitlines() if line.startswith("    ") and line.split()}
     assert set(COMMANDS) <= listed
+    assert len(COMMANDS) >= 13
+
+
+def test_every_command_and_exit_code_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "study_files.md").read_text("utf-8")
+    listed = page.split("```text\n")[1].split("```")[0]
+    for command in COMMANDS:
+        assert re.search(rf"^sbirules (?:\w+ \| )*{command}\b", listed, re.MULTILINE), command
+    for name, code in EXIT.items():
+        assert re.search(rf"^\| {code} \|", page, re.MULTILINE), name
 
 
 def test_ten_mistakes_get_ten_messages(tmp_path, capsys):
@@ -109,7 +123,7 @@ def test_ten_mistakes_get_ten_messages(tmp_path, capsys):
     for words in (
         "unknown section: 'rules'; did you mean 'rule'?",
         "unknown key in [rule]: 'degre'; did you mean 'degree'?",
-        "[task] name: 'delayed_discriminaton' is not known. did you mean 'delayed_discrimination'?",
+        "[task] name: 'delayed_discriminaton' is not known; did you mean 'delayed_discrimination'?",
         "unknown key in [simulator]: 'num_unit'; did you mean 'num_units'?",
         "low must be less than high",
         "[simulate] num_simulations must be a whole number of at least 1, got 0",

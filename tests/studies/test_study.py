@@ -76,7 +76,7 @@ def test_a_constraint_study_leaves_the_promised_files(finished):
     assert content["simulations"]["count"] == sum(content["simulations"]["status"].values()) == 600
     assert content["simulations"]["seconds"] > 0
     assert set(content["parameters"]) == {"theta_00", "theta_01", "theta_10", "theta_11"}
-    assert set(content["parameters"]["theta_11"]) == {"mean", "sd", "q025", "q975"}
+    assert set(content["parameters"]["theta_11"]) == {"mean", "sd", "q025", "median", "q975", "contraction"}
     c = content["constraint"]
     assert (c["all_of_networks"], c["reliability"], c["rules"], c["networks_per_rule"]) == (16, None, 24, 4)
     for name in ("prior_success", "posterior_success", "zero_rule_success", "posterior_reliable"):
@@ -234,7 +234,7 @@ def bad(text, words):
         bad('[constraints]\nlearned=[1,1]\n[simulator]\nsummaries="learned"', "must be a list"),
         bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer="tau_e"', "infer must be a list"),
         bad('[data]\ntrials="nowhere.csv"', "no file"),
-        bad("[data]\n", "needs the key trials"),
+        bad("[data]\n", "lacks trials, the file of the table"),
     ],
 )
 def test_mistakes_in_a_study_file_get_one_sentence_and_exit_code_2(tmp_path, capsys, text, words):

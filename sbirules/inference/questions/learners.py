@@ -122,7 +122,7 @@ class LearnersQuestion(Question):
         for key in section:
             arguments.known("key in [data]", key, ("trials",))
         if "trials" not in section:
-            raise ValueError("[data] needs the key trials, the path of a CSV file.")
+            raise ValueError('[data] lacks trials, the file of the table, such as trials = "learners.csv".')
         path = (folder / str(section["trials"])).resolve()
         asked = cls.ask(path, simulator.layout, simulator.summary_names, summaries=fit.get("summaries"))
         if asked.table is not None:

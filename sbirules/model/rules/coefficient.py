@@ -49,7 +49,7 @@ class Coefficient:
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
-            raise ValueError(f"Coefficient name must be a Python identifier, got {self.name!r}.")
+            raise ValueError(f"name of a Coefficient must be a Python identifier, such as theta_00, got {self.name!r}.")
         if not self.low < self.high:
             raise ValueError(f"{self.name}: low must be less than high, got low={self.low:g}, high={self.high:g}.")
         if not self.low <= self.default <= self.high or (self.linear and math.isinf(self.default)):
