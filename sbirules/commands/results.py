@@ -15,7 +15,7 @@ PLACES = {  # what a finished study leaves
     "summary.json": "the numbers, for programs",
     "posterior.nc": "ArviZ InferenceData",
     "posterior": "for sr.Posterior.load",
-    "figures": "every figure as PNG",
+    "figures": "every figure as PNG and SVG, its data as CSV",
     "study.toml": "all settings",
     "store": "the simulations",
 }

@@ -225,7 +225,7 @@ class ChoiceComparison(Shown):
 
     def _card(self) -> Card:
         return Card(
-            "Rules and baselines on held-out choices", text=self.plasticity(), table=self.table().rename_axis("rule")
+            "Rules and baselines on held-out choices", text=self.plasticity, table=self.table().rename_axis("rule")
         )
 
     def __str__(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sbirules.checks.collected import CONTRACTION, LITTLE, Checks
 from sbirules.inference.posterior import Posterior
 from sbirules.model.rules import MLPRule
 from sbirules.model.simulator import Simulator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["answer"]
 

@@ -67,7 +67,7 @@ def _drawn(ax: Axes) -> Iterator[tuple[str, str, Any, Any, Any]]:
         elif isinstance(item, (LineCollection, PolyCollection)):
             kind = "band" if isinstance(item, PolyCollection) else "line"
             for path in item.get_paths():
-                for x, y in path.vertices:
+                for x, y in np.asarray(path.vertices):
                     yield kind, _label(item), _plain(x), _plain(y), ""
     for image in ax.images:
         for (row, column), value in np.ndenumerate(np.ma.filled(np.ma.asarray(image.get_array()), np.nan)):
