@@ -75,5 +75,5 @@ def main() -> None:
     print(f"open {OUT / 'report.html'}")
 
 
-if __name__ == "__main__":  # worker processes import this file
+if __name__ == "__main__":  # where workers start a fresh Python, they may import this file
     main()

@@ -47,7 +47,7 @@ def _raw(posterior: Any, x: Tensor | None, n: int) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sbi's, on draws outside the prior, which are counted here
         draws = posterior.sample(Size((n,)), x=x, reject_outside_prior=False, show_progress_bars=False)
-    return torch.as_tensor(draws).reshape(n, -1)
+    return torch.as_tensor(draws).detach().reshape(n, -1)  # a flow hands on its gradients
 
 
 def _within(prior: Distribution, theta: Tensor) -> Tensor:

@@ -123,7 +123,8 @@ class Leaky:
             return torch.rand(n, 2) * 2 - 1
         self.drawn += n
         draws = torch.rand(n, 2) * 2 - 1
-        return torch.where(torch.rand(n, 1) < self.inside, draws, draws + 5)
+        # as a network's do, draws know their gradients
+        return torch.where(torch.rand(n, 1) < self.inside, draws, draws + 5).requires_grad_()
 
     def log_prob(self, theta, x=None, norm_posterior=True):
         assert not norm_posterior, "sbi measures the leak at every call"
@@ -139,6 +140,7 @@ def test_leaks_are_said(inside, level):
     found = sr.check(leaky, made, parts=["sampler", "information"])
     assert found["leakage"].level == level, str(found)
     assert found["leakage"].numbers["outside"] == pytest.approx(1 - inside, abs=0.02)
+    assert not leaky.draws.requires_grad
     assert leaky.log_prob(torch.zeros(3, 2)) == pytest.approx([-1.3863] * 3, abs=0.1), "normalised inside the prior"
 
 
