@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.abilities import Configured, Differentiable, HasWarmUp, PredictsChoices, needed
-from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.model.rules import TIME_CONSTANTS, Coefficient
 from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.optimise.evolution import Search, evolve
@@ -127,13 +127,22 @@ class BPTL:
         names = simulator.names
         self.log = torch.tensor([name in TIME_CONSTANTS for name in names])
         if start is None:
-            start = torch.tensor([1000.0 if name in TIME_CONSTANTS else 0.0 for name in names])
+            per_unit = torch.as_tensor(simulator.raw_per_unit).tolist()
+            start = torch.tensor([_beginning(c, unit) for c, unit in zip(simulator.parameters, per_unit, strict=True)])
         start = arguments.theta_matrix(start, names, argument="start").double()
         if len(start) not in (1, restarts):
             raise ValueError(f"start must hold one rule or {restarts}, one per restart, got {len(start)}.")
         if (start[:, self.log] <= 0).any() or torch.isinf(start).any():
             raise ValueError("start must have finite time constants above 0: their logarithm is optimised.")
         self.start = start.expand(restarts, -1)
+        low, high = (torch.where(self.log, v.exp(), v) for v in self.bounds())
+        outside = ((self.start < low) | (self.start > high)).nonzero()
+        if len(outside):
+            row, k = (int(i) for i in outside[0])
+            legal = f"[{float(low[k]):g}, {float(high[k]):g}]"
+            raise ValueError(
+                f"start of {names[k]} must lie in {legal}, in natural units, got {float(self.start[row, k]):g}."
+            )
 
     def fit(
         self,
@@ -242,7 +251,11 @@ class BPTL:
         """Where restarts begin, `(restarts, D)`, with time constants as logarithms."""
         stream = generator(arguments.whole("seed", seed, 0), Stream.STARTS)
         noise = self.start_sd * torch.randn(self.start.shape, generator=stream, dtype=torch.float64)
-        return torch.where(self.log, self.start.log(), self.start) + noise
+        low, high = self.bounds()
+        free = torch.where(self.log, self.start.log(), self.start) + noise
+        # what would begin beyond a bound begins as far on this side of it
+        free = torch.where(free < low, 2 * low - free, free)
+        return torch.where(free > high, 2 * high - free, free).clamp(low, high)
 
     def _ascend(
         self, seed: int, options: Mapping[str, ArrayLike | None], progress: bool
@@ -315,6 +328,13 @@ class BPTL:
         weight = SMALL / (SMALL + free.abs()) if late else 1.0
         step = group["lr"] * self.l1 * weight / scale
         return torch.where(self.log, free, free.sign() * (free.abs() - step).clamp(min=0))
+
+
+def _beginning(coefficient: Coefficient, unit: float) -> float:
+    """Where a coefficient begins: without its term where that is legal, else at its default; in natural units."""
+    if coefficient.name in TIME_CONSTANTS:
+        return 1000.0
+    return 0.0 if coefficient.may_vanish else coefficient.default / unit
 
 
 def _share(ok: Tensor) -> Tensor:

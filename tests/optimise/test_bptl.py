@@ -111,3 +111,37 @@ def test_what_cannot_be_is_refused_in_words():
     ]:
         with pytest.raises(ValueError, match=words):
             call()
+
+
+class Bounded(sr.ThreeFactorRule):
+    """A gain that must be positive, a threshold between two values, a term that may be absent."""
+
+    coefficients = (
+        sr.Coefficient("gain", "r_j d_i", low=0.05, default=0.1),
+        sr.Coefficient("threshold", low=0.2, high=0.4, linear=False, default=0.3),
+        sr.Coefficient("free", "d_i"),
+    )
+
+    def drive(self, theta, rate, deviation, weight):
+        return theta["gain"] * torch.relu(rate - theta["threshold"]) * deviation + theta["free"] * deviation
+
+
+def test_restarts_begin_within_bounds_and_apart():
+    simulator = RateRNN(Bounded(infer=["tau_w"]), TASK, num_units=16, num_trials=6)
+    optimiser = sr.BPTL(simulator, restarts=64, start_sd=0.5)
+    starts = optimiser.starts(seed=0)
+    low, high = optimiser.bounds()
+    assert (starts >= low).all()
+    assert (starts <= high).all()
+    inner = (starts > low) & (starts < high)
+    assert inner[:, 0].double().mean() > 0.7
+    assert all(len(column.unique()) > 20 for column in starts.T)
+    theta = torch.where(optimiser.log, starts.exp(), starts)
+    simulator.family.check_raw(simulator.to_raw(theta))
+    simulator.run(theta.float(), seed=0)
+
+
+def test_a_start_beyond_a_bound_is_refused_in_words():
+    simulator = RateRNN(Bounded(), TASK, num_units=16, num_trials=6)
+    with pytest.raises(ValueError, match=r"start of threshold must lie in \[0.2, 0.4\], in natural units, got 0.9"):
+        sr.BPTL(simulator, start=[100.0, 0.9, 0.0])
