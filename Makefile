@@ -13,10 +13,10 @@ SLOWER := tests/inference tests/studies tests/commands tests/stores tests/checks
 .PHONY: demo demo-behaviour test check test-slow test-triton test-browser docs tutorials lint types validate validate-full bench scaling \
 	wheel clean
 
-demo: $(VENV)/.ready
+demo: $(VENV)/.user
 	$(BIN)/sbirules demo
 
-demo-behaviour: $(VENV)/.ready
+demo-behaviour: $(VENV)/.user
 	$(BIN)/sbirules demo --behaviour
 
 test: $(VENV)/.ready
@@ -91,12 +91,16 @@ wheel: $(VENV)/.ready
 	$(BIN)/python -m build --wheel
 	$(BIN)/python -m zipfile -l dist/sbirules-*.whl
 
-# constraints.txt pins the versions that were tested; pyproject.toml only states floors
-$(VENV)/.ready: pyproject.toml constraints.txt
+# constraints.txt pins the versions that were tested; pyproject.toml only states floors. Users need less than developers
+$(VENV)/.user: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "sbirules needs Python 3.11 or newer"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[sensitivity]'
+	touch $@
+
+$(VENV)/.ready: $(VENV)/.user
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 

@@ -27,7 +27,7 @@ from torch.distributions import (
 )
 
 from sbirules.model.prior import ShownPrior, ends_of
-from sbirules.model.rules import RuleFamily
+from sbirules.model.rules import Coefficient, RuleFamily
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.streams import lastingly
@@ -223,7 +223,7 @@ def build(family: RuleFamily, default: Component | None, special: Mapping[str, C
         if given is None and not p.linear:
             raise ValueError(
                 f"{p.name} is not measured in natural units and needs a prior of its own, "
-                f"for instance {p.name}=log_uniform(50, 5000)."
+                f"for instance {p.name}={_suggested(p)}."
             )
         if isinstance(given, tuple):
             given = Uniform(*_ordered(p.name, *given), validate_args=False)
@@ -240,6 +240,14 @@ def build(family: RuleFamily, default: Component | None, special: Mapping[str, C
             )
         components[p.name] = given
     return IndependentPrior(components)
+
+
+def _suggested(p: Coefficient) -> str:
+    """A prior that a coefficient may have, as code."""
+    if p.log:
+        return "log_uniform(50, 5000)"
+    low, high = (p.default - 1 if math.isinf(p.low) else p.low, p.default + 1 if math.isinf(p.high) else p.high)
+    return f"({low:g}, {high:g})"
 
 
 @typed

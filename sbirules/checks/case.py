@@ -135,7 +135,7 @@ CHECKS: dict[str, Callable[[Case], list[Verdict]]] = {
     "edges": lambda case: edges_verdict(case.posterior),
     "sampler": lambda case: sampler_verdict(case.posterior),
     "simulations": lambda case: simulation_verdict(
-        case.stores, case.found, (*case.cautions, *case.posterior.record.cautions)
+        case.stores, case.found, (*case.cautions, *case.posterior.record.cautions), case.posterior.record
     ),
     "training": lambda case: training_verdict(case.posterior),
 }

@@ -17,7 +17,7 @@ from sbirules.model.prior import prior_draws
 from sbirules.support import arguments
 from sbirules.support.borrowed import torch_as_found
 from sbirules.support.notebook import Card, Shown
-from sbirules.support.streams import Stream, generator, small
+from sbirules.support.streams import Stream, child, generator, small
 from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PosteriorComparison", "compare_posteriors", "overlap_of"]
 
-POINTS = 1024  # of the grid on which densities are compared
-ROUNDING = 1e-6  # relative, by which a coefficient that is fixed may differ
+BINS = 20  # in which shares of draws are compared
+FEWEST = 100  # draws that can be compared
+PAIRS = 15  # for which classifiers are trained: all of six posteriors
 MOST = 500  # draws of each that a classifier is trained on
 
 
@@ -43,7 +44,8 @@ class PosteriorComparison(Shown):
         draws: Of each, `(n, D)`, in the order of `names`.
         overlap: Area that the marginal densities of two posteriors share, `(pairs, D)`: 1 where they are the same, 0 where they
             lie apart. Pairs are those of `itertools.combinations(labels, 2)`.
-        c2st: Share of draws that a classifier puts to the right one of the two, `(pairs,)`: .5 where they are the same.
+        c2st: Share of draws that a classifier puts to the right one of the two, `(pairs,)`: .5 where they are the same; NaN
+            where there are more than fifteen pairs.
         prior: Draws of the first one's prior, `(n, D)`.
     """
 
@@ -94,15 +96,16 @@ class PosteriorComparison(Shown):
 
 @typed
 def compare_posteriors(
-    posteriors: Mapping[str, Posterior] | Sequence[Posterior], *, num_samples: int | None = None, seed: int = 0
+    posteriors: Mapping[str, Posterior] | Sequence[Posterior], *, num_samples: int = 2000, seed: int = 0
 ) -> PosteriorComparison:
     """Any number of posteriors side by side: of other animals, data, priors, families or estimators.
 
-    Coefficients that all of them have are compared, in natural units.
+    Coefficients that all of them have are compared, in the natural units of the first: where another one's are known to differ,
+    as those of another task, its draws are converted.
 
     Arguments:
         posteriors: By name; a list gets the names "1", "2", ...
-        num_samples: Draws of each; None takes the posteriors' own.
+        num_samples: Draws of each; of a posterior that was given draws (`with_draws`), so many of those at most.
         seed: Of draws and classifiers.
 
     Returns:
@@ -116,8 +119,7 @@ def compare_posteriors(
         >>> print(found)
         >>> found.figure()[0, 0].figure.savefig("halves.png")
     """
-    if num_samples is not None:
-        arguments.whole("num_samples", num_samples, 100, arguments.MANY)
+    arguments.whole("num_samples", num_samples, FEWEST, arguments.MANY)
     by_name = posteriors if isinstance(posteriors, Mapping) else {str(k + 1): v for k, v in enumerate(posteriors)}
     if len(by_name) < 2:
         raise ValueError(f"posteriors must be at least two, got {len(by_name)}.")
@@ -127,48 +129,73 @@ def compare_posteriors(
     names = tuple(name for name in first.names if all(name in p.names for p in by_name.values()))
     if not names:
         raise ValueError("posteriors must have a coefficient in common, by name; these have none.")
-    draws = []
-    for posterior in by_name.values():
-        columns = [posterior.names.index(name) for name in names]
-        drawn = posterior.draws if num_samples is None else posterior.sample((num_samples,), seed=seed)
-        draws.append(drawn[:, columns])
-    overlap = [[overlap_of(a[:, k], b[:, k]) for k in range(len(names))] for a, b in combinations(draws, 2)]
-    told = [_c2st(a, b, seed) for a, b in combinations(draws, 2)]
+    draws = [
+        _draws(posterior, first, names, num_samples, child(seed, Stream.SAMPLING, k))
+        for k, posterior in enumerate(by_name.values())
+    ]
+    pairs = list(combinations(draws, 2))
+    overlap = [[overlap_of(a[:, k], b[:, k]) for k in range(len(names))] for a, b in pairs]
+    told = [_c2st(a, b, seed) if len(pairs) <= PAIRS else float("nan") for a, b in pairs]
     prior = prior_draws(first.prior, 4000).float()[:, [first.names.index(name) for name in names]]
     return PosteriorComparison(tuple(by_name), names, tuple(draws), torch.tensor(overlap), torch.tensor(told), prior)
+
+
+def _draws(posterior: Posterior, first: Posterior, names: Sequence[str], n: int, seed: int) -> Tensor:
+    """Draws `(n, D)` of some coefficients, in the first posterior's natural units; of each posterior others, whatever its seed."""
+    if posterior.has_draws:
+        drawn = posterior.draws
+        drawn = drawn[torch.randperm(len(drawn), generator=generator(seed, Stream.RESAMPLING))[:n]]
+    else:
+        drawn = posterior.sample((n,), seed=seed)
+    if len(drawn) < FEWEST:
+        raise ValueError(f"posteriors must have at least {FEWEST} draws each to be compared, got {len(drawn)}.")
+    drawn = drawn[:, [posterior.names.index(name) for name in names]]
+    if posterior.raw_per_unit is None or first.raw_per_unit is None:
+        return drawn
+    mine = posterior.raw_per_unit[[posterior.names.index(name) for name in names]]
+    theirs = first.raw_per_unit[[first.names.index(name) for name in names]]
+    return (drawn * (mine / theirs)).to(drawn.dtype)
 
 
 def overlap_of(a: Tensor, b: Tensor) -> float:
     """Area that the densities of two samples `(n,)` and `(m,)` share, 1 less their total variation.
 
-    Densities are Gaussian kernel estimates; draws that are exactly zero, of terms that are absent, are a mass of their own.
+    By shares of the samples in bins that hold as many of both together, so that neither the scale nor a few far draws matter;
+    what two samples of one density differ by is taken off. Draws that are exactly zero, of terms that are absent, are a bin of
+    their own.
     """
-    from scipy.integrate import trapezoid
-    from scipy.stats import gaussian_kde
-
     x, y = (v.double().numpy() for v in (a, b))
-    absent = float(min((x == 0).mean(), (y == 0).mean()))
-    parts = [v[v != 0] for v in (x, y)]
-    weights = [len(part) / len(v) for part, v in zip(parts, (x, y), strict=True)]
-    if min(map(len, parts)) < 2:
-        return absent
-    still = [bool(np.ptp(part) <= ROUNDING * np.abs(part).max()) for part in parts]
-    if any(still):  # a coefficient that is fixed overlaps with one fixed at the same value
-        same = all(still) and bool(np.isclose(parts[0][0], parts[1][0], rtol=ROUNDING))
-        return absent + same * min(weights)
-    whole = np.concatenate(parts)
-    margin = 0.1 * np.ptp(whole)
-    grid = np.linspace(whole.min() - margin, whole.max() + margin, POINTS)
-    densities = [weight * gaussian_kde(part)(grid) for weight, part in zip(weights, parts, strict=True)]
-    return min(1.0, absent + float(trapezoid(np.minimum(*densities), grid)))
+    whole = np.concatenate([x[x != 0], y[y != 0]])
+    if not len(whole):
+        return 1.0
+    inner = np.unique(np.quantile(whole, np.linspace(0, 1, BINS + 1)[1:-1], method="nearest"))
+    counts = []
+    for v in (x, y):
+        rest = v[v != 0]
+        counts.append(
+            np.append(np.bincount(np.searchsorted(inner, rest), minlength=len(inner) + 1), len(v) - len(rest))
+        )
+    p, q = (count / len(v) for count, v in zip(counts, (x, y), strict=True))
+    both = (counts[0] + counts[1]) / (len(x) + len(y))
+    by_chance = both * (1 - both) * (1 / len(x) + 1 / len(y))
+    apart = np.sqrt(np.clip((p - q) ** 2 - by_chance, 0, None))
+    return float(np.clip(1 - apart.sum() / 2, 0, 1))
 
 
 def _c2st(a: Tensor, b: Tensor, seed: int) -> float:
-    """Classifier two-sample test by sbi, on as many draws of both."""
+    """Classifier two-sample test by sbi, on as many draws of both; a draw that both hold counts for the first alone."""
     with torch_as_found():
         from sbi.utils.metrics import c2st
+    known = {tuple(row) for row in a.tolist()}
+    b = b[torch.tensor([tuple(row) not in known for row in b.tolist()])]
     n = min(len(a), len(b), MOST)
-    rows = [
+    if n < FEWEST // 2:  # the same draws
+        return 0.5
+    a, b = (
         v[torch.randperm(len(v), generator=generator(seed, Stream.RESAMPLING, k))[:n]] for k, v in enumerate((a, b))
-    ]
-    return float(c2st(rows[0].float(), rows[1].float(), seed=small(seed, Stream.CLASSIFIER)))
+    )
+    varies = (torch.cat([a, b]).std(dim=0) > 0).nonzero()[:, 0]
+    if not len(varies):
+        return 0.5
+    # below one half is chance: a classifier that is wrong on purpose would tell as much, but it learned nothing
+    return max(0.5, float(c2st(a[:, varies].float(), b[:, varies].float(), seed=small(seed, Stream.CLASSIFIER))))

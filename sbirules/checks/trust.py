@@ -15,6 +15,7 @@ from sbirules.inference.leaks import ENOUGH
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.potentials import WrappedPotential
 from sbirules.inference.questions import Question, Resimulation
+from sbirules.inference.record import FitRecord
 from sbirules.model.runs import Status
 from sbirules.model.verdicts import Verdict, by_p_value
 from sbirules.stores.store import SimulationStore
@@ -31,6 +32,7 @@ __all__ = [
 R_HAT = (1.05, 1.1)  # above the first caution, above the second fail
 ESS = (400, 100)  # likewise below
 FAILED = (0.5, 0.95)  # share of failed simulations
+ENOUGH_SUCCESSES, SUCCESSES_EACH = 100, 10  # networks that satisfy constraints, in all and for each coefficient
 NOTHING = 0.05  # mean contraction over rules of the prior below which nothing was learned
 LEAKING = 0.7  # share of a wrapped posterior's draws inside the prior below which that is a caution
 DIVERGED = 0.005  # share of draws whose step may diverge before that is a caution
@@ -87,9 +89,12 @@ def _leak_verdict(inside: float | None) -> list[Verdict]:
 
 
 def simulation_verdict(
-    stores: Sequence[SimulationStore], again: Resimulation | None, cautions: Sequence[str] = ()
+    stores: Sequence[SimulationStore],
+    again: Resimulation | None,
+    cautions: Sequence[str] = (),
+    record: FitRecord | None = None,
 ) -> list[Verdict]:
-    """How many simulations failed, in the fit and under posterior rules?"""
+    """How many simulations failed, in the fit and under posterior rules, and were there enough that tell success?"""
     if not stores:
         return []
     failed = torch.cat([store.status for store in stores]) != int(Status.OK)
@@ -106,6 +111,15 @@ def simulation_verdict(
     advice = ""
     if level != "pass":
         advice = "Narrow the prior along the coefficients in the figure, or lower the step dt of the simulator."
+    few = record.used if record is not None and record.used_for == "satisfied" else math.inf
+    enough = max(ENOUGH_SUCCESSES, SUCCESSES_EACH * len(names))
+    if few < enough:
+        numbers["successes"] = float(few)
+        told = (
+            f"Only {few} of the networks that were learned from satisfied the constraints, {enough} are advised for {len(names)} "
+            f"coefficients: intervals may be too narrow. Simulate more, or use filter_rules."
+        )
+        cautions = [*cautions, told]
     if cautions:  # what the fit itself warned of
         level, advice = ("caution" if level == "pass" else level), " ".join([*cautions, advice]).strip()
 

@@ -42,7 +42,14 @@ def run(args: argparse.Namespace) -> int:
     width = shutil.get_terminal_size().columns if seen else 0  # a file gets whole sentences
     coloured = seen and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     study = study_in(folder)
-    for line in _lines(folder, summary or {}, study, stage, width, coloured):
+    try:
+        lines = list(_lines(folder, summary or {}, study, stage, width, coloured))
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"summary.json or study.toml in {folder} is damaged, or of another version; 'sbirules report {folder}' makes "
+            f"summary.json anew."
+        ) from error
+    for line in lines:
         print(line)
     return EXIT["done"]
 

@@ -121,7 +121,5 @@ def _print_findings(result: dict[str, Any]) -> None:
             print(f"  {name:<20} {c[name]:.3f} ± {c[name + '_se']:.3f}")
     if "data" in result:
         print(f"  predictive_coverage  {result['data']['predictive_coverage']:.2f}")
-    draws = {name: (p["q025"], p["q975"]) for name, p in result["parameters"].items()}
-    clear = [n for n, (low, high) in draws.items() if low > 0 or high < 0]
-    clear = [n for n in clear if not n.startswith("tau_") and n not in ("lapse", "rbar_rate")]  # never below zero
+    clear = [name for name, p in result["parameters"].items() if p["excludes_zero"]]
     print(f"  95 % interval excludes zero: {', '.join(clear) if clear else 'no coefficient'}")

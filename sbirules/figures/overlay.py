@@ -47,7 +47,8 @@ def overlay(
     p = palette()
     columns = beside(len(names), 4, 2)
     rows = math.ceil(len(names) / columns)
-    axes = panels(axes, rows, columns, breadth(1.9 * columns + 0.3), 1.5 * rows + 0.6)
+    lines = math.ceil(len(draws) / beside(len(draws), 3, 1))
+    axes = panels(axes, rows, columns, breadth(1.9 * columns + 0.3), 1.5 * rows + 0.4 + 0.2 * lines)
     colours = [p.posterior, p.contrast, p.other, p.ink, p.soft]
     for k, ax in enumerate(axes.ravel()):
         if k >= len(names):
@@ -75,7 +76,9 @@ def overlay(
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colours[j % len(colours)], ls=LINES[j % len(LINES)], lw=1.6, label=name)
+        Line2D(
+            [], [], color=colours[j % len(colours)], ls=LINES[j % len(LINES)], lw=1.6, label=name.replace("$", r"\$")
+        )
         for j, name in enumerate(draws)
     ]
     figure = axes[0, 0].figure

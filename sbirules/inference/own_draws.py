@@ -41,6 +41,11 @@ class RuleDraws(RuleDensity):
         return self.draw(DRAWS) if self._given_chains is None else self._given_chains
 
     @property
+    def has_draws(self) -> bool:
+        """Whether it was given draws."""
+        return self._given_chains is not None
+
+    @property
     def draws(self) -> Tensor:
         """The posterior's own draws, run after run, `(n, D)`."""
         return self.chains.draws.reshape(-1, len(self.names))

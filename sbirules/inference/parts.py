@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["climb", "held", "limited", "marginals", "maximum"]
 
-FEWEST = 1000  # draws that a table of quantiles needs
 FAR = 1e10  # minus the log-density of impossible rules, for optimisers that need a number
 
 
@@ -171,12 +170,20 @@ def _bounds(posterior: Density, columns: Sequence[int]) -> list[tuple[float, flo
     return out
 
 
+def clear_of_zero(posterior: Density) -> list[str]:
+    """Coefficients whose 95 % interval excludes zero where the prior's does not: one that must be positive always would."""
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = torch.quantile(posterior.draws.double(), ends, dim=0)
+    before_low, before_high = torch.quantile(prior_draws(posterior.prior, 10_000).double(), ends, dim=0)
+    clear = ((low > 0) | (high < 0)) & (before_low <= 0) & (before_high >= 0)
+    return [name for name, told in zip(posterior.names, clear.tolist(), strict=True) if told]
+
+
 def marginals(posterior: Density) -> pd.DataFrame:
     """One row for each coefficient; see `Posterior.marginals`."""
     import pandas as pd
 
-    draws = posterior.draws if len(posterior.draws) >= FEWEST else posterior.sample((2 * FEWEST,))
-    draws = draws.double()
+    draws = posterior.draws.double()
     prior = prior_draws(posterior.prior, 10_000).double()
     low, median, high = (torch.quantile(draws, q, dim=0) for q in (0.025, 0.5, 0.975))
     sd, before = draws.std(dim=0), prior.std(dim=0)

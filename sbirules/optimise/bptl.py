@@ -38,6 +38,7 @@ KINDS = ("reverse", "forward", "reinforce", "evolution")
 PATIENCE = 5  # iterations in a row that most networks may diverge in before a restart is given up
 AVERAGED = 0.2  # share of the iterations, the last ones, whose mean is the result
 SMALL = 0.02  # size of a term, in natural units, that l1 weighs on in the polish
+ROUNDING = 1e-6
 FALL = 0.1  # share of the learning rate that is left in the end
 NETWORKS = 64  # in which an end point is tried
 # what choices, whose likelihood is known, have no use for
@@ -136,7 +137,8 @@ class BPTL:
             raise ValueError("start must have finite time constants above 0: their logarithm is optimised.")
         self.start = start.expand(restarts, -1)
         low, high = (torch.where(self.log, v.exp(), v) for v in self.bounds())
-        outside = ((self.start < low) | (self.start > high)).nonzero()
+        slack = ROUNDING * self.start.abs()  # single precision cannot say every bound
+        outside = ((self.start < low - slack) | (self.start > high + slack)).nonzero()
         if len(outside):
             row, k = (int(i) for i in outside[0])
             legal = f"[{float(low[k]):g}, {float(high[k]):g}]"

@@ -44,8 +44,8 @@ class PointComparison:
         mode: The posterior mode that is reached uphill from the point, `(D,)`; from the nearest draw where the
             point lies outside the prior.
         distance: From the point to that mode, in posterior standard deviations (Mahalanobis) over sqrt(D).
-        success: Share of fresh networks that learn under `"point"`, `"posterior mean"`, `"MAP"`, `"posterior draws"`; empty for
-            choices of animals.
+        success: Share of fresh networks that satisfy the posterior's constraints, or else learn, under `"point"`,
+            `"posterior mean"`, `"MAP"`, `"posterior draws"`; empty for choices of animals.
         log_likelihood: Of choices of animals, the same: log p(choices | rule) in nats, of draws the mean; else empty.
     """
 
@@ -153,8 +153,9 @@ def compare_point(
         value = dict(zip(single, found[: len(single)].tolist(), strict=True))
         value["posterior draws"] = float(found[len(single) :].mean())
     else:
-        rates = success_of(simulator, torch.stack(list(single.values())), networks, seed=seed)
-        each = success_of(simulator, picked, 1, seed=child(seed, Stream.EVALUATION))
+        asked = getattr(posterior.question, "constraints", None)  # what rules are right for, where that was asked
+        rates = success_of(simulator, torch.stack(list(single.values())), networks, seed=seed, asked=asked)
+        each = success_of(simulator, picked, 1, seed=child(seed, Stream.EVALUATION), asked=asked)
         share = sum(r.value for r in each) / len(each)
         success = dict(zip(single, rates, strict=True))
         success["posterior draws"] = Rate(share, (share * (1 - share) / len(each)) ** 0.5)

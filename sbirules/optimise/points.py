@@ -183,8 +183,10 @@ class PointEstimate(Shown):
         return cls(family, parts[0], parts[1], rates, trace, parts[2], settings, nuisances, value)
 
 
-def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int) -> list[Rate]:
-    """Share of so many fresh networks that succeed under each rule of `(S, D)`, as the simulator defines it.
+def success_of(
+    simulator: Simulator, theta: Tensor, networks: int, *, seed: int, asked: Constraints | None = None
+) -> list[Rate]:
+    """Share of so many fresh networks that succeed under each rule of `(S, D)`: as was asked, or as the simulator defines it.
 
     A network that diverges has not succeeded.
 
@@ -192,11 +194,14 @@ def success_of(simulator: Simulator, theta: Tensor, networks: int, *, seed: int)
         ValueError: If nothing counts as success in this simulator.
     """
     arguments.whole("networks", networks, 1, arguments.MANY)
-    if not simulator.success:
+    if asked is None and not simulator.success:
         raise ValueError(f"{type(simulator).__name__}.success names nothing that counts as success of a network.")
-    names = tuple(simulator.success)
+    wanted = Constraints(simulator.success) if asked is None else asked
     run = simulator.run(theta.repeat_interleave(networks, dim=0).to(torch.float32), seed=(seed, 1_000_003))
-    x = summarise(run, [resolve(name) for name in names])
-    done = Constraints(simulator.success).satisfied(x, names).double().reshape(len(theta), networks)
+    # summaries of the simulator's own, which the catalogue does not know, are its own
+    own = set(wanted.intervals) <= set(simulator.summary_names)
+    names = simulator.summary_names if own else tuple(wanted.intervals)
+    x = summarise(run, simulator.summaries if own else [resolve(name) for name in names])
+    done = wanted.satisfied(x, names).double().reshape(len(theta), networks)
     share = done.mean(dim=1)
     return [Rate(float(p), float((p * (1 - p) / networks).sqrt())) for p in share]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sbirules.checks.collected import CONTRACTION, LITTLE, Checks
+from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
 from sbirules.model.rules import MLPRule
 from sbirules.model.simulator import Simulator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answer"]
 
-MOST = 3  # coefficients that are named
+MOST, LISTED = 3, 8  # coefficients that are named with numbers, and without
 
 
 def answer(posterior: Posterior, simulator: Simulator, checked: Checks | None) -> list[str]:
@@ -25,15 +26,19 @@ def answer(posterior: Posterior, simulator: Simulator, checked: Checks | None) -
     if "inclusion" in table.columns:
         return [_terms(table)]
     known = _contractions(table, checked)
+    held = [posterior.names[k] for k in posterior.hold]
+    known = {name: value for name, value in known.items() if name not in held}
     best = [name for name in sorted(known, key=lambda n: -known[n]) if known[name] >= LITTLE]
     if not best:
         return ["Of no coefficient is much more known than before: the posterior is nearly the prior."]
     out = [f"Known best: {_listed([_interval(name, table) for name in best[:MOST]])} (median, 95 % interval)."]
-    clear = [str(n) for n, row in table.iterrows() if row["2.5%"] > 0 or row["97.5%"] < 0]
-    less = len(known) - len(best)
+    clear = [name for name in clear_of_zero(posterior) if name not in held]
+    less = [name for name in known if known[name] < LITTLE]
     zero = f"the 95 % interval excludes zero for {_listed(clear)}" if clear else "no 95 % interval excludes zero"
-    rest = f"; of {less} of {len(known)} coefficients next to nothing was learned" if less else ""
-    return [*out, f"{zero[0].upper()}{zero[1:]}{rest}."]
+    named = f" ({', '.join(less)})" if len(less) <= MOST else ""
+    rest = f"; of {len(less)} of {len(known)} coefficients{named} next to nothing was learned" if less else ""
+    fixed = f" Fixed: {_listed(held)}." if held else ""
+    return [*out, f"{zero[0].upper()}{zero[1:]}{rest}.{fixed}"]
 
 
 def _contractions(table: pd.DataFrame, checked: Checks | None) -> dict[str, float]:
@@ -58,7 +63,7 @@ def _terms(table: pd.DataFrame) -> str:
         name, value = str(present.index[0]), float(present.iloc[0])
         return f"No term is more probably present than absent; the likeliest is {name} ({value:.0%})."
     absent = sum(value < 0.05 for value in present)
-    out = f"More probably present than absent: {_listed(sure[: 2 * MOST])}"
+    out = f"More probably present than absent: {_listed(sure)}"
     return out + (f"; below 5 %: {absent} of {len(present)}." if absent else ".")
 
 
@@ -67,4 +72,6 @@ def _number(value: float) -> str:
 
 
 def _listed(items: list[str]) -> str:
+    if len(items) > LISTED:
+        return f"{', '.join(items[:LISTED])} and {len(items) - LISTED} more"
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

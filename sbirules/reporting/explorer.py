@@ -16,13 +16,15 @@ from sbirules.model.prior import prior_draws
 __all__ = ["as_json", "explorer"]
 
 DRAWS = 800  # posterior draws that are shown
+FEWEST, VALUES = 100, 40_000  # draws at least, and numbers in all, so that a page stays small
 ROWS = 48  # predicted values that are shown, of all kinds together
 
 
 def explorer(posterior: Posterior, units: list[str], checked: Checks | None) -> dict[str, Any]:
     """The figure's data, as JSON, and what to do with it in words."""
-    step = max(1, len(posterior.draws) // DRAWS)
-    draws = posterior.draws[::step][:DRAWS]
+    count = max(FEWEST, min(DRAWS, VALUES // len(posterior.names)))
+    step = max(1, len(posterior.draws) // count)
+    draws = posterior.draws[::step][:count]
     prior = prior_draws(posterior.prior, 4000).double()
     low, high = (torch.quantile(prior, q, dim=0).tolist() for q in (0.025, 0.975))
     two = figures.most_informed(posterior, 2)

@@ -15,6 +15,7 @@ from sbirules import figures
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.animals import AnimalDraws
+from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import Sparse
 from sbirules.model.simulator import Simulator
@@ -218,9 +219,7 @@ def slug(name: str) -> str:
 
 def _clear(posterior: Posterior) -> str:
     """Which coefficients' 95 % interval excludes zero."""
-    table = posterior.marginals()
-    clear = [n for n, row in table.iterrows() if row["2.5%"] > 0 or row["97.5%"] < 0]
-    return f"The 95 % interval excludes zero for {', '.join(map(str, clear)) or 'none'}."
+    return f"The 95 % interval excludes zero for {', '.join(clear_of_zero(posterior)) or 'none'}."
 
 
 def _strongest(posterior: Posterior) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
+from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import prior_draws
 from sbirules.model.simulator import Simulator
@@ -19,7 +20,7 @@ SCHEMA_VERSION = 1
 
 
 def parameter_table(posterior: Posterior) -> dict[str, dict[str, float]]:
-    """Mean, s.d., median, 95 % interval and contraction of each coefficient, in natural units.
+    """Mean, s.d., median, 95 % interval and contraction of each coefficient, and whether the data alone exclude zero.
 
     Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was.
     """
@@ -27,6 +28,7 @@ def parameter_table(posterior: Posterior) -> dict[str, dict[str, float]]:
     low, middle, high = torch.quantile(draws, torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64), dim=0)
     before = prior_draws(posterior.prior, 10_000).double().std(dim=0).clamp(min=1e-300)
     contraction = 1 - (draws.std(dim=0) / before) ** 2
+    clear = clear_of_zero(posterior)
     return {
         name: {
             "mean": float(draws[:, i].mean()),
@@ -35,6 +37,7 @@ def parameter_table(posterior: Posterior) -> dict[str, dict[str, float]]:
             "median": float(middle[i]),
             "q975": float(high[i]),
             "contraction": float(contraction[i]),
+            "excludes_zero": name in clear,
         }
         for i, name in enumerate(posterior.names)
     }

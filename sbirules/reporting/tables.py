@@ -28,7 +28,8 @@ def unit_of(simulator: Simulator) -> str:
 
 def units_of(simulator: Simulator) -> list[str]:
     """The unit of each coefficient, for people."""
-    return [p.unit or unit_of(simulator) for p in simulator.parameters]
+    usual, own = unit_of(simulator), not isinstance(simulator, PredictsChoices)
+    return [p.unit or ("as it is" if own and not p.linear else usual) for p in simulator.parameters]
 
 
 def apart_of(simulator: Simulator) -> tuple[str, ...]:
@@ -83,12 +84,21 @@ def _coefficients(posterior: Posterior, simulator: Simulator) -> dict[str, Any]:
     """The first table; what is of the policy and not of the rule stands apart, under a heading of its own (a row of one)."""
     measured, apart = bool((simulator.raw_per_unit != 1).any()), apart_of(simulator)
     terms = {p.name: p.term for p in simulator.parameters} if isinstance(simulator, PredictsChoices) else {}
-    columns = ["coefficient", *(["multiplies"] if terms else []), "mean", "s.d.", "2.5 %", "97.5 %"]
+    columns = [
+        "coefficient",
+        *(["multiplies"] if terms else []),
+        "mean",
+        "s.d.",
+        "2.5 %",
+        "median",
+        "97.5 %",
+        "contraction",
+    ]
     found, rows = parameter_table(posterior), {}
     for name, unit in zip(found, simulator.raw_per_unit.tolist(), strict=True):
         v = found[name]
         row = [name, *([terms[name]] if terms else []), f"{v['mean']:.3g}", f"{v['sd']:.2g}"]
-        row += [f"{v['q025']:.3g}", f"{v['q975']:.3g}"]
+        row += [f"{v['q025']:.3g}", f"{v['median']:.3g}", f"{v['q975']:.3g}", f"{v['contraction']:.2f}"]
         rows[name] = row + ([f"{v['mean'] * unit:.3g}", f"{v['sd'] * unit:.2g}"] if measured else [])
     shown = [row for name, row in rows.items() if name not in apart]
     if apart:

@@ -90,6 +90,8 @@ def _own(where: str, reference: str, trust: bool) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{where} = {reference!r} cannot be imported: {error}.") from error
+    if not callable(found) or not hasattr(found, "__name__"):
+        raise ValueError(f"{where} = {reference!r} must name a class or a function, got a {type(found).__name__}.")
     return found
 
 

@@ -143,6 +143,8 @@ def study_of(folder: Path, *, trust: bool = False) -> Study:
     try:
         study = Study.read(folder / "study.toml", trust=trust)
     except StudyError as error:
+        if not trust and "--trust" in str(error):
+            raise ValueError(str(error)) from error
         raise ValueError(f"{folder / 'study.toml'} is not as it was written: {error}") from error
     return replace(study, name=origin["name"], folder=Path(origin["folder"]))
 

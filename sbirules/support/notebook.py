@@ -80,6 +80,8 @@ def _cell(value: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value as text: numbers to four digits, lists without brackets."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():  # a number of numpy or torch
+        value = value.item()
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: ""}[value]
     if isinstance(value, float):
@@ -98,5 +100,8 @@ class Shown:
         return Card(type(self).__name__, text=str(self))
 
     def _repr_html_(self) -> str:
-        """What Jupyter and VS Code show."""
-        return self._card().html()
+        """What Jupyter and VS Code show; of what cannot be read, such as a damaged store, why."""
+        try:
+            return self._card().html()
+        except (ValueError, OSError) as error:
+            return Card(type(self).__name__, text=str(error)).html()

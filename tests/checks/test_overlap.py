@@ -21,7 +21,10 @@ def test_overlap_of_gaussians_is_that_of_theory(apart):
     torch.manual_seed(0)
     a, b = torch.randn(8000), torch.randn(6000) + apart
     assert overlap_of(a, b) == pytest.approx(2 * norm.cdf(-apart / 2), abs=0.03)
-    assert overlap_of(1e6 * a + 3, 1e6 * b + 3) == pytest.approx(overlap_of(a, b), abs=1e-3)
+    assert overlap_of(1e6 * a.double() + 3, 1e6 * b.double() + 3) == pytest.approx(overlap_of(a, b), abs=1e-3)
+    assert overlap_of(a.double().exp(), b.double().exp()) == pytest.approx(overlap_of(a, b), abs=1e-9), "on any scale"
+    a[0], b[0] = 1e9, -1e9
+    assert overlap_of(a, b) == pytest.approx(2 * norm.cdf(-apart / 2), abs=0.03), "whatever a few far draws are"
 
 
 def test_absent_terms_and_fixed_ones_are_masses_of_their_own():
@@ -30,9 +33,9 @@ def test_absent_terms_and_fixed_ones_are_masses_of_their_own():
     a, b = torch.where(torch.rand(6000) < 0.4, 0.0, x), torch.where(torch.rand(6000) < 0.7, 0.0, x.flip(0))
     assert overlap_of(a, b) == pytest.approx(0.4 + 0.3, abs=0.03)
     assert overlap_of(torch.zeros(10), torch.zeros(20)) == 1.0
-    assert overlap_of(torch.full((10,), 2.0), torch.full((20,), 2.0)) == 1.0
-    assert overlap_of(torch.full((10,), 2.0), torch.full((20,), 2.1)) == 0.0
-    assert overlap_of(torch.full((10,), 2.0), torch.randn(20)) == 0.0
+    assert overlap_of(torch.full((100,), 2.0), torch.full((200,), 2.0)) == 1.0
+    assert overlap_of(torch.full((100,), 2.0), torch.full((200,), 2.1)) == pytest.approx(0.0, abs=0.01)
+    assert overlap_of(torch.full((200,), 2.0), torch.randn(200)) < 0.1
 
 
 def test_posteriors_are_compared_in_the_coefficients_they_share():
@@ -56,10 +59,30 @@ def test_posteriors_are_compared_in_the_coefficients_they_share():
     assert len(again.draws[0]) == 500
 
 
+def test_equal_posteriors_cannot_be_told_apart():
+    one, same = posterior_at([0.0, 1.0]), posterior_at([0.0, 1.0])
+    for found in (
+        sr.compare_posteriors([one, same], num_samples=500),
+        sr.compare_posteriors([one.with_draws(one.draws), same.with_draws(one.draws)]),
+    ):
+        assert found.c2st[0] == pytest.approx(0.5, abs=0.05)
+        assert found.overlap.min() > 0.9
+
+
+def test_natural_units_of_the_first_are_used():
+    one, other = posterior_at([0.0, 1.0]), posterior_at([0.0, 2.0], sd=0.6)
+    one.raw_per_unit, other.raw_per_unit = torch.tensor([2.0, 2.0]), torch.tensor([1.0, 1.0])
+    found = sr.compare_posteriors({"one": one, "other": other})
+    assert found.table().loc["b", "other: median"] == pytest.approx(1.0, abs=0.05)
+    assert found.overlap.min() > 0.9
+
+
 def test_what_cannot_be_compared_is_refused_in_words():
     one = posterior_at([0.0, 1.0])
     with pytest.raises(ValueError, match="posteriors must be at least two, got 1"):
         sr.compare_posteriors([one])
+    with pytest.raises(ValueError, match="at least 100 draws each to be compared, got 50"):
+        sr.compare_posteriors([one, one.with_draws(one.draws[:50])])
     with pytest.raises(ValueError, match="a coefficient in common"):
         sr.compare_posteriors([one, posterior_at([0.0, 1.0], names=("c", "d"))])
     with pytest.raises(ValueError, match="posteriors must be a mapping from text to a Posterior"):

@@ -16,8 +16,29 @@ TERMS = {
     "max(0, theta_1)": r"\mathrm{max}(0,\,\theta_{1})",
     "x1 + y_2,k": "x_{1} + y_{2,k}",
     "": "",
+    "x^-2 + y**2": "x^{-2} + y^{2}",
+    "x^(a+b) z_{ij}": r"x^{a+b}\,z_{ij}",
+    "theta^i Alpha omegahat": r"\theta^{i}\,\mathrm{Alpha}\,\hat \omega",
 }
-ODD = [r"50 % of \R $ & #", "a_{b}", "^2", "é ü", "((", "x^", "_", "\\", "a\\b", "{}", "x__y", "1e-3 r", "r'", '<b>"']
+LONG = ["a" * 100_000 + "1b", "bar" * 30_000, "x" + " " * 100_000 + "y", "(" * 300, "^(" * 300]
+ODD = [
+    r"50 % of \R $ & #",
+    "a_{b}",
+    "^2",
+    "é ü",
+    "x^(",
+    "x^--2",
+    "((",
+    "x^",
+    "_",
+    "\\",
+    "a\\b",
+    "{}",
+    "x__y",
+    "1e-3 r",
+    "r'",
+    '<b>"',
+]
 
 
 @pytest.mark.parametrize(("term", "wanted"), TERMS.items())
@@ -31,6 +52,11 @@ def test_odd_terms_do_no_harm(term):
     shown = convert(sr.Coefficient("a", term).term_tex)
     kept = re.sub(r"[^A-Za-z0-9é ü]", "", re.sub(r"<[^>]+>|&[^;]+;", "", shown)).replace(" ", "")
     assert kept == re.sub(r"[^A-Za-z0-9é ü]", "", term).replace(" ", "")
+
+
+@pytest.mark.parametrize("term", LONG, ids=range(len(LONG)))
+def test_endless_terms_take_no_time(term):
+    assert len(sr.Coefficient("a", term).term_tex) < 5000
 
 
 def test_a_users_family_has_an_equation():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -123,6 +122,7 @@ def refine(
             )
         )
         posterior = fit(every, inside, seed=child(seed, Stream.TRAINING, k), progress=progress, **options)
+        box.ended(every[-1].seconds)
     box.close(len(every) - before)
     if recalibration:
         posterior = recalibrated(
@@ -150,7 +150,7 @@ class _TimeBox:
         self.rounds, self.minutes, self.folder = rounds, minutes, folder
         if minutes is not None:
             arguments.above("minutes", minutes, 0.0)
-        self._ends = [monotonic()]
+        self._began, self._took = monotonic(), [0.0]
         self._kept = self._before()
 
     def last(self, k: int) -> int:
@@ -159,10 +159,15 @@ class _TimeBox:
             return self.rounds if self._kept is None else self._kept
         if k == 1:
             return self.rounds
-        self._ends.append(monotonic())
-        longest = max(b - a for a, b in pairwise(self._ends))
-        left = 60 * self.minutes - (self._ends[-1] - self._ends[0])
-        return min(self.rounds, k - 1 + max(0, int(left / longest)))
+        left = 60 * self.minutes - sum(self._took)
+        more = min(float(self.rounds), max(0.0, left) / max(*self._took, 1e-9))
+        return min(self.rounds, k - 1 + int(more))
+
+    def ended(self, simulated: float) -> None:
+        """Notes a round, whose simulations took so many seconds, perhaps before this call."""
+        now = monotonic()
+        self._took.append(max(now - self._began, simulated))
+        self._began = now
 
     def close(self, taken: int) -> None:
         """Keeps how many rounds there were, and tells where they were fewer than wanted."""
@@ -180,7 +185,7 @@ class _TimeBox:
         try:
             found = read_json(place)
             same = (found["minutes"], found["of"]) == (self.minutes, self.rounds)
-            return arguments.whole("rounds", found["rounds"], 0, self.rounds) if same else None
+            return arguments.whole("rounds", found["rounds"], min(1, self.rounds), self.rounds) if same else None
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{place}: {error}; rounds go by the clock again.")
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch.distributions import Distribution
@@ -78,36 +79,85 @@ class Coefficient:
         return self.linear and self.low <= 0 <= self.high
 
 
-GREEK = (
-    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"),
-    *("nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"),
+GREEK = frozenset(
+    (
+        *(
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lambda",
+            "mu",
+            "nu",
+            "xi",
+        ),
+        *("pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
+        *("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"),
+    )
 )
-INDEX = r"[A-Za-z0-9](?:[A-Za-z0-9,]*[A-Za-z0-9])?"
-NAME = rf"([A-Za-z]+?)(bar|hat|dot)?(?:_({INDEX})|(\d+))?(?![A-Za-z0-9])"
-PIECE = re.compile(
-    rf"(\s*)(?:{NAME}|(\d+\.?\d*)|(\S))"
-)  # spaces; a name with what is above and below it, a number, a sign
+# spaces, then a name with its index, a number, a power, or any one other character
+TOKEN = re.compile(
+    r"(?P<gap>\s*+)(?:(?P<name>[A-Za-z]++)(?:_(?P<braced>\{[A-Za-z0-9, ]*+\})|_(?P<index>[A-Za-z0-9](?:,?[A-Za-z0-9])*+)"
+    r"|(?P<digits>\d++))?|(?P<number>\d++(?:\.\d++)?)|(?P<power>\*\*|\^)|(?P<sign>\S))"
+)
 MARKS = {mark: rf"\{mark}" for mark in "%#&${}_"} | {"*": "", "\\": r"\backslash "}
+LONGEST = 400  # characters of a term that are read
 
 
 def _tex_of(term: str) -> str:
     """LaTeX of a term in plain text, such as `d_i^2 (xbar_i - theta)`: names with subscripts, powers, brackets, signs."""
-    text, raised = "", False
-    for gap, name, above, below, digits, number, other in PIECE.findall(term):
-        if other == "^":
-            raised = True
+    return _joined(list(TOKEN.finditer(term.strip()[:LONGEST])))
+
+
+def _joined(tokens: Sequence[re.Match[str]]) -> str:
+    text, at = "", 0
+    while at < len(tokens):
+        token = tokens[at]
+        if token["power"]:
+            exponent, at = _exponent(tokens, at + 1)
+            text += f"^{{{exponent}}}"
             continue
-        piece = number or MARKS.get(other, other)
-        if name:
-            short = rf"\{name}" if name.lower() in GREEK else (name if len(name) == 1 else rf"\mathrm{{{name}}}")
-            piece = (rf"\{above} {short}" if above else short) + (f"_{{{below or digits}}}" if below or digits else "")
-        if raised:
-            text += f"^{{{piece}}}"
-        elif piece:
-            spaced = gap and text and text[-1] not in "(" and piece not in "),"
+        piece = _piece(token)
+        if piece:
+            spaced = token["gap"] and text and text[-1] not in "(" and piece not in "),"
             text += (" " if piece in "+-=<>" or text[-1] in "+-=<>" else r"\,") + piece if spaced else piece
-        raised = False
+        at += 1
     return text
+
+
+def _exponent(tokens: Sequence[re.Match[str]], at: int) -> tuple[str, int]:
+    """What stands after a power, a sign or bracket with it, and where it ends."""
+    if at >= len(tokens):
+        return "", at
+    sign = tokens[at]["sign"]
+    if sign in ("-", "+"):
+        rest, end = _exponent(tokens, at + 1)
+        return f"{sign}{rest}", end
+    if sign == "(":
+        depth = 0
+        for end in range(at, len(tokens)):
+            depth += {"(": 1, ")": -1}.get(tokens[end]["sign"] or "", 0)
+            if not depth:
+                return _joined(tokens[at + 1 : end]), end + 1
+    return _piece(tokens[at]), at + 1
+
+
+def _piece(token: re.Match[str]) -> str:
+    name = token["name"]
+    if not name:
+        return token["number"] or MARKS.get(token["sign"] or "", token["sign"] or "")
+    stem, above = name[:-3], name[-3:]
+    accented = above in ("bar", "hat", "dot") and (len(stem) == 1 or stem in GREEK)
+    name = stem if accented else name
+    short = rf"\{name}" if name in GREEK else (name if len(name) == 1 else rf"\mathrm{{{name}}}")
+    index = token["index"] or token["digits"] or (token["braced"] or "{}")[1:-1]
+    return (rf"\{above} {short}" if accented else short) + (f"_{{{index}}}" if index else "")
 
 
 TIME_CONSTANTS = {

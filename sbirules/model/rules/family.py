@@ -15,7 +15,15 @@ from typing import ClassVar
 from torch import Tensor
 
 from sbirules.model.rules.coefficient import RESERVED, Coefficient
-from sbirules.model.rules.text import RuleText, general_sum, plain_sum, terms_tex
+from sbirules.model.rules.text import (
+    RuleText,
+    general_sum,
+    others_in_words,
+    others_tex,
+    plain_others,
+    plain_sum,
+    terms_tex,
+)
 from sbirules.support import arguments
 from sbirules.support.notebook import Card, Shown
 from sbirules.support.typed import typed
@@ -129,7 +137,8 @@ class RuleFamily(Shown, ABC):
             For instance `de_ij/dt = -0.8 r_j^3 (xbar_i - x_i)^3 - e_ij / tau_e,  tau_e = inf ...`.
         """
         values, digits = arguments.one_rule("theta", theta, self.names), arguments.digits(digits)
-        return self._equation(plain_sum(self.coefficients, values, latex, digits), values, latex, digits)
+        equation = self._equation(plain_sum(self.coefficients, values, latex, digits), values, latex, digits)
+        return (r",\quad " if latex else "\n").join([equation, *plain_others(self.coefficients, values, latex, digits)])
 
     def _equation(self, growth: str, values: Mapping[str, float], latex: bool, digits: int) -> str:
         """The equation around a sum of terms."""
@@ -142,7 +151,7 @@ class RuleFamily(Shown, ABC):
         return RuleText(
             intro="A rule is a sum of terms:",
             equations=(general_sum(self.coefficients),),
-            rule=tuple(terms_tex(self.coefficients, values, digits)),
-            words=f"{len(self.coefficients)} coefficients are inferred.",
+            rule=(*terms_tex(self.coefficients, values, digits), *others_tex(self.coefficients, values, digits)),
+            words=f"{len(self.coefficients)} coefficients are inferred.{others_in_words(self.coefficients)}",
             units="",
         )

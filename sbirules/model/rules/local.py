@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from sbirules.model.rules.family import RuleFamily
-from sbirules.model.rules.text import RuleText, general_sum, terms_tex
+from sbirules.model.rules.text import RuleText, general_sum, others_tex, terms_tex
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -94,7 +94,11 @@ class LocalRule(RuleFamily):
         return RuleText(
             intro=f"Weights change with what the synapse sees, without a reward, {when}:",
             equations=(rf"\frac{{d w_{{ij}}}}{{dt}} = {general_sum(self.coefficients)}",),
-            rule=(r"\frac{d w_{ij}}{dt} =", *terms_tex(self.coefficients, values, digits)),
+            rule=(
+                r"\frac{d w_{ij}}{dt} =",
+                *terms_tex(self.coefficients, values, digits),
+                *others_tex(self.coefficients, values, digits),
+            ),
             words=rf"$r_j$ is the presynaptic rate, $r_i$ the postsynaptic one. {self.dim} coefficients are inferred.",
             units="Coefficients are raw: weights change by so much per ms.",
         )

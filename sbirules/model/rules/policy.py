@@ -15,7 +15,7 @@ from torch.distributions import Uniform
 
 from sbirules.model.rules.coefficient import Coefficient
 from sbirules.model.rules.family import RuleFamily
-from sbirules.model.rules.text import RuleText, general_sum, terms_tex
+from sbirules.model.rules.text import RuleText, general_sum, others_tex, terms_tex
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -127,7 +127,11 @@ class PolicyRule(RuleFamily):
         return RuleText(
             intro="After each trial the weights of the policy change by:",
             equations=(rf"\Delta w_{{ij}} = {general_sum(self.coefficients)}",),
-            rule=(r"\Delta w_{ij} =", *terms_tex(self.coefficients, values, digits)),
+            rule=(
+                r"\Delta w_{ij} =",
+                *terms_tex(self.coefficients, values, digits),
+                *others_tex(self.coefficients, values, digits),
+            ),
             words=rf"$w_{{ij}}$ is the weight of feature $x_j$ for option $i$, in logit units. {self._rewards(values)}",
             units="Weights are in logit units, changes per trial.",
         )

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from sbirules.model.rules.coefficient import Coefficient
 
-__all__ = ["RuleText", "general_sum", "number_tex", "plain_sum", "terms_tex"]
+__all__ = [
+    "RuleText",
+    "general_sum",
+    "number_tex",
+    "others_in_words",
+    "others_tex",
+    "plain_others",
+    "plain_sum",
+    "terms_tex",
+]
 
 LONGEST = 6  # terms that a general equation spells out
 
@@ -40,22 +49,27 @@ def number_tex(value: float, digits: int) -> str:
 
 def general_sum(coefficients: Sequence[Coefficient]) -> str:
     """The sum of all terms with their symbols, in LaTeX."""
-    return " + ".join(rf"{c.tex}\,{c.term_tex}" for c in coefficients)
+    terms = [rf"{c.tex}\,{c.term_tex}" if c.term_tex else c.tex for c in coefficients if c.linear]
+    return " + ".join(terms) or "0"
+
+
+def others_in_words(coefficients: Sequence[Coefficient]) -> str:
+    """What coefficients are that multiply no term, such as thresholds; empty without any."""
+    others = [f"${c.tex}$" + (f" ({c.term})" if c.term else "") for c in coefficients if not c.linear]
+    if not others:
+        return ""
+    return f" {' and '.join(others)} {'enters' if len(others) == 1 else 'enter'} the terms in another way than as a factor."
 
 
 def terms_tex(coefficients: Sequence[Coefficient], values: Mapping[str, float], digits: int) -> list[str]:
     """The terms of one rule with their numbers, one piece each; a zero where there is none."""
     pieces: list[str] = []
-    summed = False
     for c in coefficients:
         value = values[c.name]
-        if not c.linear:
-            pieces.append(rf"[{c.tex} = {value:.{digits}g}]")
-        elif value != 0:
-            sign = "-" if value < 0 else ("+" if summed else "")
+        if c.linear and value != 0:
+            sign = "-" if value < 0 else ("+" if pieces else "")
             pieces.append(rf"{sign} {number_tex(abs(value), digits)}\,{c.term_tex}")
-            summed = True
-    return pieces if summed else [*pieces, "0"]
+    return pieces or ["0"]
 
 
 def plain_sum(coefficients: Sequence[Coefficient], values: Mapping[str, float], latex: bool, digits: int) -> str:
@@ -63,15 +77,26 @@ def plain_sum(coefficients: Sequence[Coefficient], values: Mapping[str, float], 
     growth = ""
     for c in coefficients:
         value = values[c.name]
-        if value == 0 and c.linear:
+        if value == 0 or not c.linear:
             continue
         term = c.term_tex if latex else c.term
-        # a coefficient that does not multiply a term is listed by name
         number = f"{abs(value):.{digits}g}" + ((r"\," if latex else " ") + term if term else "")
-        number = number if c.linear else f"[{c.name} = {value:.{digits}g}]"
-        negative = value < 0 and c.linear
         if growth:
-            growth += f" {'-' if negative else '+'} {number}"
+            growth += f" {'-' if value < 0 else '+'} {number}"
         else:
-            growth = f"{'-' if negative else ''}{number}"
+            growth = f"{'-' if value < 0 else ''}{number}"
     return growth or "0"
+
+
+def others_tex(coefficients: Sequence[Coefficient], values: Mapping[str, float], digits: int) -> list[str]:
+    """Coefficients that multiply no term, such as thresholds, with their numbers, one piece each."""
+    return [rf",\quad {c.tex} = {number_tex(values[c.name], digits)}" for c in coefficients if not c.linear]
+
+
+def plain_others(
+    coefficients: Sequence[Coefficient], values: Mapping[str, float], latex: bool, digits: int
+) -> list[str]:
+    """The same for printing."""
+    if latex:
+        return [piece.removeprefix(r",\quad ") for piece in others_tex(coefficients, values, digits)]
+    return [f"{c.name} = {values[c.name]:.{digits}g}" for c in coefficients if not c.linear]

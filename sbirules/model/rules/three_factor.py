@@ -21,14 +21,15 @@ from torch import Tensor
 
 from sbirules.model.rules.coefficient import TIME_CONSTANTS, Coefficient
 from sbirules.model.rules.family import RuleFamily
-from sbirules.model.rules.text import RuleText, general_sum, number_tex, terms_tex
+from sbirules.model.rules.text import RuleText, general_sum, number_tex, others_in_words, others_tex, terms_tex
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
 __all__ = ["ThreeFactorRule"]
 
 WORDS = (
-    r"$r_j$ is the presynaptic rate, $x_i$ the postsynaptic state and $\bar x_i$ its running mean, $R$ the reward of the "
+    r"$r_j$ is the presynaptic rate, $x_i$ the postsynaptic state, $\bar x_i$ its running mean and $d_i = \bar x_i - x_i$ their "
+    r"difference, $w_{ij}$ the weight, $R$ the reward of the "
     r"trial and $\bar R$ what was expected of that type of trial."
 )
 
@@ -168,6 +169,7 @@ class ThreeFactorRule(RuleFamily):
         forget = r" - w_{ij}/\tau_w" if "tau_w" in self.infer or math.isfinite(self.tau_w) else ""
         rule = [r"\frac{d e_{ij}}{dt} =", *terms_tex(self.coefficients, values, digits)]
         rule += [decay] if decay else []
+        rule += others_tex(self.coefficients, values, digits)
         rule += [
             rf"{TIME_CONSTANTS[n].tex} = {number_tex(v, 3)}\,\mathrm{{{TIME_CONSTANTS[n].unit}}}"
             for n, v in self._taus(values).items()
@@ -182,7 +184,7 @@ class ThreeFactorRule(RuleFamily):
                 rf"\Delta w_{{ij}} = e_{{ij}}\,(R - \bar R){forget}",
             ),
             rule=tuple(rule),
-            words=f"{WORDS} {len(self.coefficients)} coefficients{more} are inferred.",
+            words=f"{WORDS} {len(self.coefficients)} coefficients{more} are inferred.{others_in_words(self.coefficients)}",
             units="",
         )
 

@@ -80,7 +80,7 @@
 
   // Folded parts open for a link into them, and on paper.
   const reveal = () => {
-    const wanted = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const wanted = location.hash && document.getElementById(location.hash.slice(1));  // anchors hold letters, digits, _ and -
     const fold = wanted && wanted.closest("details");
     if (fold && !fold.open) { fold.open = true; wanted.scrollIntoView(); }
   };
