@@ -141,7 +141,7 @@ def compare_posteriors(
 
 
 def _draws(posterior: Posterior, first: Posterior, names: Sequence[str], n: int, seed: int) -> Tensor:
-    """Draws `(n, D)` of some coefficients, in the first posterior's natural units; of each posterior others, whatever its seed."""
+    """Draws `(n, D)` of some coefficients, in the first posterior's natural units; other ones of each posterior."""
     if posterior.has_draws:
         drawn = posterior.draws
         drawn = drawn[torch.randperm(len(drawn), generator=generator(seed, Stream.RESAMPLING))[:n]]

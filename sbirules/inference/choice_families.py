@@ -213,12 +213,14 @@ class ChoiceComparison(Shown):
             )
         else:
             text = (
-                f"The policy changes, not shown to be by this rule: {rule} does not predict {of} better than weights that drift "
-                f"as a random walk ({said['random_walk']})."
+                f"The policy changes, not shown to be by this rule: {rule} is not shown to predict {of} better than weights that "
+                f"drift as a random walk ({said['random_walk']})."
             )
         if "q_learning" in rivals:
             verb = "predicts them better than" if better["q_learning"] else "is not shown to predict them better than"
-            text += f" The rule {rule} {verb} Q-learning, the classical one ({said['q_learning']})."
+            text += f" {rule[0].upper()}{rule[1:]} {verb} Q-learning, the classical one ({said['q_learning']})."
+        whose = "one rule of its own for each animal" if self.animals == "own" else "one rule for all animals"
+        text += f" Fitted was {whose}."
         if rivals and min(least_p(d) for d in each.values()) * len(rivals) >= 0.05:
             text += f" With {len(self.learners)} animals no test can tell."
         return text

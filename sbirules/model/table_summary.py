@@ -23,6 +23,8 @@ __all__ = ["TrialsSummary", "summary_of"]
 WIDTH = 100
 SHOWN = 24  # animals in the printed text; `table()` has all
 INDENT = 12
+CODES = (99, 999, 9999, 99999)  # numbers that people write where nothing is known
+USUAL = (0.05, 20.0)  # size of rewards at which priors of about 1 mean something
 
 
 @typed_class
@@ -253,6 +255,7 @@ def _cautions(
     unclear = [name for name in meaning.options if name.lower() in ("na", "none", "null", "missing", "n/a")]
     if unclear:
         out.append(f"{unclear[0]} counts as an answer; where it means that there was none, leave the cell empty.")
+    out += _odd_answers(meaning.options)
     missing = np.isnan(fields["choice"][there])
     if len(missing) and missing.mean() > 0.2:
         out.append(f"{100 * missing.mean():.0f} % of the decisions have no answer.")
@@ -261,6 +264,14 @@ def _cautions(
         out.append("No reward is known, so that rules with a reward learn nothing.")
     elif (known == known[0]).all():
         out.append(f"The reward is always {known[0]:.4g}.")
+    elif np.isin(np.abs(known), CODES).any() and np.median(np.abs(known)) < CODES[0] / 2:
+        code = known[np.isin(np.abs(known), CODES)][0]
+        out.append(f"{code:.4g} counts as a reward; where it means that none is known, leave the cell empty.")
+    elif not USUAL[0] <= np.abs(known[known != 0]).mean() <= USUAL[1]:
+        out.append(
+            f"Rewards other than 0 are {np.abs(known[known != 0]).mean():.3g} on average, and coefficients are per unit of "
+            f"reward: what a prior of about 1 allows changes with the unit. Give rewards in one in which they are about 1."
+        )
     for name, labels in meaning.labels.items():
         numbers = [label for label in labels if _is_number(label)]
         if 0 < len(numbers) < len(labels):
@@ -270,6 +281,28 @@ def _cautions(
         on = _going_on(there, fields)
         if on:
             out.append(f"{on} trial{'' if on == 1 else 's'} went on after an offer had been accepted.")
+    return out
+
+
+def _odd_answers(options: Sequence[str]) -> list[str]:
+    """Answers that may be codes of none, or the same one written in two ways."""
+    numbers = [name for name in options if _is_number(name)]
+    text = [name for name in options if name not in numbers]
+    codes = [name for name in numbers if abs(float(name)) in CODES]
+    if text and not codes and len(numbers) < len(text):
+        codes = numbers
+    out = (
+        [f"{codes[0]} counts as an answer; where it means that there was none, leave the cell empty."] if codes else []
+    )
+    if text and numbers and not codes:
+        out.append(
+            f"Answers are numbers ({numbers[0]}) and words ({text[0]}): are these the same ones, written in two ways?"
+        )
+    seen: dict[str, str] = {}
+    for name in options:
+        other = seen.setdefault(name.strip().lower(), name)
+        if other != name:
+            out.append(f"{other} and {name} count as two answers; if they are one, write them alike.")
     return out
 
 

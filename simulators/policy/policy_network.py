@@ -173,7 +173,12 @@ class PolicyNetwork(Simulator):
         if not isinstance(self.family, TaylorRule) or trials.meaning is None:
             return ()
         d = Decisions.of(trials, trials.meaning, self.columns.constant)
-        return tuple(
+        blind = bool(trials.meaning.stimuli) and not any("x" in powers for powers in self.family.powers)
+        unseen = (
+            f"no term of the rule has x, so that what is learned does not depend on the stimulus "
+            f"{arguments.listed(trials.meaning.stimuli)}: terms such as 'c x rd' or 'd x rd' do.",
+        )
+        return (unseen if blind else ()) + tuple(
             f"{arguments.listed(names)} do the same on this table (its features or rewards are 0 and 1): only their sum is told, "
             f"what each has of it is the prior's; leave {'one' if len(names) == 2 else 'all but one'} out."
             for names in self.family.alike(d.x, d.reward)

@@ -270,6 +270,43 @@ def test_a_description_counts(tmp_path):
     np.testing.assert_allclose(table["reward"], [0.75, 0.5])
 
 
+@pytest.mark.parametrize(
+    ("answers", "reward", "wanted"),
+    [
+        ("LRL", [1, 0, 1], ()),
+        (
+            ["L", "999", "R"],
+            [1, 0, 1],
+            ("999 counts as an answer; where it means that there was none, leave the cell empty.",),
+        ),
+        (
+            [0, 1, -999],
+            [1, 0, 1],
+            ("-999 counts as an answer; where it means that there was none, leave the cell empty.",),
+        ),
+        (
+            ["L", "R", "-1"],
+            [1, 0, 1],
+            ("-1 counts as an answer; where it means that there was none, leave the cell empty.",),
+        ),
+        (["L", "l", "R"], [1, 0, 1], ("L and l count as two answers; if they are one, write them alike.",)),
+        (
+            ["L", "R", "1", "0"],
+            [1, 0, 1, 0],
+            ("Answers are numbers (0) and words (L): are these the same ones, written in two ways?",),
+        ),
+        ("LRL", [1, 0, 999], ("999 counts as a reward; where it means that none is known, leave the cell empty.",)),
+        ("LRL", [0.0025, 0, 0.0025], ("Rewards other than 0 are 0.0025 on average",)),
+        ("LRL", [-1, 0, 2.5], ()),
+    ],
+)
+def test_codes_spellings_and_units_are_cautions(answers, reward, wanted):
+    frame = pd.DataFrame({"learner": "a", "choice": list(answers), "reward": reward})
+    found = Trials.read(frame).describe().cautions
+    assert len(found) == len(wanted), found
+    assert all(text.startswith(start) for text, start in zip(found, wanted, strict=True))
+
+
 def test_what_is_odd_but_can_be_read_is_a_caution():
     frame = pd.DataFrame({"learner": list("aaabbbccc"), "choice": ["l", "l", "l", "r", "l", "NA", None, None, None]})
     frame = frame.assign(reward=2, cue=["1", "2", "O", "1", "2", "O", "1", "2", "O"])
