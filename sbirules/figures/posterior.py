@@ -42,6 +42,11 @@ def most_informed(posterior: RuleDistribution, count: int = MAX_PAIR) -> list[in
     return sorted(order.tolist())
 
 
+def units_in(posterior: RuleDistribution) -> str:
+    """What coefficients are measured in: as the posterior's question says, where there is one."""
+    return str(getattr(getattr(posterior, "question", None), "units", NATURAL))
+
+
 @typed
 def pairs(
     posterior: RuleDistribution,
@@ -49,7 +54,7 @@ def pairs(
     *,
     truth: ArrayLike | None = None,
     points: Tensor | None = None,
-    units: str = NATURAL,
+    units: str | None = None,
     axes: GridLike | None = None,
 ) -> Grid:
     """Marginals and pairs of the coefficients that were learned most about, the prior in grey.
@@ -59,10 +64,10 @@ def pairs(
         columns: Coefficients to show; None for those that the data tell most about.
         truth: A rule to mark, `(D,)`.
         points: Optimised rules to mark, `(n, D)`, the best first.
-        units: Of coefficients, for the title.
+        units: Of coefficients, for the title; None for those of the posterior's question.
         axes: n x n axes for n coefficients.
     """
-    p = palette()
+    p, units = palette(), units or units_in(posterior)
     d = len(posterior.names)
     if columns is None:
         columns = most_informed(posterior, beside(MAX_PAIR, MAX_PAIR, 3))
@@ -149,7 +154,7 @@ def marginals(
     axes: GridLike | None = None,
     *,
     apart: Sequence[str] = (),
-    units: str = NATURAL,
+    units: str | None = None,
 ) -> Grid:
     """Mean, 50 % and 95 % interval of every coefficient; the prior's 95 % interval in grey.
 
@@ -159,9 +164,9 @@ def marginals(
         posterior: With draws.
         axes: One for each group.
         apart: Coefficients of the policy, not of the rule.
-        units: Of coefficients, for the axis.
+        units: Of coefficients, for the axis; None for those of the posterior's question.
     """
-    p = palette()
+    p, units = palette(), units or units_in(posterior)
     draws, prior = posterior.draws.double(), prior_draws(posterior.prior, PRIOR_DRAWS).double()
     for name in apart:
         arguments.known("apart", name, posterior.names)

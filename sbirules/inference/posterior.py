@@ -87,13 +87,14 @@ class Posterior(Shown, RuleDraws):
 
     def _card(self) -> Card:
         facts = {} if self.question is None else self.question.facts()
+        units = "natural units" if self.question is None else self.question.units
         facts = {name.replace("_", " "): v for name, v in (facts | self.record.facts()).items() if v is not None}
         if self._given_chains is None and "chains" not in self.__dict__:
             return Card(
                 repr(self), facts, "Nothing was drawn yet: marginals() and figures draw, sample((n,)) leaves no trace."
             )
         return Card(
-            repr(self), facts, table=self.marginals(), caption="Natural units; contraction is 1 where all was learned."
+            repr(self), facts, table=self.marginals(), caption=f"In {units}; contraction is 1 where all was learned."
         )
 
     def sample_batched(

@@ -79,7 +79,7 @@ class ShownPrior(Shown):
         table = pd.DataFrame(
             {k: v.tolist() for k, v in columns.items()}, index=pd.Index(names_of(self), name="coefficient")
         )
-        return Card(title, table=table, caption="Natural units, of 4000 draws.")
+        return Card(title, table=table, caption="Quantiles of 4000 draws.")
 
 
 @runtime_checkable

@@ -44,7 +44,7 @@ def explorer(posterior: Posterior, units: list[str], checked: Checks | None) -> 
         f"{len(draws)} draws of the posterior; the dashed rectangle holds 95 % of the prior along each coefficient. Choose two "
         "coefficients, point at a rule for its values, and drag across the plot (or type limits) to highlight the rules of a "
         "region: their other coefficients appear beside or below"
-        + (f", and what {len(tried['theta'])} of the rules did in fresh networks." if tried else ".")
+        + (f", and what {len(tried['theta'])} of the rules did when they were tried." if tried else ".")
     )
     return {"data": as_json(data), "words": words, "tried": bool(tried)}
 

@@ -34,7 +34,10 @@ def test_the_answer_names_what_is_known_and_what_is_not():
         "Known best: theta_11 -0.6 [-0.7, -0.5"
     )
     assert " and theta_10 " in first
-    assert second == "The 95 % interval excludes zero for theta_11; of 2 of 4 coefficients next to nothing was learned."
+    assert (
+        second
+        == "The 95 % interval excludes zero for theta_11; of 2 of 4 coefficients (theta_00, theta_01) next to nothing was learned."
+    )
 
 
 def test_an_answer_that_is_none_says_so():
@@ -47,7 +50,10 @@ def test_the_check_of_information_decides_what_is_known():
     checked = Checks((Verdict("information", "pass", "", numbers=numbers),))
     said = answer(posterior_of([0.0] * 4, [1.0] * 4), SIMULATOR, checked)
     assert said[0].startswith("Known best: theta_00 ")
-    assert said[1] == "No 95 % interval excludes zero; of 3 of 4 coefficients next to nothing was learned."
+    assert (
+        said[1]
+        == "No 95 % interval excludes zero; of 3 of 4 coefficients (theta_01, theta_10, theta_11) next to nothing was learned."
+    )
 
 
 def test_terms_that_may_be_absent_are_named_by_their_probability():

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from choosing import ORDER, Policy, Told, by_loop, table, together, written
@@ -600,3 +601,15 @@ def test_theta_of_the_wrong_shape_is_refused(engine, shape, asked):
     likelihood = PolicyNetwork(LEARNER, engine=engine).suited(trials).likelihood(trials)  # 4 columns, one animal
     with refused(r"theta must have shape \(n, 4\) or \(n, 1, 4\), got"):
         getattr(likelihood, asked)(torch.zeros(shape))
+
+
+def test_a_rule_that_cannot_see_the_stimulus_is_cautioned_of():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"learner": "a", "choice": rng.integers(0, 2, 60), "reward": rng.integers(0, 2, 60)})
+    seen = sr.Trials.read(frame.assign(cue=rng.choice([-1.0, 1.0], 60)), columns={"stimulus": "cue"})
+    blind, sees = (PolicyNetwork(sr.TaylorRule(terms)) for terms in (["c rd", "w"], ["c x rd", "w"]))
+    assert blind.cautions(seen)[0].startswith(
+        "no term of the rule has x, so that what is learned does not depend on the stimulus cue"
+    )
+    assert sees.cautions(seen) == ()
+    assert blind.cautions(sr.Trials.read(frame)) == (), "without a stimulus there is nothing to see"
