@@ -35,8 +35,8 @@ def test_the_answer_names_what_is_known_and_what_is_not():
     )
     assert " and theta_10 " in first
     assert (
-        second
-        == "The 95 % interval excludes zero for theta_11; of 2 of 4 coefficients (theta_00, theta_01) next to nothing was learned."
+        second == "The 95 % interval excludes zero for theta_11; of 2 of 4 coefficients (theta_00, theta_01) "
+        "next to nothing was learned."
     )
 
 
