@@ -38,6 +38,24 @@ class Constraints:
         return value if isinstance(value, Constraints) else Constraints(_intervals(value))
 
     @typed
+    def narrowed_by(self, other: Constraints) -> Constraints:
+        """These and others: of a summary that both name, the part that lies in both intervals.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        out = dict(self.intervals)
+        for name, (low, high) in other.intervals.items():
+            before = out.get(name, (-math.inf, math.inf))
+            out[name] = (max(low, before[0]), min(high, before[1]))
+            if out[name][0] > out[name][1]:
+                raise ValueError(
+                    f"constraints: {name} shall lie in [{low:g}, {high:g}], and earlier in [{before[0]:g}, {before[1]:g}]: "
+                    f"no network satisfies both."
+                )
+        return Constraints(out)
+
+    @typed
     def check(self, names: Sequence[str]) -> None:
         """Raises ValueError if a name is not a column of x."""
         names = arguments.strings("names", names)

@@ -317,7 +317,7 @@ class BPTL:
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Legal values of what is optimised, `(D,)` each: coefficients, and logarithms of time constants."""
         per_unit = torch.as_tensor(self.simulator.raw_per_unit).double()
-        raw = torch.tensor(list(self.simulator.family.bounds.values()), dtype=torch.float64)
+        raw = torch.tensor([(p.low, p.high) for p in self.simulator.parameters], dtype=torch.float64)
         low, high = (raw / per_unit[:, None]).T
         low, high = (torch.where(self.log, v.clamp(min=1e-3).log(), v) for v in (low, high))
         return low, high

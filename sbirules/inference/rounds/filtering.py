@@ -287,20 +287,6 @@ def _points(start: EndPoints | Any, simulator: Simulator) -> Tensor | None:
     return None if start is None else arguments.theta_matrix(start, simulator.names, argument="start").float()
 
 
-def _both(before: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    """What a stage asks for and all before it did: of a summary that both name, the part that is in both intervals."""
-    out = dict(before)
-    for name, (low, high) in stage.items():
-        earlier_low, earlier_high = out.get(name, (-math.inf, math.inf))
-        out[name] = (max(low, earlier_low), min(high, earlier_high))
-        if out[name][0] > out[name][1]:
-            raise ValueError(
-                f"constraints: a stage asks for {name} in [{low:g}, {high:g}], one before it in [{earlier_low:g}, "
-                f"{earlier_high:g}]: no network satisfies both."
-            )
-    return out
-
-
 @typed
 def filter_rules(
     simulator: Simulator,
@@ -352,9 +338,9 @@ def filter_rules(
     whole: Distribution = as_prior(prior, simulator.names)
     out = RuleFilter(simulator, whole, proposal, seed, place, num_workers, progress, _points(start, simulator))
     arguments.whole("budget", budget, 100)
-    asked: dict[str, Any] = {}
+    asked: Constraints | None = None
     for left, stage in zip(range(len(stages), 0, -1), stages, strict=True):
-        asked = _both(asked, Constraints.of(stage).intervals)
+        asked = Constraints.of(stage) if asked is None else asked.narrowed_by(Constraints.of(stage))
         spent = sum(map(len, out.stores))
         if budget > spent:
             out.more(asked, budget=(budget - spent) // left, num_simulations=num_simulations)
