@@ -124,7 +124,7 @@ def main(site: Path) -> int:
             found, looked_for = check_source(source, pages[path], str(path.relative_to(site)))
             faults += found
             counts["sections"] += looked_for
-        elif source.with_suffix(".py").is_file():
+        elif source.name != "verdicts.md":  # which checks.md takes in
             faults.append(f"{source.relative_to(DOCS)} has no page in {site}.")
     for path, page in pages.items():
         at = path.relative_to(site)

@@ -42,6 +42,11 @@ def cells(name: str) -> list[tuple[str, str]]:
     parts = INCLUDE.split(page)
     texts, wanted = parts[::2], parts[1::2]
     code = sections(script)
+    unused = [section for section in code if section and section not in wanted]
+    if unused:
+        raise ValueError(
+            f"{name}.md does not show the sections {', '.join(unused)} of {name}.py, which later ones may need"
+        )
     lost = [section for section in wanted if section not in code]
     if lost:
         raise ValueError(f"{name}.md shows sections that {name}.py does not have: {', '.join(lost)}")
@@ -116,11 +121,15 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     if args.run is not None:
+        unknown = [name for name in args.run if name not in names()]
+        if unknown:
+            parser.error(f"no tutorial is called {', '.join(unknown)}; there are {', '.join(names())}")
         for name in args.run or names():
             run(name)
         return 0
     NOTEBOOKS.mkdir(parents=True, exist_ok=True)
-    other = []
+    known = {f"{name}.ipynb" for name in names()}
+    other = [place.name for place in NOTEBOOKS.glob("*.ipynb") if place.name not in known] if args.check else []
     for name in names():
         text, place = nbformat.writes(notebook(name)) + "\n", NOTEBOOKS / f"{name}.ipynb"
         if args.check and (not place.is_file() or place.read_text() != text):
