@@ -228,8 +228,8 @@ def choice_verdicts(c: ChoicesCheck) -> list[Verdict]:
         column = column[torch.isfinite(column)]
         finding = (
             f"{'Least alike' if tests > 1 else 'It is'} {seen.names[worst]}: {float(seen.values[0, worst]):.3f} in the animals, "
-            f"{float(column.mean()):.3f} ± {float(column.std()):.3f} under {c.rules} rules, {c.how} (p = {smallest:.2g}, the "
-            f"smallest of {tests})."
+            f"{float(column.mean()):.3f} ± {float(column.std()):.3f} under {c.rules} rules, {c.how} (p = {smallest:.2g}"
+            f"{f', the smallest of {tests}, times {tests}' if tests > 1 else ''})."
         )
         advice = "" if level == "pass" else ADVICE.get(seen.group, OF_CURVES)
         caption = (
