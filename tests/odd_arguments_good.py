@@ -449,6 +449,7 @@ SPECIAL = {
     "compare_families(settings)": always(SMALL),
     "compare_families(classifier)": always(SMALL),
     "compare_families(sampler)": always(QUICK),
+    "Constraints.narrowed_by(other)": always(sr.Constraints({"final_error": (0, 0.5)})),
     "compare_posteriors(posteriors)": lambda c: {"a": c.observed, "b": c.observed},
     "compare_posteriors(num_samples)": always(100),
     "compare_point(point)": lambda c: c.estimate,

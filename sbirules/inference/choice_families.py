@@ -218,7 +218,7 @@ class ChoiceComparison(Shown):
             )
         if "q_learning" in rivals:
             verb = "predicts them better than" if better["q_learning"] else "is not shown to predict them better than"
-            text += f" {rule[0].upper()}{rule[1:]} {verb} Q-learning, the classical one ({said['q_learning']})."
+            text += f" Beside it, {rule} {verb} Q-learning, the classical one ({said['q_learning']})."
         whose = "one rule of its own for each animal" if self.animals == "own" else "one rule for all animals"
         text += f" Fitted was {whose}."
         if rivals and min(least_p(d) for d in each.values()) * len(rivals) >= 0.05:

@@ -76,7 +76,15 @@ def test_a_constraint_study_leaves_the_promised_files(finished):
     assert content["simulations"]["count"] == sum(content["simulations"]["status"].values()) == 600
     assert content["simulations"]["seconds"] > 0
     assert set(content["parameters"]) == {"theta_00", "theta_01", "theta_10", "theta_11"}
-    assert set(content["parameters"]["theta_11"]) == {"mean", "sd", "q025", "median", "q975", "contraction"}
+    assert set(content["parameters"]["theta_11"]) == {
+        "mean",
+        "sd",
+        "q025",
+        "median",
+        "q975",
+        "contraction",
+        "excludes_zero",
+    }
     c = content["constraint"]
     assert (c["all_of_networks"], c["reliability"], c["rules"], c["networks_per_rule"]) == (16, None, 24, 4)
     for name in ("prior_success", "posterior_success", "zero_rule_success", "posterior_reliable"):
