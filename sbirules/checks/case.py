@@ -134,8 +134,6 @@ CHECKS: dict[str, Callable[[Case], list[Verdict]]] = {
     "information": lambda case: information_verdict(case.posterior),
     "edges": lambda case: edges_verdict(case.posterior),
     "sampler": lambda case: sampler_verdict(case.posterior),
-    "simulations": lambda case: simulation_verdict(
-        case.stores, case.found, (*case.cautions, *case.posterior.record.cautions), case.posterior.record
-    ),
+    "simulations": lambda case: simulation_verdict(case.stores, case.found, case.cautions, case.posterior.record),
     "training": lambda case: training_verdict(case.posterior),
 }

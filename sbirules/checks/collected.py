@@ -65,10 +65,19 @@ class Checks(Shown):
         left = f"Left out: {arguments.listed(self.left_out)}." if self.left_out else ""
         return " ".join(part for part in (word, reached, self._learned(), left) if part)
 
+    @property
+    def contractions(self) -> dict[str, float]:
+        """What was learned of each coefficient, as the check of information has it; empty where that was not made."""
+        found = self._information.items()
+        return {name.removeprefix(CONTRACTION): v for name, v in found if name.startswith(CONTRACTION)}
+
+    @property
+    def _information(self) -> Mapping[str, float]:
+        return next((v.numbers for v in self.verdicts if v.name == "information"), {})
+
     def _learned(self) -> str:
         """How much the posterior says beyond the prior, in a sentence."""
-        found = next((v.numbers for v in self.verdicts if v.name == "information"), {})
-        narrowed = {n.removeprefix(CONTRACTION): v for n, v in found.items() if n.startswith(CONTRACTION)}
+        narrowed, found = self.contractions, self._information
         if not narrowed:
             return ""
         best = max(narrowed, key=lambda name: narrowed[name])

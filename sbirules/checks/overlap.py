@@ -114,7 +114,7 @@ def compare_posteriors(
     Raises:
         ValueError: If there are fewer than two posteriors, or no coefficient is in all of them.
 
-    Example:
+    Examples:
         >>> found = sr.compare_posteriors({"first half": early, "second half": late})
         >>> print(found)
         >>> found.figure()[0, 0].figure.savefig("halves.png")

@@ -111,6 +111,7 @@ def simulation_verdict(
     advice = ""
     if level != "pass":
         advice = "Narrow the prior along the coefficients in the figure, or lower the step dt of the simulator."
+    cautions = [*cautions, *(() if record is None else record.cautions)]
     few = record.used if record is not None and record.used_for == "satisfied" else math.inf
     enough = max(ENOUGH_SUCCESSES, SUCCESSES_EACH * len(names))
     if few < enough:
@@ -119,7 +120,7 @@ def simulation_verdict(
             f"Only {few} of the networks that were learned from satisfied the constraints, {enough} are advised for {len(names)} "
             f"coefficients: intervals may be too narrow. Simulate more, or use filter_rules."
         )
-        cautions = [*cautions, told]
+        cautions.append(told)
     if cautions:  # what the fit itself warned of
         level, advice = ("caution" if level == "pass" else level), " ".join([*cautions, advice]).strip()
 

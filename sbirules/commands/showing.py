@@ -15,12 +15,12 @@ from typing import Any
 
 from sbirules.commands.exits import EXIT
 from sbirules.commands.results import PLACES, Stage, next_stage, study_in
+from sbirules.model.verdicts import LEVELS
 
 __all__ = ["run"]
 
 MOST = 8  # coefficients that are shown
 COLOURS = {"pass": "32", "caution": "33", "fail": "31"}  # green, yellow, red
-ORDER = ("fail", "caution", "pass")
 QUESTIONS = ("constraints", "data", "observation")  # sections of study.toml that ask
 
 
@@ -104,7 +104,7 @@ def _asked(study: Mapping[str, Any]) -> str:
 def _verdicts(checks: Mapping[str, Any], width: int, coloured: bool) -> Iterator[str]:
     """A line for each check, the worst first: level, name, finding."""
     wide = max(len(name) for name in checks)
-    for name, check in sorted(checks.items(), key=lambda item: ORDER.index(item[1]["verdict"])):
+    for name, check in sorted(checks.items(), key=lambda item: -LEVELS.index(item[1]["verdict"])):
         level = check["verdict"]
         finding = check["finding"]
         room = width - wide - 14

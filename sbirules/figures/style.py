@@ -98,7 +98,7 @@ def theme(dark: bool = False, narrow: bool = False, paper: int = 0) -> Iterator[
         paper: Columns of a journal that figures may be wide, 1 (85 mm) or 2 (175 mm), 0 for a screen. Text is then 7 to 8 points
             and stays text in PDF and SVG, if the figure is saved inside as well.
 
-    Example:
+    Examples:
         >>> with sr.figures.theme(paper=1):
         ...     sr.figures.marginals(posterior)[0, 0].figure.savefig("marginals.pdf")
     """

@@ -153,7 +153,7 @@ def compare_point(
         value = dict(zip(single, found[: len(single)].tolist(), strict=True))
         value["posterior draws"] = float(found[len(single) :].mean())
     else:
-        asked = getattr(posterior.question, "constraints", None)  # what rules are right for, where that was asked
+        asked = None if posterior.question is None else posterior.question.outcome  # what rules are right for
         rates = success_of(simulator, torch.stack(list(single.values())), networks, seed=seed, asked=asked)
         each = success_of(simulator, picked, 1, seed=child(seed, Stream.EVALUATION), asked=asked)
         share = sum(r.value for r in each) / len(each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sbirules.checks.collected import CONTRACTION, LITTLE, Checks
+from sbirules.checks.collected import LITTLE, Checks
 from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
 from sbirules.model.rules import MLPRule
@@ -25,7 +25,8 @@ def answer(posterior: Posterior, simulator: Simulator, checked: Checks | None) -
     table = posterior.marginals()
     if "inclusion" in table.columns:
         return [_terms(table)]
-    known = _contractions(table, checked)
+    told = {} if checked is None else checked.contractions
+    known = told or {str(name): float(value) for name, value in table["contraction"].items()}
     held = [posterior.names[k] for k in posterior.hold]
     known = {name: value for name, value in known.items() if name not in held}
     best = [name for name in sorted(known, key=lambda n: -known[n]) if known[name] >= LITTLE]
@@ -39,15 +40,6 @@ def answer(posterior: Posterior, simulator: Simulator, checked: Checks | None) -
     rest = f"; of {len(less)} of {len(known)} coefficients{named} next to nothing was learned" if less else ""
     fixed = f" Fixed: {_listed(held)}." if held else ""
     return [*out, f"{zero[0].upper()}{zero[1:]}{rest}.{fixed}"]
-
-
-def _contractions(table: pd.DataFrame, checked: Checks | None) -> dict[str, float]:
-    """What was learned of each coefficient, as the check of information has it, else by s.d."""
-    for v in checked or ():
-        found = {n.removeprefix(CONTRACTION): x for n, x in v.numbers.items() if n.startswith(CONTRACTION)}
-        if v.name == "information" and found:
-            return found
-    return {str(name): float(value) for name, value in table["contraction"].items()}
 
 
 def _interval(name: str, table: pd.DataFrame) -> str:

@@ -31,7 +31,7 @@ PREDICTIONS, DISTRIBUTION, TRUST, MACHINERY = (
     "How it was learned",
 )
 OF_MACHINERY = ("training", "simulations", "sampler")  # checks that are about how the posterior was made
-OF_TRUST = ("calibration", "coverage", "misspecification", "held-out")
+OF_TRUST = ("calibration", "coverage", "misspecification")
 WIDE = 480  # pixels of a page, above which a picture may have a narrow form
 
 __all__ = [
@@ -72,10 +72,8 @@ class ReportFigure:
     @cached_property
     def light(self) -> bytes:
         """As a PNG for light pages."""
-        buffer = io.BytesIO()
         with figures.theme():
-            self._figure.savefig(buffer, format="png")
-        return buffer.getvalue()
+            return _png_of(self._figure)
 
     @cached_property
     def svg(self) -> bytes:
@@ -108,9 +106,13 @@ class ReportFigure:
 
     def _png(self, dark: bool, narrow: bool = False) -> bytes:
         with figures.theme(dark=dark, narrow=narrow):
-            buffer = io.BytesIO()
-            figure_of(self.draw()).savefig(buffer, format="png")
-        return buffer.getvalue()
+            return _png_of(figure_of(self.draw()))
+
+
+def _png_of(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def make_figures(

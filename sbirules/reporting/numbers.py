@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
-from sbirules.model.prior import prior_draws
 from sbirules.model.simulator import Simulator
 from sbirules.stores.store import SimulationStore
 
@@ -24,22 +21,18 @@ def parameter_table(posterior: Posterior) -> dict[str, dict[str, float]]:
 
     Contraction is 1 - (posterior s.d. / prior s.d.)^2: 0 where nothing was learned, 1 where all was.
     """
-    draws = posterior.draws.double()
-    low, middle, high = torch.quantile(draws, torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64), dim=0)
-    before = prior_draws(posterior.prior, 10_000).double().std(dim=0).clamp(min=1e-300)
-    contraction = 1 - (draws.std(dim=0) / before) ** 2
     clear = clear_of_zero(posterior)
     return {
-        name: {
-            "mean": float(draws[:, i].mean()),
-            "sd": float(draws[:, i].std()),
-            "q025": float(low[i]),
-            "median": float(middle[i]),
-            "q975": float(high[i]),
-            "contraction": float(contraction[i]),
+        str(name): {
+            "mean": float(row["mean"]),
+            "sd": float(row["sd"]),
+            "q025": float(row["2.5%"]),
+            "median": float(row["median"]),
+            "q975": float(row["97.5%"]),
+            "contraction": float(1 - (row["sd"] / max(row["prior_sd"], 1e-300)) ** 2),  # under any prior
             "excludes_zero": name in clear,
         }
-        for i, name in enumerate(posterior.names)
+        for name, row in posterior.marginals().iterrows()
     }
 
 

@@ -15,6 +15,7 @@ from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.posterior import Posterior
 from sbirules.model.simulator import Simulator
+from sbirules.model.verdicts import LEVELS
 from sbirules.optimise.comparing import PointComparison, compare_point
 from sbirules.optimise.points import PointEstimate
 from sbirules.reporting.answer import answer
@@ -27,11 +28,11 @@ from sbirules.reporting.tables import report_tables, units_of
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.files import make_folder, write_bytes
+from sbirules.support.notebook import SIGNS
 from sbirules.support.typed import typed
 
 __all__ = ["report"]
 
-WORDS = {"pass": "✓ pass", "caution": "! caution", "fail": "✗ fail"}  # a sign beside the colour
 FIRST = "marginals"  # the figure of the first screen
 ORDER = (DISTRIBUTION, PREDICTIONS, "The optimised rule", "Which coefficients matter", TRUST)
 SCRIPTS = ("report.js", "page.js")
@@ -105,7 +106,7 @@ def report(
         answer=answer(posterior, simulator, checked),
         first=first,
         level=checked.level if checked is not None else "",
-        level_words=WORDS,
+        level_words=SIGNS,
         overall=checked.headline if checked is not None else "",
         verdicts=_verdicts(checked, names),
         findings=_findings(posterior, checked, sensitivity, bridge),
@@ -133,7 +134,7 @@ def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:
         anchor = slug(v.name)
         shown = f"figure-{anchor}" if v.draw is not None and anchor in names else ""
         out.append({"name": v.name, "level": v.level, "finding": v.finding, "advice": v.advice, "anchor": shown})
-    return sorted(out, key=lambda v: ("fail", "caution", "pass").index(v["level"]))
+    return sorted(out, key=lambda v: -LEVELS.index(v["level"]))
 
 
 def _findings(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Card", "Shown"]
+__all__ = ["SIGNS", "Card", "Shown"]
 
 ROWS = 24  # of a table that are shown
 CELL = "padding:.15em .6em;vertical-align:top;border-bottom:1px solid color-mix(in srgb, currentColor 15%, transparent)"

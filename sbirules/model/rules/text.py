@@ -89,14 +89,15 @@ def plain_sum(coefficients: Sequence[Coefficient], values: Mapping[str, float], 
 
 
 def others_tex(coefficients: Sequence[Coefficient], values: Mapping[str, float], digits: int) -> list[str]:
-    """Coefficients that multiply no term, such as thresholds, with their numbers, one piece each."""
-    return [rf",\quad {c.tex} = {number_tex(values[c.name], digits)}" for c in coefficients if not c.linear]
+    """Coefficients that multiply no term, such as thresholds, with their numbers: pieces that go on with an equation."""
+    return [rf",\quad {piece}" for piece in plain_others(coefficients, values, True, digits)]
 
 
 def plain_others(
     coefficients: Sequence[Coefficient], values: Mapping[str, float], latex: bool, digits: int
 ) -> list[str]:
-    """The same for printing."""
+    """Each of them alone, in plain text or LaTeX."""
+    others = [(c, values[c.name]) for c in coefficients if not c.linear]
     if latex:
-        return [piece.removeprefix(r",\quad ") for piece in others_tex(coefficients, values, digits)]
-    return [f"{c.name} = {values[c.name]:.{digits}g}" for c in coefficients if not c.linear]
+        return [rf"{c.tex} = {number_tex(value, digits)}" for c, value in others]
+    return [f"{c.name} = {value:.{digits}g}" for c, value in others]

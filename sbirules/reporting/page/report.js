@@ -90,6 +90,16 @@
     return pq / Math.sqrt(pp * qq || 1);
   }
 
+  // The 95 % interval and the median of some values, as a bar with a point; returns the median.
+  function drawSpan(parent, values, place, y, thickness, fill, opacity) {
+    const sorted = values.filter((v) => v !== null).sort((p, q) => p - q), quantile = (q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+    if (!sorted.length) return null;
+    const left = place(quantile(0.025)), right = place(quantile(0.975));
+    make(parent, "rect", {x: left, y: y - thickness / 2, width: Math.max(1.5, right - left), height: thickness, fill: fill, "fill-opacity": opacity, rx: 1});
+    make(parent, "circle", {cx: place(quantile(0.5)), cy: y, r: 3, fill: fill, "fill-opacity": Math.min(1, opacity + 0.4)});
+    return quantile(0.5);
+  }
+
   function drawStrips() {
     strips.replaceChildren();
     const row = 20, width = 360, height = row * names.length + 8;
@@ -101,15 +111,8 @@
       make(strips, "text", {x: 0, y: y + 4}, name);
       make(strips, "line", {x1: 84, x2: 354, y1: y, y2: y, stroke: colour("--line")});
       if (low < 0 && high > 0) make(strips, "line", {x1: place(0), x2: place(0), y1: y - 8, y2: y + 8, stroke: colour("--soft")});
-      const span = (rows, thickness, fill, opacity) => {
-        const sorted = rows.map((d) => d[k]).sort((p, q) => p - q);
-        if (!sorted.length) return;
-        const at = (q) => place(sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]);
-        make(strips, "rect", {x: at(0.025), y: y - thickness / 2, width: Math.max(1.5, at(0.975) - at(0.025)), height: thickness, fill: fill, "fill-opacity": opacity, rx: 1});
-        make(strips, "circle", {cx: at(0.5), cy: y, r: 3, fill: fill, "fill-opacity": Math.min(1, opacity + 0.4)});
-      };
-      span(draws, 9, colour("--soft"), 0.3);
-      span(chosen, 5, colour("--accent"), 0.85);
+      drawSpan(strips, column(k), place, y, 9, colour("--soft"), 0.3);
+      drawSpan(strips, chosen.map((row) => row[k]), place, y, 5, colour("--accent"), 0.85);
     });
     let text = region ? `${chosen.length} of ${n} rules (${Math.round(100 * chosen.length / n)} %) are highlighted.` : `All ${n} rules shown; 95 % intervals and medians below.`;
     if (data.success && chosen.length) {
@@ -132,21 +135,12 @@
       const every = group.values.flat().concat(group.observed || []).filter((v) => v !== null);
       const low = Math.min(...every), high = Math.max(...every), place = (v) => middle + (v - low) / (high - low || 1) * (width - middle - 55);
       group.labels.forEach((label, j) => {
-        const sorted = (rows) => rows.map((k) => group.values[k][j]).filter((v) => v !== null).sort((p, q) => p - q);
-        const quantile = (v, q) => v[Math.min(v.length - 1, Math.floor(q * v.length))];
-        const span = (v, thickness, fill, opacity) => {
-          if (!v.length) return;
-          const a = place(quantile(v, 0.025)), b = place(quantile(v, 0.975));
-          make(outcomes, "rect", {x: a, y: y - 4 - thickness / 2, width: Math.max(1.5, b - a), height: thickness, fill: fill, "fill-opacity": opacity, rx: 1});
-          make(outcomes, "circle", {cx: place(quantile(v, 0.5)), cy: y - 4, r: 3, fill: fill, "fill-opacity": Math.min(1, opacity + 0.4)});
-        };
-        const now = sorted(chosen);
         make(outcomes, "text", {x: 0, y: y}, label.length > most ? label.slice(0, most - 1) + "…" : label);
-        span(sorted(tried.theta.map((_, k) => k)), 9, colour("--soft"), 0.3);
-        span(now, 5, colour("--accent"), 0.85);
+        drawSpan(outcomes, group.values.map((row) => row[j]), place, y - 4, 9, colour("--soft"), 0.3);
+        const median = drawSpan(outcomes, chosen.map((k) => group.values[k][j]), place, y - 4, 5, colour("--accent"), 0.85);
         const seen = group.observed ? group.observed[j] : null;
         if (seen !== null) make(outcomes, "rect", {x: place(seen) - 1.5, y: y - 11, width: 3, height: 14, fill: colour("--contrast")});
-        if (now.length) make(outcomes, "text", {x: width, y: y, "text-anchor": "end", class: "tick"}, short(quantile(now, 0.5)));
+        if (median !== null) make(outcomes, "text", {x: width, y: y, "text-anchor": "end", class: "tick"}, short(median));
         y += each;
       });
       y += 6;
