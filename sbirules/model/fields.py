@@ -24,13 +24,13 @@ DERIVATIONS = ("minus", "below")
 @typed_class
 @dataclass(frozen=True)
 class Field:
-    """One thing that a simulator reports, of every trial or of the whole run.
+    """One thing that a simulator reports: of every trial, of the whole run, or of every recorded unit in every trial.
 
     Arguments:
         name: Its name, in runs, stores and tables of trials.
         meaning: What it is, in a few words.
         unit: Its unit.
-        per: `"trial"` or `"run"`.
+        per: `"trial"`, `"run"` or `"unit"`.
         dtype: `"float32"`, `"float64"`, `"int32"`, or `"bool"` for 0 and 1. Missing values are NaN, so runs hold all as
             floating numbers.
         low: Smallest possible value.
@@ -38,6 +38,7 @@ class Field:
         better: On the measure of performance, if there is one: `"low"` or `"high"`.
         follows: How it follows from another field, which a store need not keep then: `("minus", "error")`, or
             `("below", "error", 0.5)` for 1 where the error is below 0.5 and else 0.
+        units: Of each unit: how many are recorded.
     """
 
     name: str
@@ -49,13 +50,19 @@ class Field:
     high: float = math.inf
     better: str = ""
     follows: tuple[Any, ...] = ()
+    units: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier() or self.name in TAKEN:
             raise ValueError(
                 f"a field's name must be a Python identifier other than {arguments.listed(TAKEN)}, got {self.name!r}."
             )
-        arguments.known(f"per of field {self.name}", self.per, ("trial", "run"))
+        arguments.known(f"per of field {self.name}", self.per, ("trial", "run", "unit"))
+        if (self.units > 0) != (self.per == "unit"):
+            raise ValueError(
+                f"units of field {self.name} must be how many units are recorded where per is 'unit', and 0 elsewhere, got "
+                f"{self.units} for per={self.per!r}."
+            )
         arguments.known(f"dtype of field {self.name}", self.dtype, DTYPES)
         if self.better:
             arguments.known(f"better of field {self.name}", self.better, ("low", "high"))
@@ -144,7 +151,7 @@ class Layout:
         return next(f for f in self.fields if f.name == name)
 
     def named(self, per: str) -> tuple[str, ...]:
-        """Names of the fields of every `"trial"`, or of the whole `"run"`."""
+        """Names of the fields of every `"trial"`, of the whole `"run"`, or of each `"unit"` in every trial."""
         return tuple(f.name for f in self.fields if f.per == per)
 
     @property

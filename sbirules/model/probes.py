@@ -70,13 +70,17 @@ def summary_probe(summary: Summary, layout: Layout) -> str:
     per_run = layout.named("run")
     per_trial = {name: error for name in layout.named("trial") if not layout[name].follows}
     per_trial |= {"output": error - 1} if "output" in per_trial else {}
-    made = {name: error[:, 0] for name in summary.fields if name in per_run or name not in layout.named("trial")}
+    units = {f.name: f.units for f in layout.fields if f.per == "unit"}
+    per_unit = {n: 2 * torch.rand(4, 120, k, generator=lasting(0, 4)) for n, k in units.items()}
+    elsewhere = (*layout.named("trial"), *units)
+    made = {name: error[:, 0] for name in summary.fields if name in per_run or name not in elsewhere}
     types = torch.arange(120).expand(4, -1) % max(len(layout.type_names), 1)
     runs = Trajectory(
         torch.zeros(4, dtype=torch.int8),
         types,
         layout.completed(per_trial, "trial"),
         made,
+        per_unit=per_unit,
         type_names=layout.type_names,
     )
     return _digest(torch.as_tensor(summary.function(runs)))

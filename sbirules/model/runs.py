@@ -71,6 +71,8 @@ class Trajectory:
         per_trial: Declared fields of every trial by name, `(batch, trials)`; NaN past the end of a network's sequence or
             after its failure.
         per_run: Declared fields of the whole run by name, `(batch,)`.
+        per_unit: Declared fields of every recorded unit in every trial by name, `(batch, trials, units)`; NaN also where a
+            unit was not recorded.
         type_names: Names of the trial types.
         extras: What was asked for besides, such as weights and recordings, by name; stores do not keep it.
     """
@@ -79,6 +81,7 @@ class Trajectory:
     trial_types: Tensor
     per_trial: dict[str, Tensor]
     per_run: dict[str, Tensor]
+    per_unit: dict[str, Tensor]
     type_names: tuple[str, ...]
     extras: dict[str, object]
 
@@ -89,6 +92,7 @@ class Trajectory:
         per_trial: Mapping[str, Tensor] | None = None,
         per_run: Mapping[str, Tensor] | None = None,
         *,
+        per_unit: Mapping[str, Tensor] | None = None,
         type_names: Sequence[str] = (),
         extras: Mapping[str, object] | None = None,
         **old: Any,
@@ -97,17 +101,17 @@ class Trajectory:
         if old:
             per_trial, per_run = _as_before(old, per_trial, per_run)
         self.status, self.trial_types = status, trial_types
-        self.per_trial, self.per_run = per_trial, per_run
+        self.per_trial, self.per_run, self.per_unit = per_trial, per_run, dict(per_unit or {})
         self.type_names = tuple(type_names)
         self.extras = {name: value for name, value in (extras or {}).items() if value is not None}
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("per_trial", "per_run", "extras"):  # while it is being made
+        if name.startswith("__") or name in ("per_trial", "per_run", "per_unit", "extras"):  # while it is being made
             raise AttributeError(name)
-        for group in (self.per_trial, self.per_run, self.extras):
+        for group in (self.per_trial, self.per_run, self.per_unit, self.extras):
             if name in group:
                 return group[name]
-        have = arguments.listed((*self.per_trial, *self.per_run, *self.extras))
+        have = arguments.listed((*self.per_trial, *self.per_run, *self.per_unit, *self.extras))
         raise AttributeError(f"this run has no {name!r}; it has {have or 'no fields'}.")
 
     def __repr__(self) -> str:
@@ -145,12 +149,13 @@ class Trajectory:
     @property
     def available(self) -> tuple[str, ...]:
         """Names of the fields a summary may read here."""
-        return (*self.per_trial, *self.per_run)
+        return (*self.per_trial, *self.per_run, *self.per_unit)
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating type of its fields, the widest."""
-        types = {v.dtype for v in (*self.per_trial.values(), *self.per_run.values()) if v.is_floating_point()}
+        every = (*self.per_trial.values(), *self.per_run.values(), *self.per_unit.values())
+        types = {v.dtype for v in every if v.is_floating_point()}
         return max(types, key=lambda dtype: torch.finfo(dtype).bits, default=torch.float32)
 
     def status_counts(self) -> dict[str, int]:
@@ -170,6 +175,7 @@ class Trajectory:
             self.trial_types[index],
             {n: v[index] for n, v in self.per_trial.items()},
             {n: v[index] for n, v in self.per_run.items()},
+            per_unit={n: v[index] for n, v in self.per_unit.items()},
             type_names=self.type_names,
         )
 
@@ -180,6 +186,7 @@ class Trajectory:
             self.trial_types,
             layout.completed(self.per_trial, "trial"),
             layout.completed(self.per_run, "run"),
+            per_unit=self.per_unit,
             type_names=self.type_names,
             extras=self.extras,
         )
@@ -193,6 +200,7 @@ class Trajectory:
         index = torch.arange(self.trial_types.shape[1], device=length.device)
         keep = index < length[:, None]
         shown = {n: torch.where(keep, v, torch.nan) for n, v in self.per_trial.items()}
+        units = {n: torch.where(keep[:, :, None], v, torch.nan) for n, v in self.per_unit.items()}
         # a network that diverged only later is a good one for this session
         whole = torch.ones_like(keep[:, 0])
         for value in self.per_trial.values():
@@ -200,7 +208,13 @@ class Trajectory:
         status = torch.where(whole & (self.status == Status.DIVERGED), Status.OK, self.status)
         types = torch.where(keep, self.trial_types, -1)
         return Trajectory(
-            status.to(self.status.dtype), types, shown, self.per_run, type_names=self.type_names, extras=self.extras
+            status.to(self.status.dtype),
+            types,
+            shown,
+            self.per_run,
+            per_unit=units,
+            type_names=self.type_names,
+            extras=self.extras,
         )
 
     def _padded(self, trials: int) -> Trajectory:
@@ -210,8 +224,11 @@ class Trajectory:
             return self
         pad = torch.nn.functional.pad
         longer = {n: pad(v, (0, more), value=torch.nan) for n, v in self.per_trial.items()}
+        units = {n: pad(v, (0, 0, 0, more), value=torch.nan) for n, v in self.per_unit.items()}
         types = pad(self.trial_types, (0, more), value=-1)
-        return Trajectory(self.status, types, longer, self.per_run, type_names=self.type_names, extras=self.extras)
+        return Trajectory(
+            self.status, types, longer, self.per_run, per_unit=units, type_names=self.type_names, extras=self.extras
+        )
 
     @staticmethod
     def cat(parts: Sequence[Trajectory]) -> Trajectory:
@@ -231,6 +248,7 @@ class Trajectory:
             torch.cat([p.trial_types for p in parts]),
             _joined([p.per_trial for p in parts]),
             _joined([p.per_run for p in parts]),
+            per_unit=_joined([p.per_unit for p in parts]),
             type_names=first.type_names,
             extras=extras,
         )

@@ -231,9 +231,9 @@ class _Job:
             x = summarise(runs, self.simulator.summaries)
         fields = {"theta": theta.float(), "x": x, "status": runs.status}
         layout = self.simulator.layout
-        kept = _kept(layout, runs.per_run, layout.named("trial"), "run")
+        kept = _kept(layout, runs.per_run, "run")
         if self.keep_trials:
-            kept |= _kept(layout, runs.per_trial, layout.named("run"), "trial")
+            kept |= _kept(layout, runs.per_trial, "trial") | _kept(layout, runs.per_unit, "unit")
             fields["trial_types"] = runs.trial_types.to(torch.int16)
         fields |= kept
         for name, value in fields.items():
@@ -261,7 +261,7 @@ class _Job:
             yield
 
 
-def _kept(layout: Layout, values: Mapping[str, Tensor], elsewhere: Sequence[str], per: str) -> dict[str, Tensor]:
+def _kept(layout: Layout, values: Mapping[str, Tensor], per: str) -> dict[str, Tensor]:
     """What a store keeps of a run's fields: all but those that follow from others.
 
     Raises:
@@ -273,11 +273,10 @@ def _kept(layout: Layout, values: Mapping[str, Tensor], elsewhere: Sequence[str]
         raise ValueError(f"the simulator declares {lacking[0]!r}, of every {per}, but its run does not have it.")
     declared = layout.named(per)
     undeclared = [n for n in values if n not in declared]
-    twice = [n for n in undeclared if n in elsewhere]
-    if twice:
-        raise ValueError(
-            f"{twice[0]!r} is declared of every {'run' if per == 'trial' else 'trial'}, not of every {per}."
-        )
+    elsewhere = {f.name: f.per for f in layout.fields if f.per != per}
+    wrong = next((n for n in undeclared if n in elsewhere), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong!r} is declared of every {elsewhere[wrong]}, not of every {per}.")
     return {n: torch.as_tensor(values[n]) for n in (*wanted, *undeclared)}
 
 

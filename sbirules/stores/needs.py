@@ -19,7 +19,8 @@ def row_bytes(simulator: Simulator, num_trials: int, keep_trials: bool = True) -
     layout = simulator.layout
     width = {f.name: 0 if f.follows else WIDTHS.get(f.dtype, 4) for f in layout.fields}
     each = 4 * len(simulator.names) + 4 * len(simulator.summary_names) + 1 + sum(width[n] for n in layout.named("run"))
-    return each + num_trials * (2 + sum(width[n] for n in layout.named("trial"))) * keep_trials
+    of_units = sum(width[f.name] * f.units for f in layout.fields)
+    return each + num_trials * (2 + sum(width[n] for n in layout.named("trial")) + of_units) * keep_trials
 
 
 def refuse_too_large(

@@ -62,7 +62,7 @@ def _moves_global_streams(simulator: Simulator, rule: Tensor, sequence: Tensor) 
 
 def _same(a: Trajectory, b: Trajectory) -> bool:
     pairs = [(a.status, b.status)]
-    for mine, theirs in ((a.per_trial, b.per_trial), (a.per_run, b.per_run)):
+    for mine, theirs in ((a.per_trial, b.per_trial), (a.per_run, b.per_run), (a.per_unit, b.per_unit)):
         pairs += [(value, theirs[name]) for name, value in mine.items()]
     return all(torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in pairs)
 

@@ -309,25 +309,31 @@ class SimulationStore(Shown):
         layout = Layout.from_config(self.manifest["layout"])
         known = {"theta", "x", "status", "trial_types", *(f.name for f in layout.fields)}
         rows = {name: self.shard(0, name)[name] for name in kept if name not in known}
-        more = [Field(name, per="run" if value.ndim == 1 else "trial") for name, value in rows.items()]
+        more = [
+            Field(name, per=("run", "trial", "unit")[value.ndim - 1], units=value.shape[2] if value.ndim == 3 else 0)
+            for name, value in rows.items()
+        ]
         return Layout((*layout.fields, *more), layout.type_names)
 
     @cached_property
     def trajectory(self) -> Trajectory:
         """All learning runs, for summaries that were not computed at the time."""
         layout, kept = self.layout, tuple(self.shard(0)) if self.num_shards else ()
-        parts: dict[str, dict[str, Tensor]] = {"trial": {}, "run": {}}
+        parts: dict[str, dict[str, Tensor]] = {"trial": {}, "run": {}, "unit": {}}
         for per, found in parts.items():
             for name in layout.named(per):
                 stored = name if name in kept else PREFIX + name
                 if not layout[name].follows and stored in kept:
                     found[name] = self.read(stored)
-        if layout.named("trial") and not parts["trial"] and len(self):
-            self.shard(0, layout.named("trial")[0])  # says that single trials were not kept
+        trials = (*layout.named("trial"), *layout.named("unit"))
+        if trials and not (parts["trial"] or parts["unit"]) and len(self):
+            self.shard(0, trials[0])  # says that single trials were not kept
         types = (
             self.read("trial_types").long() if "trial_types" in kept else torch.zeros(len(self), 1, dtype=torch.long)
         )
-        run = Trajectory(self.status, types, parts["trial"], parts["run"], type_names=layout.type_names)
+        run = Trajectory(
+            self.status, types, parts["trial"], parts["run"], per_unit=parts["unit"], type_names=layout.type_names
+        )
         return run.completed(layout)
 
     def status_counts(self) -> dict[str, int]:
