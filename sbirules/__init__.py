@@ -27,7 +27,14 @@ from sbirules.inference.estimators import LikelihoodSettings, NPESettings
 from sbirules.inference.families import FamilyComparison, compare_families
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import ChoicesCheck, ConstraintCheck, ObservationCheck, Question, TrialsCheck
+from sbirules.inference.questions import (
+    ChoicesCheck,
+    ConstraintCheck,
+    ObservationCheck,
+    Question,
+    RecordingsCheck,
+    TrialsCheck,
+)
 from sbirules.inference.rounds.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.inference.rounds.recalibrating import recalibrate
 from sbirules.inference.rounds.refining import refine
@@ -36,6 +43,8 @@ from sbirules.model.choices import ChoiceColumns
 from sbirules.model.constraints import Constraints
 from sbirules.model.curves import CurveBand
 from sbirules.model.fields import Field, Layout
+from sbirules.model.recording_summary import RecordingsSummary
+from sbirules.model.recordings import Recordings
 from sbirules.model.rules import (
     BCM,
     Coefficient,
@@ -108,6 +117,9 @@ __all__ = [
     "PosteriorComparison",
     "Question",
     "Recording",
+    "Recordings",
+    "RecordingsCheck",
+    "RecordingsSummary",
     "Recovery",
     "Regimes",
     "RuleFamily",

@@ -14,6 +14,8 @@ from sbirules.model.simulator import Simulator
 from sbirules.support.typed import typed
 
 from .analytic import KnownNetwork, LinearGaussian
+from .mushroom import SETTINGS as OF_MUSHROOM
+from .mushroom import MushroomBody
 from .policy import PolicyNetwork, PolicySettings
 from .rate import MICONI_THETA_33, SETTINGS, RateRNN, miconi2017
 
@@ -22,6 +24,7 @@ __all__ = [
     "SIMULATORS",
     "KnownNetwork",
     "LinearGaussian",
+    "MushroomBody",
     "PolicyNetwork",
     "PolicySettings",
     "RateRNN",
@@ -33,6 +36,7 @@ __all__ = [
 SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
     "rate_rnn": (RateRNN, ("summaries", *SETTINGS)),
     "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
+    "mushroom_body": (MushroomBody, OF_MUSHROOM),
     "policy_network": (PolicyNetwork, ("summaries", *(f.name for f in fields(PolicySettings)))),
 }
 
@@ -40,4 +44,7 @@ SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
 @typed
 def rebuilt(config: Mapping[str, Any]) -> Simulator | None:
     """The simulator that gave this `config()`; None where files do not bring it back, as code of one's own."""
-    return PolicyNetwork.from_config(config) if config.get("simulator") == "policy_network" else None
+    makers: dict[str, Any] = {"policy_network": PolicyNetwork, "mushroom_body": MushroomBody}
+    found = makers.get(str(config.get("simulator")))
+    made: Simulator | None = None if found is None else found.from_config(config)
+    return made

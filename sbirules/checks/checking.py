@@ -12,10 +12,9 @@ from sbirules.checks.collected import Checks
 from sbirules.checks.given_simulations import Simulations, other_than, refuse_store, simulator_of
 from sbirules.inference.fitting import question_of
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import QUESTIONS, ChoicesQuestion, Fresh, Question
+from sbirules.inference.questions import QUESTIONS, Fresh, Question, TableQuestion
 from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
-from sbirules.model.tables import Trials
 from sbirules.model.verdicts import attempted
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -34,6 +33,7 @@ def check(
     store: SimulationStore | Sequence[SimulationStore] | None = None,
     constraints: Mapping[str, Any] | Constraints | None = None,
     trials: Any = None,
+    recordings: Any = None,
     x_o: Any = None,
     question: Question | None = None,
     rules: int = RULES,
@@ -59,6 +59,7 @@ def check(
             failures and as the prior predictive.
         constraints: What was asked of the rules; by default what `fit` was asked.
         trials: Or the learners that were observed.
+        recordings: Or what was recorded.
         x_o: Or the summaries that were observed, as in `fit`; by default those of the fit.
         question: Or a question as an object.
         rules: Rules drawn from the posterior, and from the prior.
@@ -94,7 +95,12 @@ def check(
     if kept is not None:
         refuse_store(kept, posterior.prior, stores)
     source = kept if runner is None else runner
-    asked = _asked(posterior, source, {"constraints": constraints, "trials": trials, "x_o": x_o}, question)
+    asked = _asked(
+        posterior,
+        source,
+        {"constraints": constraints, "trials": trials, "recordings": recordings, "x_o": x_o},
+        question,
+    )
     place = None if folder is None else Path(folder)
     rules = arguments.whole("rules", rules, 2, arguments.MANY)
     fresh = Fresh(rules, networks_per_rule, place, seed, num_workers, progress)
@@ -128,10 +134,10 @@ def _asked(
     if source is None:
         return posterior.question
     own = posterior.question
-    if isinstance(own, ChoicesQuestion) and given["trials"] is not None:  # the same question of another table
-        table = Trials.read(given["trials"], source.layout)
-        given = {**given, "trials": None}
-        question = ChoicesQuestion(table, own.animals) if question is None else question
+    if isinstance(own, TableQuestion) and given[own.argument] is not None:  # the same question of another table
+        table = own.read(given[own.argument], source if isinstance(source, Simulator) else None)
+        given = {**given, own.argument: None}
+        question = own.with_table(table) if question is None else question
     found = question_of(given, question, {}, source.layout, source.summary_names, "check")
     if found is not None or posterior.question is not None:
         return found if found is not None else posterior.question

@@ -38,6 +38,7 @@ from sbirules.figures.learning import (
 )
 from sbirules.figures.overlay import overlay
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
+from sbirules.figures.recordings import controls, responses
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 from sbirules.figures.updates import updates
 
@@ -53,6 +54,7 @@ __all__ = [
     "by_amount",
     "by_animal",
     "calibration",
+    "controls",
     "correlations",
     "coverage",
     "directions",
@@ -74,6 +76,7 @@ __all__ = [
     "regime_scatter",
     "regimes",
     "reliability",
+    "responses",
     "reversals",
     "rule_matrix",
     "statistics",

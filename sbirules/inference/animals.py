@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from sbirules.inference.exact import ChoicePotential, PooledPotential
+from sbirules.inference.exact import PooledPotential
 from sbirules.support.files import Plain
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ class AnimalDraws:
         out.__dict__.pop("chains", None)
         net = out.potential_net
         if isinstance(net, PooledPotential):
-            out.potential_net = ChoicePotential(net.inner.simulator, net.inner.trials.subset([at])).requires_grad_(
-                False
-            )
+            out.potential_net = net.inner.subset([at]).requires_grad_(False)
         out.of_animals, out._given_chains, out.question = None, None, None
         found: Whole = out
         return found

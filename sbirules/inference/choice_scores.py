@@ -17,7 +17,7 @@ from sbirules.inference.exact import ChoicePotential, PooledPotential, probabili
 from sbirules.inference.exact_fitting import fit_exactly
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import ChoicesQuestion
-from sbirules.model.abilities import PredictsChoices, TableLikelihood
+from sbirules.model.abilities import LikelihoodOfChoices, PredictsChoices
 from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
@@ -197,10 +197,11 @@ def _model_of(posterior: Posterior) -> PredictsChoices:
     inner = net.inner if isinstance(net, PooledPotential) else net
     if not isinstance(inner, ChoicePotential) or inner.simulator is None:
         raise ValueError("the posterior must be one of choices, made by fit(simulator, prior, trials=...).")
-    return inner.simulator
+    simulator: PredictsChoices = inner.simulator
+    return simulator
 
 
-def _one_ahead(likelihood: TableLikelihood, rules: Tensor, trials: Trials, held_out: Tensor) -> Tensor:
+def _one_ahead(likelihood: LikelihoodOfChoices, rules: Tensor, trials: Trials, held_out: Tensor) -> Tensor:
     """Log-probability of each animal's held-out choices `(animals,)`; of each the mean over rules before the logarithm.
 
     Arguments:

@@ -1,55 +1,48 @@
-"""The exact likelihood of a table of choices as a potential."""
+"""Likelihoods of tables that are known exactly, of choices and of recordings, as potentials."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sbirules.inference.potentials import NormalisedPotential, Potential
-from sbirules.model.abilities import PredictsChoices, TableLikelihood
+from sbirules.model.abilities import LikelihoodOfChoices, PredictsActivity, PredictsChoices, TableLikelihood
 from sbirules.model.choices import ChoiceColumns
+from sbirules.model.recordings import Recordings
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.tables import Trials
 from sbirules.simulators import rebuilt
 from sbirules.support.files import Plain
 from sbirules.support.room import free_memory
 
-__all__ = ["ChoicePotential", "PooledPotential", "probabilities_in_parts"]
+__all__ = ["ChoicePotential", "PooledPotential", "RecordingPotential", "TablePotential", "probabilities_in_parts"]
 
 
-class ChoicePotential(Potential):
-    """log p(choices | theta), the product over animals that share one rule.
+class TablePotential(Potential):
+    """log p(table | theta), the product over animals that share one rule."""
 
-    Arguments:
-        simulator: Suited to the table.
-        trials: The table.
-    """
-
-    kind, exact = "choices", True
-
-    def __init__(self, simulator: PredictsChoices | None, trials: Trials) -> None:
-        super().__init__()
-        self.simulator, self.learners, self.meaning = simulator, trials.learners, trials.meaning
-        self.register_buffer("types", trials.trial_types.clone())
-        self.fields = tuple(trials.trajectory.per_trial)
-        for k, name in enumerate(self.fields):
-            self.register_buffer(f"field_{k}", trials.trajectory.per_trial[name].clone())
-        self._likelihood: TableLikelihood | None = None
+    exact = True
+    simulator: Any  # suited to the table; None where its rule is code of one's own, which files do not bring back
+    learners: tuple[str, ...]
+    _likelihood: TableLikelihood | None = None
 
     @property
-    def trials(self) -> Trials:
-        """The table."""
-        types = torch.as_tensor(self.types)
-        per_trial = {name: torch.as_tensor(getattr(self, f"field_{k}")) for k, name in enumerate(self.fields)}
-        status = torch.full((len(types),), int(Status.OK), dtype=torch.int8)
-        return Trials(self.learners, Trajectory(status, types, per_trial), None, self.meaning)
+    @abstractmethod
+    def table(self) -> Any:
+        """What was observed."""
+
+    @abstractmethod
+    def subset(self, index: Sequence[int]) -> TablePotential:
+        """The same of some of the animals."""
 
     @property
     def likelihood(self) -> TableLikelihood:
-        """Of each animal's choices.
+        """Of what each animal showed.
 
         Raises:
             ValueError: If the rule is code of one's own, which files do not bring back.
@@ -60,16 +53,53 @@ class ChoicePotential(Potential):
                 "likelihood is not; fit again for that."
             )
         if self._likelihood is None:
-            self._likelihood = self.simulator.likelihood(self.trials)
+            self._likelihood = self.simulator.likelihood(self.table)
         return self._likelihood
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
         return self.likelihood.log_prob(theta).sum(dim=1)
 
+    def _simulator_config(self) -> dict[str, Any] | None:
+        config: dict[str, Any] | None = None if self.simulator is None else self.simulator.config()
+        return config
+
+
+class ChoicePotential(TablePotential):
+    """log p(choices | theta), the product over animals that share one rule.
+
+    Arguments:
+        simulator: Suited to the table.
+        trials: The table.
+    """
+
+    kind = "choices"
+
+    def __init__(self, simulator: PredictsChoices | None, trials: Trials) -> None:
+        super().__init__()
+        self.simulator, self.learners, self.meaning = simulator, trials.learners, trials.meaning
+        self.register_buffer("types", trials.trial_types.clone())
+        self.fields = tuple(trials.trajectory.per_trial)
+        for k, name in enumerate(self.fields):
+            self.register_buffer(f"field_{k}", trials.trajectory.per_trial[name].clone())
+
+    @property
+    def table(self) -> Trials:
+        return self.trials
+
+    def subset(self, index: Sequence[int]) -> ChoicePotential:
+        return ChoicePotential(self.simulator, self.trials.subset(index))
+
+    @property
+    def trials(self) -> Trials:
+        """The table."""
+        types = torch.as_tensor(self.types)
+        per_trial = {name: torch.as_tensor(getattr(self, f"field_{k}")) for k, name in enumerate(self.fields)}
+        status = torch.full((len(types),), int(Status.OK), dtype=torch.int8)
+        return Trials(self.learners, Trajectory(status, types, per_trial), None, self.meaning)
+
     def config(self) -> dict[str, Any]:
-        simulator: Any = self.simulator
         return {
-            "simulator": None if simulator is None else simulator.config(),
+            "simulator": self._simulator_config(),
             "learners": list(self.learners),
             "meaning": None if self.meaning is None else self.meaning.config(),
             "fields": list(self.fields),
@@ -92,12 +122,78 @@ class ChoicePotential(Potential):
 
 
 def probabilities_in_parts(
-    likelihood: TableLikelihood, rules: Tensor, decisions: int, answers: int
+    likelihood: LikelihoodOfChoices, rules: Tensor, decisions: int, answers: int
 ) -> Iterator[Tensor]:
     """Probabilities `(part, decisions, answers)` under rules of each animal `(n, animals, D)`, as memory allows."""
     at_once = max(1, min(len(rules), int(0.1 * free_memory() / (32 * decisions * answers))))
     for part in torch.split(rules, at_once):
         yield likelihood.probabilities(part)
+
+
+class RecordingPotential(TablePotential):
+    """log p(recordings | theta), the product over animals that share one rule.
+
+    Arguments:
+        simulator: Suited to the recordings.
+        recordings: What was recorded.
+    """
+
+    kind = "recordings"
+    parts = ("values", "trial_types", "sessions")
+
+    def __init__(self, simulator: PredictsActivity | None, recordings: Recordings) -> None:
+        super().__init__()
+        self.simulator, self.learners, self.like = simulator, recordings.learners, recordings
+        self.register_buffer("values", recordings.values.clone())
+        self.register_buffer("trial_types", recordings.trial_types.clone())
+        self.register_buffer("sessions", recordings.sessions.clone())
+        for k, value in enumerate(recordings.events.values()):
+            self.register_buffer(f"event_{k}", value.clone())
+
+    @property
+    def table(self) -> Recordings:
+        values, types, sessions = (torch.as_tensor(getattr(self, name)) for name in self.parts)
+        events = {name: torch.as_tensor(getattr(self, f"event_{k}")) for k, name in enumerate(self.like.events)}
+        return replace(self.like, values=values, trial_types=types, sessions=sessions, events=events)
+
+    def subset(self, index: Sequence[int]) -> RecordingPotential:
+        return RecordingPotential(self.simulator, self.table.subset(index))
+
+    def config(self) -> dict[str, Any]:
+        r = self.like
+        return {
+            "simulator": self._simulator_config(),
+            "learners": list(r.learners),
+            "channels": list(r.channels),
+            "type_names": list(r.type_names),
+            "events": list(r.events),
+            "labels": {name: list(v) for name, v in r.labels.items()},
+            "unit": r.unit,
+            "times": list(r.times),
+            "shape": list(r.values.shape),
+        }
+
+    @classmethod
+    def from_config(cls, config: Plain) -> RecordingPotential:
+        shape = [int(n) for n in config["shape"]]
+        whole = torch.zeros(shape[:2], dtype=torch.long)
+        empty = Recordings(
+            tuple(map(str, config["learners"])),
+            torch.zeros(shape, dtype=torch.float64),
+            whole,
+            tuple(map(str, config["channels"])),
+            tuple(map(str, config["type_names"])),
+            whole,
+            {str(name): whole.double() for name in config["events"]},
+            {str(name): tuple(map(str, v)) for name, v in config["labels"].items()},
+            str(config["unit"]),
+            tuple(float(t) for t in config["times"]),
+        )
+        simulator = None if config["simulator"] is None else rebuilt(config["simulator"])
+        return cls(simulator if isinstance(simulator, PredictsActivity) else None, empty)
+
+
+TABLES: dict[str, type[TablePotential]] = {kind.kind: kind for kind in (ChoicePotential, RecordingPotential)}
 
 
 class PooledPotential(NormalisedPotential):
@@ -110,7 +206,7 @@ class PooledPotential(NormalisedPotential):
 
     kind = "pooled choices"
 
-    def __init__(self, inner: ChoicePotential, draws: Tensor) -> None:
+    def __init__(self, inner: TablePotential, draws: Tensor) -> None:
         super().__init__()
         self.inner = inner
         self.register_buffer("draws", draws.float())
@@ -126,8 +222,11 @@ class PooledPotential(NormalisedPotential):
         )
 
     def config(self) -> dict[str, Any]:
-        return {"inner": self.inner.config(), "draws": list(torch.as_tensor(self.draws).shape)}
+        return {"kind": self.inner.kind, "inner": self.inner.config(), "draws": list(torch.as_tensor(self.draws).shape)}
 
     @classmethod
     def from_config(cls, config: Plain) -> PooledPotential:
-        return cls(ChoicePotential.from_config(config["inner"]), torch.zeros([int(n) for n in config["draws"]]))
+        inner = TABLES[str(config.get("kind", ChoicePotential.kind))].from_config(config["inner"])
+        if not isinstance(inner, TablePotential):
+            raise ValueError("the file holds no likelihood of a table.")
+        return cls(inner, torch.zeros([int(n) for n in config["draws"]]))

@@ -9,11 +9,11 @@ import torch
 from torch.distributions import Distribution
 
 from sbirules.inference.animals import AnimalDraws
-from sbirules.inference.exact import ChoicePotential, PooledPotential
+from sbirules.inference.exact import PooledPotential, TablePotential
 from sbirules.inference.pooling import fit_partially
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import ChoicesQuestion, Question
-from sbirules.model.abilities import PredictsChoices
+from sbirules.inference.questions import Question, TableQuestion
+from sbirules.model.abilities import PredictsActivity, PredictsChoices
 from sbirules.model.simulator import Simulator
 from sbirules.priors import PriorLike, completed
 from sbirules.samplers.chains import Chains, draw_chains
@@ -39,14 +39,18 @@ def fit_exactly(
     progress: bool,
 ) -> Posterior:
     """The posterior given a table, by its exact likelihood; arguments as for `fit`."""
-    if not isinstance(question, ChoicesQuestion) or question.table is None:
+    if not isinstance(question, TableQuestion) or question.lacking():
         raise ValueError(
             "the first argument of fit is a simulator: its likelihood must be known exactly, as that of choices is; for other "
             "questions give a store of simulations, simulate(simulator, prior, ...)."
         )
-    suited = question.suited(simulator)
-    if not isinstance(suited, PredictsChoices):
-        raise ValueError(f"trials are choices, which {type(simulator).__name__} does not predict; use PolicyNetwork.")
+    suited: Any = question.suited(simulator)
+    able: Any = PredictsChoices if question.kind == "choices" else PredictsActivity
+    if not isinstance(suited, able):
+        who = "PolicyNetwork" if question.kind == "choices" else "MushroomBody"
+        raise ValueError(
+            f"the table is of {question.kind}, which {type(simulator).__name__} does not predict; use {who}."
+        )
     whole: Distribution = completed(prior, suited.names, suited.nuisances)
     fitted = question.exactly(suited)
     if question.animals == "partial":
@@ -63,11 +67,11 @@ def fit_exactly(
 def _own(out: Posterior, settings: SamplerSettings, seed: int, progress: bool) -> Posterior:
     """With a rule of its own for each animal: its draws are those of all animals together."""
     net = out.potential_net
-    if not isinstance(net, ChoicePotential):
-        raise ValueError('animals="own" needs a table of choices; leave it out.')
-    trials, chains = net.trials, []
-    for k in range(len(trials)):
-        potential = ChoicePotential(net.simulator, trials.subset([k]))
+    if not isinstance(net, TablePotential):
+        raise ValueError('animals="own" needs a table of choices or recordings; leave it out.')
+    chains = []
+    for k in range(len(net.learners)):
+        potential = net.subset([k])
         chains.append(
             draw_chains(
                 potential.log_likelihood,
@@ -87,5 +91,5 @@ def _own(out: Posterior, settings: SamplerSettings, seed: int, progress: bool) -
     worst = Chains(mixed, max(c.r_hat for c in chains), min(c.ess for c in chains), (total, error))
     pooled = PooledPotential(net, mixed.flatten(0, 1))
     out = Posterior(out.prior, out.names, pooled, out.question, out.record, settings).with_draws(worst)
-    out.of_animals = AnimalDraws(trials.learners, out.names, draws, log_evidence=evidence)
+    out.of_animals = AnimalDraws(net.learners, out.names, draws, log_evidence=evidence)
     return out

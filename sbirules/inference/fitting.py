@@ -50,6 +50,7 @@ def fit(
     *,
     constraints: Mapping[str, Any] | Constraints | None = None,
     trials: str | Path | pd.DataFrame | Trials | None = None,
+    recordings: Any = None,
     x_o: Any = None,
     question: Question | None = None,
     all_of_networks: int | None = None,
@@ -76,6 +77,7 @@ def fit(
             for each coefficient.
         constraints: Intervals by summary name, e.g. `{"learned": (1, 1), "mean_rate": (0.05, 0.6)}`.
         trials: Or a table of learners that share one rule, each in a network of its own.
+        recordings: Or what was recorded of them: `Recordings`, or the path of a file that `Recordings.read` reads.
         x_o: Or the summaries of one network: values by summary name, all or some of the store's, or a row of all.
         question: Or a question as an object, of those in `sbirules.inference.questions` or of one's own.
         all_of_networks: With constraints: they hold in all of so many networks of the same rule
@@ -107,7 +109,7 @@ def fit(
         ValueError: If not exactly one question is asked, or it does not fit the store.
     """
     if isinstance(store, Simulator):
-        given = {"constraints": constraints, "trials": trials, "x_o": x_o}
+        given = {"constraints": constraints, "trials": trials, "recordings": recordings, "x_o": x_o}
         exactly = _asked_exactly(store, given, question, animals)
         unused = {"estimator": estimator, "settings": settings, "classifier": classifier, "summaries": summaries}
         for name, value in unused.items():
@@ -131,11 +133,11 @@ def fit(
     stores = [store] if isinstance(store, SimulationStore) else list(store)
     prior = _checked_prior(stores, prior)
     first = stores[0]
-    given = {"constraints": constraints, "trials": trials, "x_o": x_o}
+    given = {"constraints": constraints, "trials": trials, "recordings": recordings, "x_o": x_o}
     options = {"all_of_networks": all_of_networks, "reliability": reliability, "summaries": summaries}
     asked = question_of(given, question, options, first.layout, first.summary_names, "fit")
     if asked is None:
-        raise ValueError("fit needs exactly one of constraints, trials, x_o and question.")
+        raise ValueError("fit needs exactly one of constraints, trials, recordings, x_o and question.")
     name = _estimator_of(asked, estimator, settings)
     if name == "npe" and len(stores) > 1:
         raise ValueError('estimator="npe" needs one store of rules drawn from the prior; the others take more.')
@@ -163,16 +165,19 @@ def fit(
 def _asked_exactly(simulator: Simulator, given: Plain, question: Question | None, animals: str | None) -> Question:
     """The question of a fit without simulations."""
     kind = QUESTIONS.get(simulator.tables)
-    value = given["trials"]
-    if question is not None or kind is None or value is None or simulator.tables == "trials":
+    exact = kind is not None and not kind.simulated
+    argument = getattr(kind, "argument", "trials")
+    value = given[argument]
+    if question is not None or kind is None or value is None or not exact:
         if question is not None and animals is None and all(v is None for v in given.values()):
             return question
         raise ValueError(
-            "fit without a store needs a simulator that knows the likelihood of a table, such as PolicyNetwork, and trials=...; "
+            "fit without a store needs a simulator that knows the likelihood of a table: PolicyNetwork and trials=..., or "
+            "MushroomBody and recordings=...; "
             "for other questions simulate first: store = simulate(simulator, prior, 4096)."
         )
-    if any(given[name] is not None for name in given if name != "trials"):
-        raise ValueError("fit needs exactly one of constraints, trials, x_o and question.")
+    if any(given[name] is not None for name in given if name != argument):
+        raise ValueError("fit needs exactly one of constraints, trials, recordings, x_o and question.")
     options = {} if animals is None else {"animals": animals}
     return kind.ask(value, simulator.layout, simulator.summary_names, **options)
 
@@ -189,7 +194,7 @@ def question_of(
     asked = {kind: value for kind, value in given.items() if value is not None}
     if len(asked) + (question is not None) > 1:
         more = arguments.listed((*asked, *(("question",) if question is not None else ())))
-        raise ValueError(f"{who} needs exactly one of constraints, trials, x_o and question, got {more}.")
+        raise ValueError(f"{who} needs exactly one of constraints, trials, recordings, x_o and question, got {more}.")
     set_options = {name: value for name, value in options.items() if value is not None}
     kind = type(question) if question is not None else QUESTIONS[next(iter(asked))] if asked else None
     for name in set_options:

@@ -24,7 +24,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.animals import AnimalDraws
-from sbirules.inference.exact import ChoicePotential, PooledPotential
+from sbirules.inference.exact import PooledPotential, TablePotential
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import Fitted
 from sbirules.model.abilities import TableLikelihood
@@ -141,8 +141,8 @@ def fit_partially(
         ValueError: If there are fewer than three animals, or the prior has terms that may be absent.
     """
     potential, names = fitted.potential, tuple(simulator.names)
-    if not isinstance(potential, ChoicePotential):
-        raise ValueError("partial pooling needs a table of choices.")
+    if not isinstance(potential, TablePotential):
+        raise ValueError("partial pooling needs a table whose likelihood is known, of choices or recordings.")
     if isinstance(prior, Sparse):
         raise ValueError(
             'animals="partial" needs a prior under which all terms are present; spike-and-slab goes with "shared" and "own".'
@@ -261,7 +261,7 @@ def _collected(
     names: tuple[str, ...],
     population: Population,
     found: list[tuple[dict[str, Tensor], int]],
-    potential: ChoicePotential,
+    potential: TablePotential,
 ) -> Posterior:
     """The posterior that chains are draws of."""
     transform = population.transform
@@ -282,9 +282,8 @@ def _collected(
     chains = Chains(centre, r_hat, ess)
     pooled = PooledPotential(potential, centre.flatten(0, 1))
     out = Posterior(prior, names, pooled, fitted.question, fitted.record).with_draws(chains)
-    table = potential.trials
     out.of_animals = AnimalDraws(
-        table.learners,
+        potential.learners,
         names,
         kept(by_chain[2].flatten(0, 1)),
         by_chain[1].flatten(0, 1).float(),

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from sbirules.model.choices import ChoiceColumns
+from sbirules.model.recorded import RecordingLikelihood
+from sbirules.model.recordings import Recordings
 from sbirules.model.rules import RuleFamily
 from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
@@ -30,9 +33,12 @@ __all__ = [
     "ExactLikelihood",
     "HasWarmUp",
     "LearningGradient",
+    "LikelihoodOfChoices",
     "NetworkSettings",
     "OnDevice",
+    "PredictsActivity",
     "PredictsChoices",
+    "PredictsTables",
     "RecurrentNetwork",
     "ReplaysChoices",
     "ReplaysWeights",
@@ -128,6 +134,10 @@ class TableLikelihood(Protocol):
         """`(n, animals)`, and its gradient `(n, animals, D)`."""
         ...
 
+
+class LikelihoodOfChoices(TableLikelihood, Protocol):
+    """The likelihood of a table of choices."""
+
     def probabilities(self, theta: Tensor) -> Tensor:
         """Probability of each answer given the animal's own past, `(n, decisions, answers)`."""
         ...
@@ -148,8 +158,8 @@ class ReplaysWeights(Protocol):
 
 
 @runtime_checkable
-class PredictsChoices(Protocol):
-    """Knows the probability of each choice of an animal, given what it saw, did and got before."""
+class PredictsTables(Protocol):
+    """Knows the likelihood of a table exactly, so that nothing is simulated for a fit: of choices, or of recordings."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -159,16 +169,65 @@ class PredictsChoices(Protocol):
         """Coefficients that are not of the rule, and their usual priors."""
         ...
 
-    def suited(self, trials: Trials) -> Any:
-        """The same with the answers and stimuli of a table."""
+    def suited(self, table: Any, /) -> Any:
+        """The same, suited to a table."""
         ...
 
-    def likelihood(self, trials: Trials) -> TableLikelihood:
+    def likelihood(self, table: Any, /) -> TableLikelihood:
         """The exact likelihood of a table."""
         ...
 
-    def cautions(self, trials: Trials) -> tuple[str, ...]:
+    def cautions(self, table: Any, /) -> tuple[str, ...]:
         """What a table cannot tell, whatever its size, a sentence each."""
+        ...
+
+
+@runtime_checkable
+class PredictsChoices(PredictsTables, Protocol):
+    """Knows the probability of each choice of an animal, given what it saw, did and got before."""
+
+    @property
+    def meaning(self) -> ChoiceColumns:
+        """What answers and stimuli are."""
+        ...
+
+    def suited(self, trials: Trials, /) -> Any:
+        """The same with the answers and stimuli of a table."""
+        ...
+
+    def likelihood(self, trials: Trials, /) -> LikelihoodOfChoices:
+        """The exact likelihood of a table."""
+        ...
+
+    def cautions(self, trials: Trials, /) -> tuple[str, ...]:
+        """What a table cannot tell, whatever its size, a sentence each."""
+        ...
+
+
+@runtime_checkable
+class PredictsActivity(PredictsTables, Protocol):
+    """Knows the probability of what was recorded of an animal, given what happened to it."""
+
+    def suited(self, recordings: Recordings, /) -> Any:
+        """The same with the events and the scale of recordings."""
+        ...
+
+    def likelihood(self, recordings: Recordings, /) -> RecordingLikelihood:
+        """The exact likelihood of recordings."""
+        ...
+
+    def cautions(self, recordings: Recordings, /) -> tuple[str, ...]:
+        """What recordings cannot tell, whatever their size, a sentence each."""
+        ...
+
+    def without_plasticity(self) -> Any:
+        """The same circuit and measurement, which never changes; its theta has no coefficients of a rule."""
+        ...
+
+    def recorded(
+        self, theta: ArrayLike, recordings: Recordings | None = None, *, seed: Key | None = None
+    ) -> Recordings:
+        """Recordings of simulated animals, which are given what those of the recordings were."""
         ...
 
 

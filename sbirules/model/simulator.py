@@ -51,6 +51,7 @@ class Simulator(ABC):
     engine: str = ""  # what computes, for the manifest of a store
     own_fields: tuple[Field, ...] = ()  # what runs consist of, beside the fields of a task
     tables = "trials"  # the kind of question that tables of its trials ask
+    rule_unit = ""  # what coefficients are measured in, where these are neither natural units nor raw
     # what counts as success of a network, for optimisers; empty where nothing does
     success: Mapping[str, tuple[float, float]] = {"learned": (1.0, 1.0)}
 

@@ -8,7 +8,7 @@ from sbirules import figures
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.posterior import Posterior
-from sbirules.model.abilities import PredictsChoices
+from sbirules.model.abilities import PredictsTables
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison
 from sbirules.reporting.numbers import parameter_table
@@ -21,20 +21,20 @@ __all__ = ["apart_of", "report_tables", "unit_of", "units_of"]
 
 def unit_of(simulator: Simulator) -> str:
     """What coefficients are measured in where nothing else is said, for people."""
-    if isinstance(simulator, PredictsChoices):
-        return "logit units"
+    if simulator.rule_unit:
+        return simulator.rule_unit
     return "natural units" if bool((simulator.raw_per_unit != 1).any()) else "raw units"
 
 
 def units_of(simulator: Simulator) -> list[str]:
     """The unit of each coefficient, for people."""
-    usual, own = unit_of(simulator), not isinstance(simulator, PredictsChoices)
+    usual, own = unit_of(simulator), not isinstance(simulator, PredictsTables)
     return [p.unit or ("as it is" if own and not p.linear else usual) for p in simulator.parameters]
 
 
 def apart_of(simulator: Simulator) -> tuple[str, ...]:
-    """Coefficients of a policy that are not its rule's: initial weights, lapses, the rate of an expectation."""
-    if not isinstance(simulator, PredictsChoices):
+    """Coefficients that are not of the rule: initial weights, lapses, gains, noise, the rate of an expectation."""
+    if not isinstance(simulator, PredictsTables):
         return ()
     rule = {c.name for c in simulator.family.coefficients}
     return tuple(name for name in simulator.names if name not in rule)
@@ -83,7 +83,7 @@ def report_tables(
 def _coefficients(posterior: Posterior, simulator: Simulator) -> dict[str, Any]:
     """The first table; what is of the policy and not of the rule stands apart, under a heading of its own (a row of one)."""
     measured, apart = bool((simulator.raw_per_unit != 1).any()), apart_of(simulator)
-    terms = {p.name: p.term for p in simulator.parameters} if isinstance(simulator, PredictsChoices) else {}
+    terms = {p.name: p.term for p in simulator.parameters} if isinstance(simulator, PredictsTables) else {}
     columns = [
         "coefficient",
         *(["multiplies"] if terms else []),

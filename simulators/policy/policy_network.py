@@ -98,6 +98,7 @@ class PolicyNetwork(Simulator):
     """
 
     tables = "choices"
+    rule_unit = "logit units"
 
     def __init__(
         self,

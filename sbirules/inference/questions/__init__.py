@@ -8,7 +8,10 @@ from sbirules.inference.questions.fresh import Fresh, FreshData, Resimulation
 from sbirules.inference.questions.learners import LearnersQuestion
 from sbirules.inference.questions.learning import TrialsCheck
 from sbirules.inference.questions.observation import ObservationCheck, ObservationQuestion
+from sbirules.inference.questions.recording_checks import RecordingsCheck
+from sbirules.inference.questions.recordings import RecordingsQuestion
 from sbirules.inference.questions.success import ConstraintCheck
+from sbirules.inference.questions.tables import TableQuestion
 
 __all__ = [
     "QUESTIONS",
@@ -24,10 +27,14 @@ __all__ = [
     "ObservationQuestion",
     "Predictive",
     "Question",
+    "RecordingsCheck",
+    "RecordingsQuestion",
     "Resimulation",
+    "TableQuestion",
     "TrialsCheck",
 ]
 
 QUESTIONS: dict[str, type[Question]] = {
-    kind.kind: kind for kind in (ConstraintsQuestion, LearnersQuestion, ChoicesQuestion, ObservationQuestion)
+    kind.kind: kind
+    for kind in (ConstraintsQuestion, LearnersQuestion, ChoicesQuestion, RecordingsQuestion, ObservationQuestion)
 }

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
-from sbirules.inference.estimators import Job
 from sbirules.inference.exact import ChoicePotential, PooledPotential
 from sbirules.inference.potentials import Potential
-from sbirules.inference.questions.base import Asked, FigureOf, Fitted, Predictive, Question
+from sbirules.inference.questions.base import Asked, FigureOf, Predictive
 from sbirules.inference.questions.choice_checks import ChoicesCheck, choice_figures, choice_verdicts, predicted_choices
 from sbirules.inference.questions.fresh import Fresh
-from sbirules.inference.record import FitRecord
-from sbirules.model.abilities import PredictsChoices, needed
+from sbirules.inference.questions.tables import POOLED, RULES, TableQuestion
+from sbirules.model.abilities import PredictsChoices
 from sbirules.model.fields import Layout
 from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
-from sbirules.stores.store import SimulationStore
-from sbirules.support import arguments
 from sbirules.support.files import Plain
 
-__all__ = ["ANIMALS", "ChoicesQuestion"]
-
-ANIMALS = ("shared", "own", "partial")
-READING = ("columns", "rows", "options", "one_hot")  # keys of [data] that say how a table is read
+__all__ = ["ChoicesQuestion"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class _Known:
     cautions: tuple[str, ...] = field(default=())
 
 
-class ChoicesQuestion(Question):
+class ChoicesQuestion(TableQuestion):
     """The choices of animals.
 
     Arguments:
@@ -50,9 +43,9 @@ class ChoicesQuestion(Question):
         known: Without a table: what is known of it.
     """
 
-    kind, section = "choices", "data"
-    fit_keys = ("varies", "spread")
-    simulated, units = False, "logit units"
+    kind, units = "choices", "logit units"
+    predicted_by, potential, argument = PredictsChoices, ChoicePotential, "trials"
+    reading = ("columns", "rows", "options", "one_hot")
     checked_by = "each choice as posterior rules predict it, or animals in closed loop where the task is known"
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "choices": ChoicePotential,
@@ -60,8 +53,7 @@ class ChoicesQuestion(Question):
     }
 
     def __init__(self, table: Trials | None, animals: str = "shared", known: Plain | None = None) -> None:
-        arguments.known("animals", animals, ANIMALS)
-        self.table, self.animals = table, animals
+        super().__init__(table, animals)
         if table is None:
             told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(known or {}).items()}
             self.known = _Known(**told)
@@ -88,63 +80,13 @@ class ChoicesQuestion(Question):
         return cls(table, options.get("animals", "shared"))
 
     @classmethod
-    def from_study(cls, section: Plain, fit: Plain, simulator: Simulator, folder: Path) -> ChoicesQuestion:
-        if "trials" not in section:
-            raise ValueError('[data] lacks trials, the file of the table, such as trials = "choices.csv".')
-        for key in section:
-            arguments.known("key of [data]", key, ("trials", "animals", *READING))
-        path = (folder / str(section["trials"])).resolve()
-        reading = {key: section[key] for key in READING if key in section}
-        return cls(Trials.read(path, simulator.layout, **reading), str(section.get("animals", "shared")))
+    def read(cls, source: Any, simulator: Simulator | None, **reading: Any) -> Trials:
+        return Trials.read(source, None if simulator is None else simulator.layout, **reading)
 
-    def resolved(self, section: Plain, folder: Path) -> dict[str, Any]:
-        return {**section, "trials": str((folder / str(section["trials"])).resolve())}
-
-    # The fit --------------------------------------------------------------------------------------
-
-    def restored(self, potential: Potential) -> ChoicesQuestion:
-        net = potential.inner if isinstance(potential, PooledPotential) else potential
-        return ChoicesQuestion(net.trials, self.animals) if isinstance(net, ChoicePotential) else self
-
-    def suited(self, simulator: Simulator) -> Simulator:
-        if self.table is None or not isinstance(simulator, PredictsChoices):
-            return simulator
-        out: Simulator = simulator.suited(self.table)
-        return out
-
-    def exactly(self, simulator: Simulator) -> Fitted:
-        """The exact likelihood, which nothing needs to be learned for."""
-        if self.table is None:
-            raise ValueError(self.lacking())
-        model = needed(simulator, PredictsChoices, "a table of choices")
-        cautions = (*self.known.cautions, *model.cautions(self.table))
-        record = FitRecord(estimator="exact likelihood", cautions=cautions, used_for="decisions")
-        return Fitted(self, ChoicePotential(model, self.table), record)
-
-    def fit(self, stores: Sequence[SimulationStore], job: Job, estimator: str) -> Fitted:
-        raise ValueError(
-            "the likelihood of choices is known exactly: fit(simulator, prior, trials=...), with the simulator in place of a "
-            "store."
-        )
-
-    def lacking(self) -> str:
-        if self.table is not None:
-            return ""
-        return (
-            "check needs the table that fit was given, trials=...: a posterior's question keeps what it is about only."
-        )
+    def cautions(self) -> tuple[str, ...]:
+        return self.known.cautions
 
     # Checks ---------------------------------------------------------------------------------------
-
-    def costs(self, rules: int, networks: int | None, calibration: int, variants: int) -> dict[str, int]:
-        return {}
-
-    def refuse(self, simulator: Simulator, networks: int | None) -> None:
-        super().refuse(simulator, networks)
-        if networks not in (None, self.size):
-            raise ValueError(
-                f"networks_per_rule must be the number of animals ({self.size}), or left out; got {networks}."
-            )
 
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ChoicesCheck:
         if self.table is None:
@@ -161,11 +103,7 @@ class ChoicesQuestion(Question):
     # Words ----------------------------------------------------------------------------------------
 
     def words(self, subject: str, setting: str) -> str:
-        pooled = {
-            "shared": "if all of them share one rule",
-            "own": "if each has a rule of its own",
-            "partial": "if their rules are alike but not the same",
-        }[self.animals]
+        pooled = POOLED[self.animals]
         return (
             f"{subject} could move the policy of {self.size} animals, given {self.known.decisions:,} choices and what each "
             f"animal saw, did and got before{setting}, {pooled}?"
@@ -177,11 +115,7 @@ class ChoicesQuestion(Question):
             "choices": self.known.decisions,
             "answers": list(self.known.options),
             "stimuli": list(self.known.stimuli) or None,
-            "rules": {
-                "shared": "one for all animals",
-                "own": "one for each animal",
-                "partial": "one for each animal, partially pooled",
-            }[self.animals],
+            "rules": RULES[self.animals],
         }
 
     def findings(self, found: ChoicesCheck) -> list[str]:
