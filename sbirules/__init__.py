@@ -23,8 +23,9 @@ from sbirules.checks.recovering import recover
 from sbirules.checks.recovery import Recovery
 from sbirules.importance.overview import Sensitivity, sensitivity
 from sbirules.inference.choice_families import ChoiceComparison
+from sbirules.inference.comparing_families import compare_families
 from sbirules.inference.estimators import LikelihoodSettings, NPESettings
-from sbirules.inference.families import FamilyComparison, compare_families
+from sbirules.inference.families import FamilyComparison
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import (
@@ -35,6 +36,7 @@ from sbirules.inference.questions import (
     RecordingsCheck,
     TrialsCheck,
 )
+from sbirules.inference.recording_families import RecordingComparison
 from sbirules.inference.rounds.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.inference.rounds.recalibrating import recalibrate
 from sbirules.inference.rounds.refining import refine
@@ -117,6 +119,7 @@ __all__ = [
     "PosteriorComparison",
     "Question",
     "Recording",
+    "RecordingComparison",
     "Recordings",
     "RecordingsCheck",
     "RecordingsSummary",

@@ -18,33 +18,29 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules.inference.baselines import Baseline
-from sbirules.inference.choice_families import ChoiceComparison, compare_choices
 from sbirules.inference.estimators.ratio import LearnerRatio, fit_ratio
 from sbirules.inference.questions.reach import beyond_reach
 from sbirules.inference.questions.sessions import rows_like_learners, summaries_of
 from sbirules.inference.reach import looked_at
 from sbirules.model.prior import log_scale_of, names_of
 from sbirules.model.runs import Trajectory
-from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import Summary, SummaryLike, default_summaries, resolve, summary_names
 from sbirules.model.tables import Trials
 from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
-from sbirules.priors import PriorLike, as_prior
+from sbirules.priors import as_prior
 from sbirules.samplers.chains import tell
 from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.gradients import gradients
 from sbirules.support.notebook import Card, Shown
-from sbirules.support.typed import typed, typed_class
+from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FamilyComparison", "FamilyRatio", "compare_families"]
+__all__ = ["FamilyComparison", "FamilyRatio", "Stores", "compare_simulated"]
 
 Stores = SimulationStore | Sequence[SimulationStore]
 
@@ -211,75 +207,18 @@ class FamilyRatio:
         return out
 
 
-@typed
-@gradients()
-def compare_families(
-    families: Mapping[str, tuple[Stores | Simulator, PriorLike] | str | Baseline],
+def compare_simulated(
+    families: Mapping[str, Any],
     trials: str | Path | pd.DataFrame | Trials,
     *,
-    animals: str | None = None,
-    held_out: str | None = None,
-    summaries: Sequence[SummaryLike] | None = None,
-    settings: EnsembleSettings | None = None,
-    classifier: EnsembleSettings | None = None,
-    sampler: SamplerSettings | None = None,
-    seed: int = 0,
-    progress: bool = False,
-) -> FamilyComparison | ChoiceComparison:
-    """Which family of rules predicts learners best; and the evidence for each.
-
-    **From simulations**, `(store, prior)`: each learner is left out in turn and scored by the posterior that the others lead
-    to, all in one batch. The evidence is the mean likelihood under the prior: unlike the score, it depends on how wide that is.
-
-    **On choices of animals**, `(simulator, prior)` with a simulator that knows their likelihood, such as `PolicyNetwork`, beside
-    baselines by name, `"coin"`, `"fixed"`, `"logistic"`, `"per_session"`, `"random_walk"`, `"traces"` and `"q_learning"`: each
-    is fitted to a part of the choices and scored on the rest. Of later sessions each choice is predicted given all that the
-    animal did before, with what was learned from the earlier ones; baselines have parameters of each animal's own. Of animals
-    left out all choices are predicted at once by what the others share, rules and baselines alike.
-
-    Arguments:
-        families: Simulations of rules drawn from a prior, and that prior, by a name for the family. All with the
-            learners' trials: `simulate(..., trial_types=trials.trial_types)`. Or simulators and priors, and baselines.
-        trials: A table of learners that share one rule, each in a network of its own; or of choices.
-        animals: On choices: whether animals have one `"shared"` rule or each its `"own"`. By default their own if there are
-            several sessions or more than 1000 decisions an animal, and shared else, or where only animals are held out.
-        held_out: On choices: the last `"sessions"` (default) of each animal, a fifth of them and at least one, of a single
-            session its last third; `"animals"`, each left out in turn; or `"both"`. A rule of each animal's own has no score
-            of animals left out.
-        summaries: From simulations: what of a learner enters; by default its learning curves and the volatility of its error.
-        settings: Also of simulations: of the contrastive ratio's ensemble.
-        classifier: And settings of the classifier of failures.
-        sampler: Settings of the sampler.
-        seed: Makes the comparison repeatable.
-        progress: Whether to show a progress bar.
-
-    Raises:
-        ValueError: If there are fewer than two families, or their simulations do not suit the learners; if a baseline is not
-            known, simulations and simulators are mixed, or an animal has too few sessions.
-
-    Examples:
-        >>> table = compare_families({"degree 2": (store_2, prior_2), "degree 3": (store_3, prior_3)}, "trials.csv")
-        >>> table = compare_families({"rule": (simulator, prior), "drift": "random_walk"}, trials)
-    """
-    if _on_choices(families):
-        for name, value in (("summaries", summaries), ("settings", settings), ("classifier", classifier)):
-            if value is not None:
-                raise ValueError(f"{name} belongs to families of simulations; leave it out on choices.")
-        chosen: Any = families
-        return compare_choices(
-            chosen,
-            trials,
-            animals=animals,
-            held_out="sessions" if held_out is None else held_out,
-            sampler=sampler,
-            seed=seed,
-            progress=progress,
-        )
-    for name, told in (("animals", animals), ("held_out", held_out)):
-        if told is not None:
-            raise ValueError(
-                f"{name} belongs to choices, (simulator, prior); leave it out for families of simulations."
-            )
+    summaries: Sequence[SummaryLike] | None,
+    settings: EnsembleSettings | None,
+    classifier: EnsembleSettings | None,
+    sampler: SamplerSettings | None,
+    seed: int,
+    progress: bool,
+) -> FamilyComparison:
+    """Families by their simulations; arguments as for `compare_families`."""
     stores, priors = _checked(families)
     first = _first_store(next(iter(stores.values())))
     table = Trials.read(trials, first.layout)
@@ -320,21 +259,6 @@ def compare_families(
 
 def _first_store(stores: Stores) -> SimulationStore:
     return stores if isinstance(stores, SimulationStore) else stores[0]
-
-
-def _on_choices(families: Mapping[str, Any]) -> bool:
-    """Whether families are simulators and baselines; raises ValueError if some are and some are not."""
-    of = {
-        name: isinstance(v, (str, Baseline)) or (isinstance(v, tuple) and len(v) == 2 and isinstance(v[0], Simulator))
-        for name, v in families.items()
-    }
-    if any(of.values()) and not all(of.values()):
-        one, other = (next(name for name, kind in of.items() if kind is wanted) for wanted in (True, False))
-        raise ValueError(
-            f"families must all be simulations, (store, prior), or all simulators and baselines of choices; {one!r} is one of "
-            f"choices, {other!r} is not."
-        )
-    return any(of.values())
 
 
 def _checked(

@@ -211,7 +211,7 @@ def test_files_that_cannot_be_meant_are_refused(tmp_path):
     with pytest.raises(ValueError, match="has no series 'dff'"):
         sr.Recordings.read(tmp_path / "a.nwb", values="dff")
     (tmp_path / "broken.nwb").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="cannot be read as .nwb"):
+    with pytest.raises(ValueError, match=r"cannot be read as \.nwb"):
         sr.Recordings.read(tmp_path / "broken.nwb")
     with pytest.raises(ValueError, match="there is no file"):
         sr.Recordings.read(tmp_path / "missing.nwb")
