@@ -14,12 +14,15 @@ from sbirules.model.simulator import Simulator
 from sbirules.support.typed import typed
 
 from .analytic import KnownNetwork, LinearGaussian
+from .feedforward import FEEDFORWARD_SETTINGS, FeedforwardNetwork
 from .policy import PolicyNetwork, PolicySettings
 from .rate import MICONI_THETA_33, SETTINGS, RateRNN, miconi2017
 
 __all__ = [
+    "FEEDFORWARD_SETTINGS",
     "MICONI_THETA_33",
     "SIMULATORS",
+    "FeedforwardNetwork",
     "KnownNetwork",
     "LinearGaussian",
     "PolicyNetwork",
@@ -33,6 +36,7 @@ __all__ = [
 SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
     "rate_rnn": (RateRNN, ("summaries", *SETTINGS)),
     "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
+    "feedforward": (FeedforwardNetwork, ("summaries", *FEEDFORWARD_SETTINGS)),
     "policy_network": (PolicyNetwork, ("summaries", *(f.name for f in fields(PolicySettings)))),
 }
 
