@@ -221,7 +221,7 @@ class FeedforwardNetwork(Simulator):
 
     def without_plasticity(self) -> FeedforwardNetwork:
         """The same networks, whose weights never change."""
-        settings = {**self.settings.config(), "warm_up": 10**9}
+        settings: dict[str, Any] = {**self.settings.config(), "warm_up": 10**9}
         kept: dict[str, Any] = {"summaries": self.summaries, "device": self.device, "dtype": self.dtype}
         other = FeedforwardNetwork(self.family, self.task, **kept, **settings)
         other._raw_per_unit = self._raw_per_unit  # does not depend on it

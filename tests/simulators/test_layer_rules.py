@@ -189,7 +189,7 @@ def test_a_family_of_ones_own():
     assert run.responses[:, :20].square().mean() > 0.3
 
     class Wrong(Homeostasis):
-        sees = ("post", "wieght")
+        sees = ("post", "wieghts")
 
-    with pytest.raises(ValueError, match=r"Wrong.sees: 'wieght' is not known; did you mean 'weight'"):
+    with pytest.raises(ValueError, match=r"Wrong.sees: 'wieghts' is not known; did you mean 'weight'"):
         Wrong()

@@ -96,7 +96,7 @@ class FeedbackAlignment(LayeredRule):
 
         dw_ij = eta (t - z) b_i phi'_i x_j
 
-    Source: Lillicrap, Cownden, Tweed & Akerman (2016), Nat. Commun. 7:13276.
+    Source: Lillicrap, Cownden, Tweed & Akerman (2016), Nature Communications 7:13276.
     """
 
     coefficients = (Coefficient("eta", "(t - z) b_i phi'_i x_j", latex=r"(t - z)\,b_i\,\phi'_i\,x_j", symbol=r"\eta"),)
