@@ -14,14 +14,17 @@ from sbirules.model.simulator import Simulator
 from sbirules.support.typed import typed
 
 from .analytic import KnownNetwork, LinearGaussian
+from .feedforward import FEEDFORWARD_SETTINGS, FeedforwardNetwork
 from .mushroom import SETTINGS as OF_MUSHROOM
 from .mushroom import MushroomBody
 from .policy import PolicyNetwork, PolicySettings
 from .rate import MICONI_THETA_33, SETTINGS, RateRNN, miconi2017
 
 __all__ = [
+    "FEEDFORWARD_SETTINGS",
     "MICONI_THETA_33",
     "SIMULATORS",
+    "FeedforwardNetwork",
     "KnownNetwork",
     "LinearGaussian",
     "MushroomBody",
@@ -37,6 +40,7 @@ SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
     "rate_rnn": (RateRNN, ("summaries", *SETTINGS)),
     "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
     "mushroom_body": (MushroomBody, OF_MUSHROOM),
+    "feedforward": (FeedforwardNetwork, ("summaries", *FEEDFORWARD_SETTINGS)),
     "policy_network": (PolicyNetwork, ("summaries", *(f.name for f in fields(PolicySettings)))),
 }
 

@@ -44,11 +44,17 @@ LIGHT = (
         "priors.",
         "tasks.",
         "summaries.",
+        "simulators.FeedforwardNetwork",
         "simulators.RateRNN",
         "simulators.Policy",
         "BCM",
         "Covariance",
         "MLPRule",
+        "LayeredRule",
+        "HebbianLayer",
+        "Backpropagation",
+        "NodePerturbation",
+        "FeedbackAlignment",
         "Oja",
         "PolynomialRule",
         "PolicyRule",
@@ -221,6 +227,7 @@ SETTINGS = {  # callables that pass on what a dataclass lists
     "simulators.miconi2017": type(CONTEXT.rate.settings),
     "simulators.RateRNN.with_settings": type(CONTEXT.rate.settings),
     "simulators.PolicyNetwork": simulators.PolicySettings,
+    "simulators.FeedforwardNetwork": type(CONTEXT.feedforward.settings),
 }
 
 

@@ -15,7 +15,7 @@ from cheap import PRIOR, Cheap, Line, Nothing
 import sbirules as sr
 from sbirules import priors, summaries, tasks
 from sbirules.priors import uniform
-from sbirules.simulators import KnownNetwork, LinearGaussian, RateRNN
+from sbirules.simulators import FeedforwardNetwork, KnownNetwork, LinearGaussian, RateRNN
 from sbirules.support.rates import Rate
 
 QUICK = sr.SamplerSettings(num_runs=2, num_particles=128, num_moves=2, max_doublings=0, time_limit=5.0)
@@ -38,6 +38,10 @@ class Context:
     @cached_property
     def rate(self):
         return RateRNN(QUADRATIC, TASK, num_units=12, num_trials=6, warm_up=2)
+
+    @cached_property
+    def feedforward(self):
+        return FeedforwardNetwork(sr.Backpropagation(), num_hidden=6, num_trials=6, num_recorded=2)
 
     @cached_property
     def linear(self):
@@ -483,6 +487,12 @@ SPECIAL = {
     "regimes(simulator)": lambda c: c.rate,
     "report(path)": always("page.html"),
     "sensitivity(parts)": always(["active_subspace", "stiff"]),
+    "simulators.FeedforwardNetwork(family)": always(sr.Backpropagation()),
+    "simulators.FeedforwardNetwork(task)": always(tasks.LabelledStimuli()),
+    "simulators.FeedforwardNetwork(settings)": always({"num_hidden": 6, "num_trials": 6, "num_recorded": 2}),
+    "simulators.FeedforwardNetwork.*(theta)": always(torch.full((2, 2), 0.1)),
+    "simulators.FeedforwardNetwork.*(raw)": always(torch.full((2, 2), 0.1)),
+    "simulators.FeedforwardNetwork.rule_text(theta)": always(torch.full((2,), 0.1)),
     "simulators.RateRNN(family)": always(QUADRATIC),
     "simulators.RateRNN(settings)": always({"num_units": 12, "num_trials": 6}),
     "simulators.RateRNN.*(theta)": lambda c: torch.zeros(2, QUADRATIC.dim),
@@ -564,9 +574,11 @@ SPECIAL = {
     "reference.compare(posterior)": lambda c: torch.rand(100, 2),
     **choices.SPECIAL,
 }
+LAYERED = ("Backpropagation", "FeedbackAlignment", "HebbianLayer", "NodePerturbation", "OjaLayer")
 RULES = (
+    *LAYERED,
     *("BCM", "Covariance", "MLPRule", "Oja", "PolynomialRule", "TaylorRule"),
-    *("RuleFamily", "LocalRule", "ThreeFactorRule", "PolicyRule"),
+    *("RuleFamily", "LayeredRule", "LocalRule", "ThreeFactorRule", "PolicyRule"),
 )
 for _family in RULES:
     for _argument in ("theta", "raw"):
@@ -591,6 +603,8 @@ def study_file(c):
 
 
 INSTANCES = {
+    **{name: lambda c, name=name: getattr(sr, name)() for name in LAYERED},
+    "LayeredRule": lambda c: sr.OjaLayer(),
     "BCM": lambda c: sr.BCM(),
     "BPTL": lambda c: c.optimiser,
     "Covariance": lambda c: sr.Covariance(),
@@ -633,7 +647,9 @@ INSTANCES = {
     "Trials": lambda c: c.trials,
     "DelayedDiscrimination": lambda c: TASK,
     "DelayedNonMatchToSample": lambda c: tasks.DelayedNonMatchToSample(),
+    "LabelledStimuli": lambda c: tasks.LabelledStimuli(),
     "SelectiveIntegration": lambda c: tasks.SelectiveIntegration(),
+    "FeedforwardNetwork": lambda c: c.feedforward,
     "KnownNetwork": lambda c: c.known,
     "LinearGaussian": lambda c: c.linear,
     "RateRNN": lambda c: c.rate,
@@ -649,8 +665,30 @@ INSTANCES = {
 }
 
 # what subclasses write and the package calls, with arguments of its own, is no entry; nor are classes that cannot be made
-HOOKS = ("change", "drift", "drive", "trace", "panels", "split", "columns", "draw_inputs", "tensors", "general_growth")
+HOOKS = (
+    "hidden_change",
+    "change",
+    "drift",
+    "drive",
+    "trace",
+    "panels",
+    "split",
+    "columns",
+    "draw_inputs",
+    "tensors",
+    "general_growth",
+)
 OMITTED = {f"{name}.{hook}" for name in RULES for hook in HOOKS} | {"Question.*"}
-OMITTED |= {"Simulator.run", "Status", "Question", "LocalRule", "RuleFamily", "ThreeFactorRule", "Task", "Simulator"}
+OMITTED |= {
+    "Simulator.run",
+    "Status",
+    "Question",
+    "LayeredRule",
+    "LocalRule",
+    "RuleFamily",
+    "ThreeFactorRule",
+    "Task",
+    "Simulator",
+}
 OMITTED |= {f"{name}.draw_inputs" for name in ("Task", *(f"tasks.{task.__name__}" for task in tasks.TASKS.values()))}
-OMITTED |= choices.OMITTED
+OMITTED |= {f"tasks.LabelledStimuli.{name}" for name in ("draw_stimuli", "draw_noise", "tensors")} | choices.OMITTED

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from sbirules.model.fields import Layout
-from sbirules.model.rules import LocalRule, RuleFamily, ThreeFactorRule
+from sbirules.model.rules import LayeredRule, LocalRule, RuleFamily, ThreeFactorRule
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries import Summary
+from sbirules.model.tasks import LabelledStimuli
 from sbirules.model.tasks.task import Task
 from sbirules.support.streams import lasting
 
-__all__ = ["family_probe", "summary_probe", "task_probe"]
+__all__ = ["family_probe", "labelled_probe", "summary_probe", "task_probe"]
 
 
 def _digest(*tensors: Tensor) -> str:
@@ -52,6 +53,12 @@ def family_probe(family: RuleFamily) -> str:
         }
         seen = {n: everything[n] for n in family.sees} | {n: rate[:, 3, :, None] for n in family.slow}
         return _digest(family.change(theta, **seen), *family.drift(theta, **seen).values())
+    if isinstance(family, LayeredRule):
+        pre, post, one = rate[:, 0, None, :], rate[:, :, :1], rate[:, 1:2, 1:2]
+        units = ("post", "slope", "noise", "readout", "feedback")
+        layer = {name: post - 0.2 * k for k, name in enumerate(units)}
+        layer |= {"pre": pre, "weight": draw(2, 4, 3) - 0.5, "delta": one, "surprise": one - 0.5}
+        return _digest(family.hidden_change(theta, **{name: layer[name] for name in family.sees}))
     return ""
 
 
@@ -62,6 +69,13 @@ def task_probe(task: Task, dt: float) -> str:
     inputs = task.draw_inputs(tensors, types, lasting(0, 2))
     sequence = task.sequence(20).double()
     return _digest(tensors.inputs, tensors.targets, tensors.response.double(), inputs, sequence)
+
+
+def labelled_probe(task: LabelledStimuli) -> str:
+    """Targets, stimuli and noise of two networks, and the order of the stimuli."""
+    stream = lasting(0, 5)
+    stimuli, noise = (draw(2, stream, torch.float64) for draw in (task.draw_stimuli, task.draw_noise))
+    return _digest(task.targets, stimuli, noise, task.sequence(20).double())
 
 
 def summary_probe(summary: Summary, layout: Layout) -> str:

@@ -53,6 +53,9 @@ class Stream(IntEnum):
     KICKS = 8
     INPUTS = 9
     MEASUREMENT_NOISE = 12
+    STIMULI = 13
+    FEEDBACK = 14
+    RECORDED = 15
     SESSION = 10
     TRIED = 11
     # training and sampling

@@ -18,7 +18,7 @@ from sbirules.model.prior import prior_draws
 from sbirules.model.rules import FAMILIES
 from sbirules.model.summaries import CATALOGUE, rebuild, written
 from sbirules.model.tasks import TASKS
-from sbirules.simulators import KnownNetwork, LinearGaussian, PolicyNetwork, RateRNN
+from sbirules.simulators import FeedforwardNetwork, KnownNetwork, LinearGaussian, PolicyNetwork, RateRNN
 from sbirules.support.files import plain
 
 TASK = sr.tasks.DelayedDiscrimination(stimulus=40, delay=20, response=40)
@@ -82,7 +82,7 @@ def test_tasks(name):
     assert type(task)(**{k: v for k, v in task.config().items() if k != "task"}) == task
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "choice"])
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("choice", "labelled_stimuli")])
 def test_tasks_have_a_time_course(name):
     task = TASKS[name]()
     tensors = task.tensors(5.0)
@@ -100,9 +100,10 @@ def test_tasks_have_a_time_course(name):
         task.tensors(7.3)
 
 
-def test_a_task_of_choices_has_no_time_course():
-    with pytest.raises(ValueError, match="has no time course"):
-        TASKS["choice"]().tensors(5.0)
+@pytest.mark.parametrize("name", ["choice", "labelled_stimuli"])
+def test_tasks_of_other_simulators_have_no_time_course(name):
+    with pytest.raises(ValueError, match=r"ha(s|ve) no time course"):
+        TASKS[name]().tensors(5.0)
 
 
 # Simulators -------------------------------------------------------------------------------------------
@@ -117,6 +118,10 @@ SIMULATORS = {
     "policy_network": lambda: PolicyNetwork(REINFORCE, FLIES, summaries=[of_second], nuisance=(), num_trials=24),
     "policy_network of a LocalRule": lambda: PolicyNetwork(
         sr.Oja(), FLIES, summaries=[of_second], nuisance=(), num_trials=24
+    ),
+    "feedforward": lambda: FeedforwardNetwork(sr.Backpropagation(), num_hidden=12, num_trials=24, num_recorded=4),
+    "feedforward without recordings": lambda: FeedforwardNetwork(
+        sr.OjaLayer(), num_hidden=12, num_trials=24, num_recorded=0
     ),
     "cheap": Cheap,
     "spikes": Spikes,
@@ -153,7 +158,7 @@ def same(a, b):
 
 
 def fields(run):
-    return [*run.per_trial.values(), *run.per_run.values()]
+    return [*run.per_trial.values(), *run.per_run.values(), *run.per_unit.values()]
 
 
 def test_simulators_return_what_they_declare(simulator):
@@ -164,9 +169,11 @@ def test_simulators_return_what_they_declare(simulator):
     assert run.status.dtype == torch.int8
     assert set(run.per_trial) == set(layout.named("trial"))
     assert set(run.per_run) == set(layout.named("run"))
+    assert set(run.per_unit) == set(layout.named("unit"))
     assert run.type_names == simulator.type_names
     assert all(v.shape == run.trial_types.shape for v in run.per_trial.values())
     assert all(v.shape == (3,) for v in run.per_run.values())
+    assert all(v.shape == (*run.trial_types.shape, layout[name].units) for name, v in run.per_unit.items())
     assert Layout.from_config(json.loads(json.dumps(plain(layout.config())))) == layout
     for field in layout.fields:
         assert field.meaning, f"{field.name} says nothing of itself"

@@ -6,6 +6,14 @@ from sbirules.model.rules.bcm import BCM
 from sbirules.model.rules.coefficient import RESERVED, TIME_CONSTANTS, Coefficient
 from sbirules.model.rules.covariance import Covariance
 from sbirules.model.rules.family import RuleFamily
+from sbirules.model.rules.layer_rules import (
+    Backpropagation,
+    FeedbackAlignment,
+    HebbianLayer,
+    NodePerturbation,
+    OjaLayer,
+)
+from sbirules.model.rules.layered import LAYER_SIGHTS, READOUT_RATE, LayeredRule
 from sbirules.model.rules.local import SIGHTS, LocalRule
 from sbirules.model.rules.mlp import MLPRule
 from sbirules.model.rules.oja import Oja
@@ -18,15 +26,23 @@ from sbirules.model.rules.three_factor import ThreeFactorRule
 __all__ = [
     "BCM",
     "FAMILIES",
+    "LAYER_SIGHTS",
+    "READOUT_RATE",
     "RESERVED",
     "SIGHTS",
     "TIME_CONSTANTS",
     "VARIABLES",
+    "Backpropagation",
     "Coefficient",
     "Covariance",
+    "FeedbackAlignment",
+    "HebbianLayer",
+    "LayeredRule",
     "LocalRule",
     "MLPRule",
+    "NodePerturbation",
     "Oja",
+    "OjaLayer",
     "PolicyRule",
     "PolynomialRule",
     "RuleFamily",
@@ -42,4 +58,9 @@ FAMILIES: dict[str, Callable[..., RuleFamily]] = {
     "mlp": MLPRule,
     "oja": Oja,
     "taylor": TaylorRule,
+    "hebbian_layer": HebbianLayer,
+    "oja_layer": OjaLayer,
+    "node_perturbation": NodePerturbation,
+    "backpropagation": Backpropagation,
+    "feedback_alignment": FeedbackAlignment,
 }

@@ -6,6 +6,7 @@ from sbirules.model.tasks.catalogue import DelayedDiscrimination, DelayedNonMatc
 from sbirules.model.tasks.choice import ChoiceTask
 from sbirules.model.tasks.choice_replayed import Replayed
 from sbirules.model.tasks.gymnasium_task import GymnasiumTask
+from sbirules.model.tasks.labelled import LabelledStimuli
 from sbirules.model.tasks.task import Task, TrialTensors, steps_of
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "DelayedDiscrimination",
     "DelayedNonMatchToSample",
     "GymnasiumTask",
+    "LabelledStimuli",
     "Replayed",
     "SelectiveIntegration",
     "Task",
@@ -25,5 +27,6 @@ TASKS: dict[str, Callable[..., Task]] = {
     "choice": ChoiceTask,
     "delayed_discrimination": DelayedDiscrimination,
     "delayed_non_match_to_sample": DelayedNonMatchToSample,
+    "labelled_stimuli": LabelledStimuli,
     "selective_integration": SelectiveIntegration,
 }
