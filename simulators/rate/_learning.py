@@ -14,6 +14,7 @@ from sbirules.model.runs import Recording, Status, Trajectory
 from ._activity import ActivityMeter
 from ._backends import TorchBackend, plasticity
 from ._local import LocalPlasticity
+from ._stability import measure
 from ._trial import Networks, Noise, Stage, State
 
 __all__ = ["LAST", "learn"]
@@ -32,8 +33,9 @@ def learn(
     *,
     record: Sequence[int] = (),
     keep_weights: bool = False,
+    stability: Sequence[str] = (),
 ) -> Trajectory:
-    """Learning runs of a batch of networks, one rule `raw` `(batch, D)` each."""
+    """Learning runs of a batch of networks, one rule `raw` `(batch, D)` each; `stability` names measures of the final weights."""
     s, task = stage.settings, stage.task
     rule = plasticity(s, family, raw, net.mask)
     state = State.before_learning(net)
@@ -82,6 +84,7 @@ def learn(
     kept = torch.stack(lives, dim=1)
     error, output = (torch.where(kept, torch.stack(v, dim=1), torch.nan) for v in (errors, outputs))
     activity, silent = meter.result(net.weights, kernel.mT, s.connectivity.initial_sd, net.mask)
+    activity |= measure(kernel.mT, dead, s, stability)
     status = torch.where(dead, int(Status.DIVERGED), torch.where(silent, int(Status.SILENT), int(Status.OK)))
     extras: dict[str, object] = {}
     if keep_weights:

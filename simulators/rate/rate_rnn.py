@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.abilities import LearningGradient
+from sbirules.model.fields import Field
 from sbirules.model.probes import family_probe, summary_probe, task_probe
 from sbirules.model.rules import LocalRule, RuleFamily, ThreeFactorRule
 from sbirules.model.runs import Trajectory
@@ -29,6 +30,7 @@ from ._learning import learn
 from ._passed import DRAWS, checked, passed_in, requires_grad
 from ._sensitivity import GRADIENTS, Goal
 from ._settings import Settings
+from ._stability import read_by
 from ._trial import Networks, Noise, Stage
 from ._units import measure_raw_per_unit
 
@@ -52,7 +54,8 @@ class RateRNN(Simulator):
     Arguments:
         family: The rule family.
         task: The task.
-        summaries: Named summaries that `simulator(theta)` returns, by name or as `Summary`.
+        summaries: Named summaries that `simulator(theta)` returns, by name or as `Summary`. Stability of the final weights
+            is measured only if one of them reads it.
         num_units: N.
         num_trials: Trials of a session, unless a sequence is given.
         gain: g; initial weights have s.d. g / sqrt(K) for mean in-degree K.
@@ -90,7 +93,7 @@ class RateRNN(Simulator):
     """
 
     task: Task
-    own_fields = MEASURES
+    own_fields: tuple[Field, ...] = MEASURES
 
     def __init__(
         self,
@@ -112,6 +115,8 @@ class RateRNN(Simulator):
         if not isinstance(family, (ThreeFactorRule, LocalRule)):
             raise ValueError(f"family must be a ThreeFactorRule or a LocalRule, got {type(family).__name__}.")
         self.settings = Settings(**settings)
+        self._stability = tuple(f.name for f in read_by(self.summaries))
+        self.own_fields = (*self.own_fields, *read_by(self.summaries))
         if self.settings.error_factor and isinstance(family, LocalRule):
             raise ValueError(
                 "error_factor = True scales with the reward, of which a LocalRule knows nothing; leave it out."
@@ -236,6 +241,7 @@ class RateRNN(Simulator):
                         noise,
                         record=sorted(set(record)),
                         keep_weights=keep_weights,
+                        stability=self._stability,
                     )
                 )
         return Trajectory.cat(parts)

@@ -111,6 +111,9 @@ def test_tasks_of_other_simulators_have_no_time_course(name):
 SIMULATORS = {
     "rate_rnn": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24),
     "rate_rnn of float64": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24, dtype=torch.float64),
+    "rate_rnn and its stability": lambda: RateRNN(
+        QUADRATIC, TASK, num_units=16, num_trials=24, summaries=["spectral_abscissa", "lyapunov_margin"]
+    ),
     "rate_rnn with BCM": lambda: RateRNN(sr.BCM(), TASK, num_units=16, num_trials=24),
     "miconi2017": lambda: simulators.miconi2017(TASK, num_units=16, num_trials=6, warm_up=2),
     "linear_gaussian": lambda: LinearGaussian(QUADRATIC, num_units=12, projections=10),
@@ -268,7 +271,8 @@ def test_priors(name):
 
 @pytest.fixture(scope="module")
 def run():
-    return RateRNN(QUADRATIC, TASK, num_units=16, num_trials=60).run(torch.zeros(3, 9), seed=0)
+    asked = ["spectral_abscissa", "lyapunov_margin"]  # measured only for summaries that read them
+    return RateRNN(QUADRATIC, TASK, num_units=16, num_trials=60, summaries=asked).run(torch.zeros(3, 9), seed=0)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -34,7 +34,8 @@ def runs():
         error[i, length:] = math.nan
         types[i, length:] = -1
     correct = torch.where(torch.isnan(error), torch.nan, (error < 0.5).float())
-    activity = {name: torch.rand(3) for name in ("mean_rate", "rate_sd", "saturation", "weight_change", "weight_norm")}
+    of_the_run = {name for s in CATALOGUE.values() for name in s.fields} - {"error", "output", "reward", "correct"}
+    activity = {name: torch.rand(3) for name in sorted(of_the_run)}
     return Trajectory(
         status=torch.zeros(3, dtype=torch.int8),
         trial_types=types,

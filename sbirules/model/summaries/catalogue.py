@@ -281,6 +281,8 @@ _MEASURES = {
     "saturation": "share of (free unit, step) with a rate within 5 % of its limits, last 50 trials",
     "weight_change": "root-mean-square weight change over the run, in units of the initial s.d.",
     "weight_norm": "root-mean-square weight at the end, in units of the initial s.d.",
+    "spectral_abscissa": "largest real part of the eigenvalues of the effective connectivity; < 0: stable where all are active",
+    "lyapunov_margin": "< 0 proves one fixed point for each constant input, globally stable; > 0 proves nothing",
 }
 
 CATALOGUE: dict[str, Summary] = {
