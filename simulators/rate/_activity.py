@@ -9,7 +9,7 @@ from sbirules.model.fields import Field
 
 from ._settings import Settings
 
-__all__ = ["MEASURES", "ActivityMeter"]
+__all__ = ["MEASURES", "ActivityMeter", "recorded_fields"]
 
 MEASURES = (
     Field("mean_rate", "mean |rate| of the free units over the last 50 trials", per="run", low=0.0),
@@ -18,6 +18,13 @@ MEASURES = (
     Field("weight_change", "root-mean-square weight change over the run", "initial s.d.", per="run", low=0.0),
     Field("weight_norm", "root-mean-square weight at the end", "initial s.d.", per="run", low=0.0),
 )
+
+
+def recorded_fields(units: int) -> tuple[Field, ...]:
+    """What is recorded of single units."""
+    text = "mean rate of each recorded unit over the response window"
+    return (Field("responses", text, per="unit", units=units),) if units else ()
+
 
 SILENCE = 1e-3  # mean |rate| below which a network counts as silent
 

@@ -26,6 +26,7 @@ __all__ = ["batch_rows", "block_rows", "draw", "networks_of"]
 CPU_BYTES, GPU_BYTES = 2**21, 2**28
 ARRAYS = 24  # arrays of that size that a trial holds at once, with room to spare
 GPU_BATCH = 32768
+OF_TRIALS = (Stream.INITIAL_STATES, Stream.KICKS, Stream.INPUTS, Stream.MEASUREMENT_NOISE)
 
 
 def block_rows(steps: int, num_units: int, device: torch.device) -> int:
@@ -79,7 +80,7 @@ def draw(
         part = {n: value[mine] for n, value in given.items()}
         stream = partial(generator, [*key, first // block], device=device)
         networks.append(networks_of(s, channels, num_types, size, block, stream, part, dtype))
-        of_trials = (stream(purpose) for purpose in (Stream.INITIAL_STATES, Stream.KICKS, Stream.INPUTS))
+        of_trials = (stream(purpose) for purpose in OF_TRIALS)
         blocks.append(Block(mine, block, *of_trials))
     return _joined(networks), Noise(tuple(blocks), given)
 
@@ -124,7 +125,12 @@ def networks_of(
     if expectation is None:
         start = math.nan if s.initial_expectation is None else s.initial_expectation
         expectation = torch.full((size, num_types), start, device=device, dtype=dtype)
-    return Networks(weights, input_weights, readout, mask, expectation)
+    recorded = None
+    if s.num_recorded:
+        order = torch.rand(block, s.num_units, generator=stream(Stream.RECORDED), device=device)
+        order[:, list(s.clamped)] = 2.0  # last: what is clamped tells nothing
+        recorded = order.argsort(dim=1)[:size, : s.num_recorded]
+    return Networks(weights, input_weights, readout, mask, expectation, recorded)
 
 
 def _joined(parts: list[Networks]) -> Networks:
@@ -138,4 +144,5 @@ def _joined(parts: list[Networks]) -> Networks:
         readout=None if first.readout is None else torch.cat([p.readout for p in parts if p.readout is not None]),
         mask=first.mask if first.mask is None or shared else torch.cat([p.mask for p in parts if p.mask is not None]),
         expectation=torch.cat([p.expectation for p in parts]),
+        recorded=None if first.recorded is None else torch.cat([p.recorded for p in parts if p.recorded is not None]),
     )

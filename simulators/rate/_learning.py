@@ -43,6 +43,8 @@ def learn(
     there, types = trial_types >= 0, trial_types.clamp(min=0)
     errors, outputs, lives = [], [], []
     recorder: dict[str, list[Tensor]] = {"x": [], "rate": [], "weights": [], "trace": []}
+    units = net.recorded is not None
+    responses: list[Tensor] = []
 
     for k in range(trial_types.shape[1]):
         lives.append(there[:, k] & ~state.dead)
@@ -62,12 +64,14 @@ def learn(
             types[:, k],
             there[:, k],
             plastic=k >= s.warm_up,
-            watched=recorded or k >= meter.from_trial,
+            watched=recorded or units or k >= meter.from_trial,
         )
         errors.append(trial.error)
         outputs.append(trial.output)
         if trial.rate is not None:
             meter.add(k, trial.rate[:, 1:])
+            if units:
+                responses.append(stage.responses(trial.rate.detach(), net, noise))
         if recorded and trial.x is not None and trial.rate is not None:
             recorder["x"].append(trial.x[:, 1:].clone())
             recorder["rate"].append(trial.rate[:, 1:].clone())
@@ -104,6 +108,9 @@ def learn(
         trial_types,
         Layout(fields).completed({"error": error, "output": output}, "trial"),
         {n: torch.where(dead, torch.nan, v) for n, v in activity.items()},
+        per_unit={"responses": torch.where(kept[:, :, None], torch.stack(responses, dim=1), torch.nan)}
+        if units
+        else {},
         type_names=task.type_names,
         extras=extras,
     )

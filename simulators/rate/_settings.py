@@ -22,6 +22,7 @@ __all__ = ["Settings"]
 
 Mask = Tensor | float | None
 MEASURED = 64  # networks in which natural units are measured at a time
+RECORDING = ("num_recorded", "recording_noise")
 # bytes in memory for each weight (weights, trace and its square in double precision), rate of a step, and trial
 OF_A_WEIGHT, OF_A_RATE, OF_A_TRIAL = 28, 16, 40
 
@@ -55,6 +56,8 @@ class Settings:
     input_to_readout: bool = True
     criterion: float = 0.5
     divergence: float = 100.0
+    num_recorded: int = 0
+    recording_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("num_units", "num_trials"):
@@ -91,6 +94,12 @@ class Settings:
             )
         self._check_units()
         self._check_mask()
+        free = self.num_units - len(self.clamped)
+        if arguments.whole("num_recorded", self.num_recorded, 0) > free:
+            raise ValueError(
+                f"num_recorded must be at most the {free} units that are not clamped, got {self.num_recorded}."
+            )
+        arguments.at_least("recording_noise", self.recording_noise, 0.0)
 
     def _check_units(self) -> None:
         if not isinstance(self.clamped, Mapping) or not all(isinstance(unit, int) for unit in self.clamped):
@@ -170,7 +179,8 @@ class Settings:
                 value = value.tolist()
             elif name == "clamped":
                 value = {str(k): float(v) for k, v in sorted(value.items())}
-            out[name] = value
+            if name not in RECORDING or value:  # stores from before there were recordings keep their configuration
+                out[name] = value
         return out
 
     @property

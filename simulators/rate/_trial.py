@@ -29,6 +29,7 @@ class Networks:
         readout: W_out, `(batch or 1, N)`, or None to read out one unit.
         mask: Existing synapses, `(batch or 1, post, pre)`, or None for all.
         expectation: Rbar before the first trial, `(batch, C)`, NaN for none yet.
+        recorded: Recorded units, `(batch, K)`; None for none.
     """
 
     weights: Tensor
@@ -36,6 +37,7 @@ class Networks:
     readout: Tensor | None
     mask: Tensor | None
     expectation: Tensor
+    recorded: Tensor | None = None
 
     @cached_property
     def drive_weights(self) -> Tensor:
@@ -52,6 +54,7 @@ class Block:
     initial_states: Generator
     kicks: Generator
     inputs: Generator
+    recordings: Generator | None = None
 
     @property
     def size(self) -> int:
@@ -166,6 +169,21 @@ class Stage:
                 f"{(block.whole, *shape)}, got {tuple(inputs.shape)}."
             )
         return inputs[: block.size].to(self.tensors.inputs.dtype)
+
+    def responses(self, rate: Tensor, net: Networks, noise: Noise) -> Tensor:
+        """Mean rate of each recorded unit over the response window, with the noise of recording it, `(batch, K)`."""
+        if net.recorded is None:
+            raise ValueError("num_recorded = 0: no unit is recorded.")
+        index = net.recorded[:, None].expand(-1, len(self.response), -1)
+        mean = rate[:, 1:][:, self.response].gather(2, index).mean(dim=1)
+        size = self.settings.recording_noise
+        if not size:
+            return mean
+        drawn = [
+            torch.randn(b.whole, mean.shape[1], generator=b.recordings, device=mean.device, dtype=mean.dtype)[: b.size]
+            for b in noise.blocks
+        ]
+        return mean + size * _joined(drawn)
 
     def judge(self, rate: Tensor, types: Tensor, net: Networks) -> tuple[Tensor, Tensor]:
         """Error and mean output of a trial with rates `(batch, T + 1, N)`, both `(batch,)`."""

@@ -23,7 +23,7 @@ from sbirules.support.devices import usable
 from sbirules.support.streams import Key, global_seed
 from sbirules.support.typed import typed_class
 
-from ._activity import MEASURES
+from ._activity import MEASURES, recorded_fields
 from ._choosing import choose
 from ._draws import batch_rows, block_rows, draw
 from ._learning import learn
@@ -81,6 +81,9 @@ class RateRNN(Simulator):
         input_to_readout: Whether the read-out unit gets task input.
         criterion: A trial is correct when its error is below this.
         divergence: A network has diverged when |w| exceeds this many initial s.d.
+        num_recorded: Units whose mean rate in the response window is reported for every trial, chosen at random in each network
+            among those not clamped: `run.responses` `(batch, trials, units)`.
+        recording_noise: S.d. of the noise of these.
         device: Any torch device.
         dtype: torch.float32 or torch.float64.
         backend: `"torch"` (the reference; any device, differentiable), `"numba"` (fused, CPU), `"triton"` (fused,
@@ -116,7 +119,7 @@ class RateRNN(Simulator):
             raise ValueError(f"family must be a ThreeFactorRule or a LocalRule, got {type(family).__name__}.")
         self.settings = Settings(**settings)
         self._stability = tuple(f.name for f in read_by(self.summaries))
-        self.own_fields = (*self.own_fields, *read_by(self.summaries))
+        self.own_fields = (*self.own_fields, *read_by(self.summaries), *recorded_fields(self.settings.num_recorded))
         if self.settings.error_factor and isinstance(family, LocalRule):
             raise ValueError(
                 "error_factor = True scales with the reward, of which a LocalRule knows nothing; leave it out."

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.runs import Trajectory
+from sbirules.model.summaries.activity import FROM_ACTIVITY, activity_summaries
+from sbirules.model.summaries.activity_parts import in_rows
 from sbirules.model.summaries.choices import FROM_CHOICES, answers_by_part, choice_summaries
 from sbirules.model.summaries.definition import Summary, parts_of_sessions, summarise
 from sbirules.support import arguments
@@ -29,7 +31,11 @@ __all__ = [
     "written",
 ]
 
-OURS = (__name__, answers_by_part.__module__)  # whose summaries come back from their settings
+OURS = (
+    __name__,
+    answers_by_part.__module__,
+    in_rows.__module__,
+)  # whose summaries come back from their settings
 LAST = 50  # trials over which "final" and "learned" are judged
 LEARNED_SHARE = 0.9  # share of those that must be correct
 PARTS = (6, 3)  # of a session, in which scatter is looked at; fewer where it is short
@@ -314,6 +320,7 @@ CATALOGUE: dict[str, Summary] = {
             help="first trial with >= 90 % of 50 correct, the session's length if never",
         ),
         *(Summary(name, (name,), _activity(name), help=text) for name, text in _MEASURES.items()),
+        *activity_summaries(tuple(FROM_ACTIVITY)),
     )
 }
 
@@ -335,6 +342,8 @@ def rebuild(config: Plain) -> Summary:
     settings = {k: v for k, v in config.items() if k not in ("name", "own")}
     with arguments.plain_form("a summary"):
         name = str(config["name"])
+    if name in FROM_ACTIVITY and not config.get("own"):
+        return FROM_ACTIVITY[name](settings.pop("bins"), **settings)
     if name in FROM_CHOICES and not config.get("own"):
         return FROM_CHOICES[name](**settings)
     if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
