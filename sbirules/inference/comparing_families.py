@@ -81,7 +81,6 @@ def compare_families(
     Examples:
         >>> table = compare_families({"degree 2": (store_2, prior_2), "degree 3": (store_3, prior_3)}, "trials.csv")
         >>> table = compare_families({"rule": (simulator, prior), "drift": "random_walk"}, trials)
-        >>> table = compare_families({"rule": (mushroom, prior), "none": "no_plasticity"}, recordings=recordings, seen=2)
     """
     if (trials is None) == (recordings is None):
         raise ValueError("compare_families needs either trials or recordings.")

@@ -20,6 +20,7 @@ from sbirules.inference.questions import QUESTIONS, Question
 from sbirules.model.constraints import Constraints
 from sbirules.model.fields import Layout
 from sbirules.model.prior import log_scale_of, names_of
+from sbirules.model.recordings import Recordings
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tables import Trials
@@ -37,7 +38,7 @@ from sbirules.support.typed import typed
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["fit", "question_of"]
+__all__ = ["fit", "question_of", "with_recordings"]
 
 BEYOND = 0.05  # share of the prior beyond all simulated rules, of any coefficient, that a fit refuses
 
@@ -77,7 +78,10 @@ def fit(
             for each coefficient.
         constraints: Intervals by summary name, e.g. `{"learned": (1, 1), "mean_rate": (0.05, 0.6)}`.
         trials: Or a table of learners that share one rule, each in a network of its own.
-        recordings: Or what was recorded of them: `Recordings`, or the path of a file that `Recordings.read` reads.
+        recordings: Or what was recorded of them: `Recordings`, or the path of a file that `Recordings.read` reads. With a
+            simulator such as `MushroomBody` its likelihood is exact; with simulations that record units
+            (`RateRNN(num_recorded=20)`) it is learned from summaries that do not depend on which unit is which, together with
+            the trials of the same learners if these are given as well.
         x_o: Or the summaries of one network: values by summary name, all or some of the store's, or a row of all.
         question: Or a question as an object, of those in `sbirules.inference.questions` or of one's own.
         all_of_networks: With constraints: they hold in all of so many networks of the same rule
@@ -133,6 +137,8 @@ def fit(
     stores = [store] if isinstance(store, SimulationStore) else list(store)
     prior = _checked_prior(stores, prior)
     first = stores[0]
+    if recordings is not None:  # of units that simulations record as well: one observation with the trials
+        trials, recordings = with_recordings(trials, recordings, first.layout), None
     given = {"constraints": constraints, "trials": trials, "recordings": recordings, "x_o": x_o}
     options = {"all_of_networks": all_of_networks, "reliability": reliability, "summaries": summaries}
     asked = question_of(given, question, options, first.layout, first.summary_names, "fit")
@@ -160,6 +166,14 @@ def fit(
         sampler,
         None if raw is None else torch.tensor(raw, dtype=torch.float64),
     )
+
+
+def with_recordings(trials: Any, recordings: Any, layout: Layout) -> Trials:
+    """Learners of whom trials, if there are any, and units were recorded, as one table."""
+    recorded = Recordings.read(recordings)
+    if trials is None:
+        return Trials.of_recordings(recorded, layout.type_names)
+    return Trials.read(trials, layout).with_recordings(recorded)
 
 
 def _asked_exactly(simulator: Simulator, given: Plain, question: Question | None, animals: str | None) -> Question:

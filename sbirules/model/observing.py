@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ class Observation(ABC):
     A subclass names its coefficients, which are nuisance coefficients of the simulator.
     """
 
-    name: ClassVar[str]  # in study files
+    name: str  # in study files
     coefficients: tuple[Coefficient, ...] = ()
 
     @abstractmethod
@@ -63,6 +62,7 @@ class Gaussian(Observation):
 
     def __init__(self, growing: bool = True) -> None:
         self.growing = growing
+        self.name = "gaussian" if growing else "constant_gaussian"
         noise = LogNormal(-1.5, 1.0, validate_args=False)
         self.coefficients = (
             Coefficient("noise", low=0.0, linear=False, unit="scales", log=True, default=0.2, prior=noise),

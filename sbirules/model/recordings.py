@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sbirules.model.recording_arrays import recorded_arrays
 from sbirules.model.recording_files import read_npz, write_npz
 from sbirules.model.recording_nwb import read_nwb
 from sbirules.model.recording_summary import RecordingsSummary, summary_of
@@ -112,40 +113,17 @@ class Recordings(Shown):
         Raises:
             ValueError: If lengths do not agree, a value is infinite, or types are not whole numbers.
         """
-        bins = () if times is None else tuple(arguments.finite("times", t) for t in times)
-        each = _animals("values", values, 3 if bins else 2)
-        given = {"trial_types": trial_types, "sessions": sessions, **dict(events or {})}
-        sizes = [len(v) for v in each]
-        rows = {
-            name: [torch.zeros(n) for n in sizes] if value is None else _per_trial(name, value, sizes)
-            for name, value in given.items()
-        }
-        longest, most = max(sizes), max(v.shape[-1] for v in each)
-        whole = torch.full((len(each), longest, *((len(bins),) if bins else ()), most), torch.nan, dtype=torch.float64)
-        for a, v in enumerate(each):
-            if bins and v.shape[1] != len(bins):
-                raise ValueError(f"values must have {len(bins)} bins, one for each of times, got {v.shape[1]}.")
-            whole[a, : len(v), ..., : v.shape[-1]] = v
-        padded = {name: torch.full((len(each), longest), torch.nan, dtype=torch.float64) for name in rows}
-        for name, every in rows.items():
-            for a, row in enumerate(every):
-                padded[name][a, : len(row)] = row
-        types, session = _codes("trial_types", padded.pop("trial_types")), _codes("sessions", padded.pop("sessions"))
-        names = arguments.strings("type_names", type_names) if type_names else ()
-        if names and int(types.max()) >= len(names):
-            raise ValueError(f"trial_types must lie in 0...{len(names) - 1}, the types named, got {int(types.max())}.")
-        return Recordings(
-            _names("learners", learners, len(each), ""),
-            whole,
-            types,
-            _names("channels", channels, most, "unit "),
-            names,
-            session.clamp(min=0),
-            padded,
-            {},
-            unit,
-            bins,
+        found = recorded_arrays(
+            values,
+            trial_types=trial_types,
+            learners=learners,
+            channels=channels,
+            type_names=type_names,
+            sessions=sessions,
+            events=events,
+            times=times,
         )
+        return Recordings(**found, unit=unit)
 
     @staticmethod
     def read(
@@ -306,67 +284,3 @@ class Recordings(Shown):
 
 def _folder(source: Any) -> bool:
     return isinstance(source, (str, Path)) and Path(source).is_dir()
-
-
-def _animals(argument: str, values: Any, ndim: int) -> list[Tensor]:
-    """One array an animal, each with `ndim` axes."""
-    if isinstance(values, (list, tuple)) and values and all(hasattr(v, "shape") for v in values):
-        each = [arguments.numbers(argument, v, torch.float64) for v in values]
-    else:
-        whole = arguments.numbers(argument, values, torch.float64)
-        each = [whole] if whole.ndim == ndim else list(whole)
-    for a, v in enumerate(each):
-        if v.ndim != ndim or not v.numel():
-            shape = "(trials, channels)" if ndim == 2 else "(trials, bins, channels)"
-            raise ValueError(
-                f"{argument} must be {shape} for each animal, with at least one of each, got {tuple(v.shape)}."
-            )
-        if torch.isinf(v).any():
-            raise ValueError(
-                f"{argument} must be finite, or NaN where nothing was recorded; animal {a + 1} has an infinite value."
-            )
-    return each
-
-
-def _per_trial(name: str, value: Any, sizes: Sequence[int]) -> list[Tensor]:
-    """A number for every trial, one row an animal: from one row for all, one for each, or a matrix."""
-    listed = isinstance(value, (list, tuple)) and bool(value) and all(hasattr(v, "__len__") for v in value)
-    if listed:
-        each = [arguments.numbers(name, v, torch.float64) for v in value]
-    else:
-        whole = arguments.numbers(name, value, torch.float64)
-        each = [whole] * len(sizes) if whole.ndim == 1 else list(whole)
-    lengths = [len(v) for v in each]
-    if (
-        len(each) != len(sizes)
-        or any(v.ndim != 1 for v in each)
-        or any(a < b for a, b in zip(lengths, sizes, strict=True))
-    ):
-        raise ValueError(
-            f"{name} must have a number for each trial ({arguments.listed(sizes)} of the animals), got "
-            f"{arguments.listed(lengths)}: "
-            f"do they belong to the same trials?"
-        )
-    if not isinstance(value, Tensor) and any(a > b for a, b in zip(lengths, sizes, strict=True)) and listed:
-        raise ValueError(
-            f"{name} has more trials ({max(lengths)}) than values ({max(sizes)}): do they belong together?"
-        )
-    return [v[:n] for v, n in zip(each, sizes, strict=True)]
-
-
-def _codes(name: str, value: Tensor) -> Tensor:
-    """Whole numbers of at least 0, -1 past the end."""
-    there = ~torch.isnan(value)
-    known = value[there]
-    if bool(((known < 0) | (known != known.floor())).any()):
-        raise ValueError(
-            f"{name} must be whole numbers of at least 0, got {float(known[(known < 0) | (known != known.floor())][0]):g}."
-        )
-    return torch.where(there, value, -1.0).long()
-
-
-def _names(argument: str, given: Sequence[str] | None, count: int, stem: str) -> tuple[str, ...]:
-    names = tuple(f"{stem}{k + 1}" for k in range(count)) if given is None else arguments.strings(argument, given)
-    if len(names) != count or len(set(names)) != count:
-        raise ValueError(f"{argument} must be {count} different names, got {arguments.listed(names):.120}.")
-    return names

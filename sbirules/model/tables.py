@@ -16,7 +16,8 @@ from sbirules.model.choices import BETTER, ROLES, ChoiceColumns
 from sbirules.model.error_tables import error_table
 from sbirules.model.fields import Layout, task_fields
 from sbirules.model.lines import Lines
-from sbirules.model.runs import Trajectory
+from sbirules.model.recordings import Recordings
+from sbirules.model.runs import Status, Trajectory
 from sbirules.model.table_summary import TrialsSummary, summary_of
 from sbirules.model.table_writing import choice_rows, error_rows, keywords_of
 from sbirules.support import arguments
@@ -91,13 +92,75 @@ class Trials(Shown):
             self.meaning,
         )
 
+    def with_recordings(self, recordings: Recordings) -> Trials:
+        """The same learners with what was recorded of their units: `trajectory.responses` `(learners, trials, units)`.
+
+        Units need not be the same in different learners, nor as many.
+
+        Raises:
+            ValueError: If learners, their numbers of trials or their trial types are not those of the recordings.
+        """
+        means = recordings.means()
+        for name in self.learners:
+            if name not in means.learners:
+                raise ValueError(
+                    f"the recordings have no animal {name!r}, only {arguments.listed(means.learners):.120}; name animals as the "
+                    f"trials do, or take a subset of these."
+                )
+        own = means.subset([means.learners.index(name) for name in self.learners])
+        if not torch.equal(own.num_trials, self.num_trials):
+            k = int((own.num_trials != self.num_trials).nonzero()[0])
+            raise ValueError(
+                f"{self.learners[k]} has {int(self.num_trials[k])} trials, but {int(own.num_trials[k])} were recorded: give a "
+                f"row of "
+                f"NaN for each trial that was not."
+            )
+        longest = self.trial_types.shape[1]
+        values = torch.full((len(self), longest, own.values.shape[2]), torch.nan, dtype=torch.float32)
+        values[:, : own.values.shape[1]] = own.values.float()[:, :longest]
+        if own.type_names:
+            types = _as_named(own, self.trajectory.type_names)[:, :longest]
+            wrong = (types != self.trial_types[:, : types.shape[1]]).nonzero()
+            if len(wrong):
+                a, t = wrong[0].tolist()
+                raise ValueError(
+                    f"trial {t + 1} of {self.learners[a]} is of another type in the recordings than in the trials: are they "
+                    f"aligned?"
+                )
+        run = self.trajectory
+        joined = Trajectory(
+            run.status,
+            run.trial_types,
+            run.per_trial,
+            run.per_run,
+            per_unit={"responses": values},
+            type_names=run.type_names,
+        )
+        return replace(self, trajectory=joined)
+
+    @staticmethod
+    def of_recordings(recordings: Recordings, type_names: Sequence[str]) -> Trials:
+        """Learners of whom only activity is known, as a table for `fit(store, prior, trials=...)`.
+
+        Arguments:
+            recordings: What was recorded; its trial types are those of the task by name, or by number where it names none.
+            type_names: Names of the task's trial types.
+        """
+        own = recordings.means()
+        types = _as_named(own, tuple(type_names))
+        status = torch.full((len(own),), int(Status.OK), dtype=torch.int8)
+        units = {"responses": own.values.float()}
+        run = Trajectory(status, types, per_unit=units, type_names=type_names)
+        return Trials(own.learners, run)
+
     def digest(self) -> str:
         """SHA-256 of the content: tells one table from another.
 
         Of tables of choices, what their codes mean belongs to the content; empty trials after the longest learner's last do not.
         """
         fields = self.trajectory.per_trial
-        parts = [self.trial_types, *(fields[n] for n in sorted(fields))]
+        units = self.trajectory.per_unit
+        parts = [self.trial_types, *(fields[n] for n in sorted(fields)), *(units[n] for n in sorted(units))]
         if len(self):
             parts = [part[:, : int(self.num_trials.max())] for part in parts]
         # NaN has a sign, which says how it was computed
@@ -212,6 +275,22 @@ class Trials(Shown):
             return Trials(*choice_table(table, columns or {}, options, one_hot, declared))
         declares = layout or Layout()
         return Trials(*error_table(_as_declared(table, columns or {}, declares), declares))
+
+
+def _as_named(recordings: Recordings, type_names: Sequence[str]) -> Tensor:
+    """Trial types of recordings in the order of a task's, `(animals, trials)`."""
+    if not recordings.type_names:
+        if int(recordings.trial_types.max()) >= max(len(type_names), 1):
+            raise ValueError(
+                f"the recordings have trial types up to {int(recordings.trial_types.max())}, but the task has "
+                f"{len(type_names)} ({arguments.listed(type_names)}); number them from 0, or name them."
+            )
+        return recordings.trial_types
+    for name in recordings.type_names:
+        arguments.known("trial type of the recordings", name, tuple(type_names))
+    index = torch.tensor([tuple(type_names).index(name) for name in recordings.type_names])
+    types = recordings.trial_types
+    return torch.where(types >= 0, index[types.clamp(min=0)], -1)
 
 
 def _as_declared(table: Columns, columns: Mapping[str, Any], layout: Layout) -> Columns:

@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sbirules.model.rules import PolicyRule
 
-__all__ = ["Conditioning", "responses"]
+from ._given import Conditioning
 
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What animals were given; A animals, T trials.
-
-    Arguments:
-        odour: Code of the odour, `(A, T)`; -1 where there is none.
-        dopamine: Reinforcement that dopamine neurons carry, `(A, T)`.
-        delay: Seconds from the odour to it, `(A, T)`.
-        odours: Number of odours.
-    """
-
-    odour: Tensor
-    dopamine: Tensor
-    delay: Tensor
-    odours: int
-
-    def distinct(self) -> tuple[Conditioning, Tensor]:
-        """Each sequence once, and which of them each animal had, `(A,)`."""
-        told = torch.stack([self.odour.double(), self.dopamine, self.delay], dim=2).flatten(1)
-        _, which = torch.unique(told, dim=0, return_inverse=True)
-        first = torch.stack([(which == k).nonzero()[0, 0] for k in range(int(which.max()) + 1)])
-        parts = (self.odour[first], self.dopamine[first], self.delay[first])
-        return Conditioning(*parts, self.odours), which
+__all__ = ["responses"]
 
 
 def responses(

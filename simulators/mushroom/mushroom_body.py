@@ -18,17 +18,20 @@ from sbirules.model.recordings import Recordings
 from sbirules.model.rules import Coefficient, PolicyRule, RuleFamily, RuleText, TaylorRule
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import SummaryLike
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.streams import Key, global_seed, seeded
+from sbirules.support.streams import Key, global_seed
 from sbirules.support.typed import typed_class
 
 from ._columns import NUISANCE, circuit_coefficients, nuisance_coefficients
-from ._responses import Conditioning, responses
+from ._drawn import drawn_values
+from ._given import Conditioning, conditioning, numbered, untold
+from ._responses import responses
 
 __all__ = ["SETTINGS", "MushroomBody"]
 
-SETTINGS = ("odour", "dopamine", "delay", "observation", "gains", "nuisance")
+SETTINGS = ("odour", "dopamine", "delay", "observation", "gains", "nuisance", "summaries")
 DEFAULT = ("drive", "overlap", "offset")
 NO_CHOICE = {"c": "a choice", "d": "the error of a policy"}
 
@@ -59,6 +62,7 @@ class MushroomBody(Simulator):
         gains: `"own"`: each animal has its gain, log-normal around a common one; or `"shared"`.
         nuisance: What else is inferred: `"drive"` of each odour against the first, `"overlap"`, `"offset"`, `"trace_time"` of
             eligibility, `"dopamine_gain"`.
+        summaries: Named summaries of simulated animals, as for any simulator.
 
     Examples:
         >>> simulator = MushroomBody(TaylorRule(["x r", "w"]), dopamine="shock", odour="odor")
@@ -80,6 +84,7 @@ class MushroomBody(Simulator):
         observation: str | Observation = "gaussian",
         gains: str = "own",
         nuisance: Sequence[str] = DEFAULT,
+        summaries: Sequence[SummaryLike] = ("response_distribution",),
     ) -> None:
         if not isinstance(family, PolicyRule):
             raise ValueError(f"family must be a TaylorRule, or another PolicyRule, got {type(family).__name__}.")
@@ -110,7 +115,7 @@ class MushroomBody(Simulator):
         self.odours: tuple[str, ...] = ("A", "B")
         self.scale, self.unit = 1.0, ""
         self.protocol: Recordings | None = None
-        super().__init__(family, None, ())
+        super().__init__(family, None, summaries)
         _ = self._distinct_names()
 
     def suited(self, recordings: Recordings) -> MushroomBody:
@@ -139,7 +144,7 @@ class MushroomBody(Simulator):
             )
         self.observation.check(recordings)
         out = copy.copy(self)
-        out.odours = recordings.labels.get(self.odour) or _numbered(recordings, self.odour)
+        out.odours = recordings.labels.get(self.odour) or numbered(recordings, self.odour)
         known = recordings.values[torch.isfinite(recordings.values)]
         if not len(known) or float(known.square().mean()) == 0:
             raise ValueError("recordings must hold at least one value that is not 0.")
@@ -155,27 +160,11 @@ class MushroomBody(Simulator):
 
     def cautions(self, recordings: Recordings) -> tuple[str, ...]:
         """What recordings cannot tell, whatever their size, a sentence each."""
-        out = []
-        given = self._conditioning(recordings)
-        there = given.odour >= 0
-        if "trace_time" in self.nuisance and len(torch.unique(given.delay[there])) == 1:
-            out.append(
-                "all trials have one delay from odour to reinforcement: trace_time and the strength of x r are told together "
-                "only."
-            )
-        if "dopamine_gain" in self.nuisance and len(torch.unique(given.dopamine[there])) <= 2:
-            out.append(
-                "reinforcement has one strength: dopamine_gain and the coefficients of r are told together only."
-            )
-        if not bool((given.dopamine[there] != 0).any()):
-            out.append(f"the event {self.dopamine!r} is 0 in all trials: terms of r stay as the prior has them.")
-        if isinstance(self.family, TaylorRule):
-            x, r = torch.tensor([[0.0], [1.0]]), torch.unique(given.dopamine[there])
-            out += [
-                f"{arguments.listed(names)} do the same in these recordings: only their sum is told; leave all but one out."
-                for names in self.family.alike(x.expand(2, 1), r[:2] if len(r) > 1 else r.repeat(2))
-            ]
-        return tuple(out)
+        alike = self.family.alike if isinstance(self.family, TaylorRule) else None
+        return untold(self._given(recordings), self.nuisance, self.dopamine, alike)
+
+    def _given(self, recordings: Recordings) -> Conditioning:
+        return conditioning(recordings, self.odour, self.odours, self.dopamine, self.delay)
 
     # What is declared -----------------------------------------------------------------------------
 
@@ -233,7 +222,7 @@ class MushroomBody(Simulator):
                 "odour": self.odour,
                 "dopamine": self.dopamine,
                 "delay": self.delay,
-                "observation": self.observation.name if self._usual() else type(self.observation).__name__,
+                "observation": self.observation.name,
                 "gains": self.gains,
                 "nuisance": list(self.nuisance),
             },
@@ -242,9 +231,6 @@ class MushroomBody(Simulator):
             "scale": self.scale,
             "unit": self.unit,
         }
-
-    def _usual(self) -> bool:
-        return True
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> MushroomBody | None:
@@ -270,21 +256,6 @@ class MushroomBody(Simulator):
 
     # Likelihood and simulations -------------------------------------------------------------------
 
-    def _conditioning(self, recordings: Recordings) -> Conditioning:
-        there = recordings.trial_types >= 0
-        odour = recordings.event(self.odour)
-        if self.odour not in recordings.labels:
-            values = torch.tensor([float(v) for v in self.odours], dtype=torch.float64)
-            odour = torch.where(torch.isnan(odour), -1.0, (odour[..., None] - values).abs().argmin(dim=-1).double())
-        odour = torch.where(there, odour.nan_to_num(-1.0), -1.0).long()
-        delay = (
-            recordings.event(self.delay)
-            if isinstance(self.delay, str)
-            else torch.full_like(recordings.event(self.odour), self.delay)
-        )
-        dopamine = recordings.event(self.dopamine)
-        return Conditioning(odour, dopamine.nan_to_num(0.0).double(), delay.nan_to_num(0.0).double(), len(self.odours))
-
     def responses(self, theta: Tensor, recordings: Recordings) -> Tensor:
         """The output neuron's response in every trial, `(n, A, T)`, in units of the naive one to the first odour.
 
@@ -293,7 +264,7 @@ class MushroomBody(Simulator):
             recordings: What the animals were given.
         """
         given, names = (
-            self._conditioning(recordings),
+            self._given(recordings),
             [c.name for c in circuit_coefficients(self.nuisance, self.odours)],
         )
         r = self.family.dim if self.plastic else 0
@@ -341,11 +312,7 @@ class MushroomBody(Simulator):
             if len(set(like.learners)) == len(like)
             else tuple(f"animal {k + 1}" for k in range(len(rows)))
         )
-        likelihood = self.likelihood(dataclasses.replace(like, learners=names))
-        with seeded(global_seed() if seed is None else seed), torch.no_grad():
-            nothing = torch.zeros_like(like.trial_types, dtype=torch.bool)
-            gains = likelihood.gains(rows[None], nothing)
-            values = likelihood.scattered(rows[None], likelihood.means(rows[None], gains))[0]
+        values = drawn_values(self.likelihood, like, rows, global_seed() if seed is None else seed)
         return dataclasses.replace(like, learners=names, values=values)
 
     def _protocol(self, recordings: Recordings | None) -> Recordings:
@@ -359,29 +326,28 @@ class MushroomBody(Simulator):
     def run(
         self, theta: ArrayLike, *, seed: Key | None = None, trial_types: ArrayLike | None = None, **options: Any
     ) -> Trajectory:
-        if trial_types is not None or options:
-            raise ValueError(
-                "animals are given what those of the recordings were, simulator.suited(recordings); leave trial_types out."
-            )
+        if options:
+            arguments.known("MushroomBody.run's argument", next(iter(options)), ("seed", "trial_types"))
+        rows = arguments.theta_matrix(theta, self.names)
         like = self._protocol(None)
-        made = self.recorded(theta, like, seed=seed)
+        if trial_types is not None:
+            types = self.sequence_matrix(trial_types, len(rows))
+            own = like.trial_types[torch.arange(len(rows)) % len(like)]
+            if types.shape != own.shape or not torch.equal(types, own):
+                raise ValueError(
+                    "trial_types must be those of the animals that the simulator is suited to, in turn; leave them out, or "
+                    "suit it to "
+                    "other recordings."
+                )
+        whole = like.subset([k % len(like) for k in range(len(rows))])
+        made = self.recorded(rows, dataclasses.replace(whole, learners=tuple(map(str, range(len(rows))))), seed=seed)
         status = torch.full((len(made),), int(Status.OK), dtype=torch.int8)
         events = {n: made.event(n) for n in (self.odour, self.dopamine) if n.isidentifier()}
-        return Trajectory(status, made.trial_types, events, per_unit={"responses": made.values.float()})
+        units = {"responses": made.values.float()}
+        return Trajectory(status, made.trial_types, events, per_unit=units, type_names=self.type_names)
 
 
 def _text(argument: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{argument} must be the name of an event, got {value!r:.80}.")
     return value
-
-
-def _numbered(recordings: Recordings, name: str) -> tuple[str, ...]:
-    """Odours that are numbers, as text."""
-    value = recordings.event(name)
-    found = torch.unique(value[~torch.isnan(value)]).tolist()
-    if len(found) > 50:
-        raise ValueError(
-            f"the event {name!r} has {len(found)} different values; an odour is a label, at most 50 are taken."
-        )
-    return tuple(f"{v:g}" for v in found)

@@ -1,11 +1,13 @@
 """One test of its kind for everything that a table lists: shapes, types, repeatability, plain forms, clear errors."""
 
+import dataclasses
 import json
 import math
 
 import pytest
 import torch
 from cheap import Cheap
+from recordings import conditioning, mushroom
 from spikes import Spikes
 
 import sbirules as sr
@@ -108,6 +110,13 @@ def test_tasks_of_other_simulators_have_no_time_course(name):
 
 # Simulators -------------------------------------------------------------------------------------------
 
+
+def counted():
+    """Counts of spikes in place of dF/F."""
+    r = conditioning(unit="counts")
+    return dataclasses.replace(r, values=(10 * r.values).round())
+
+
 SIMULATORS = {
     "rate_rnn": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24),
     "rate_rnn of float64": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24, dtype=torch.float64),
@@ -126,6 +135,8 @@ SIMULATORS = {
     "feedforward without recordings": lambda: FeedforwardNetwork(
         sr.OjaLayer(), num_hidden=12, num_trials=24, num_recorded=0
     ),
+    "mushroom_body": lambda: mushroom().suited(conditioning()),
+    "mushroom_body of counts": lambda: mushroom(observation="negative_binomial").suited(counted()),
     "cheap": Cheap,
     "spikes": Spikes,
 }
@@ -149,8 +160,8 @@ def simulator(request, made):
 
 def rules(simulator, n, seed=0):
     """Small rules inside every bound."""
-    theta = 0.05 * torch.rand(n, simulator.family.dim, generator=torch.Generator().manual_seed(seed))
-    for k, p in enumerate(simulator.family.parameters):
+    theta = 0.05 * torch.rand(n, len(simulator.names), generator=torch.Generator().manual_seed(seed))
+    for k, p in enumerate(simulator.parameters):
         if not p.linear:
             theta[:, k] = p.default
     return theta
@@ -189,15 +200,15 @@ def test_simulators_take_any_kind_of_theta_and_one_row(simulator):
     first = simulator.run(theta, seed=1)
     for again in (theta.double(), theta.numpy(), theta.tolist()):
         assert same(fields(simulator.run(again, seed=1)), fields(first))
-    whole = simulator.run(torch.ones(1, simulator.family.dim, dtype=torch.long), seed=1)
-    assert same(fields(whole), fields(simulator.run(torch.ones(1, simulator.family.dim), seed=1)))
+    whole = simulator.run(torch.ones(1, len(simulator.names), dtype=torch.long), seed=1)
+    assert same(fields(whole), fields(simulator.run(torch.ones(1, len(simulator.names)), seed=1)))
     torch.manual_seed(0)
     assert simulator(theta[0]).shape == (len(simulator.summary_names),)
     torch.manual_seed(0)
     assert simulator(theta).shape == (2, len(simulator.summary_names))
     raw = simulator.to_raw(theta)
     torch.testing.assert_close(simulator.to_natural(raw), theta)
-    for wrong in (torch.zeros(2, simulator.family.dim + 1), torch.zeros(0, simulator.family.dim)):
+    for wrong in (torch.zeros(2, len(simulator.names) + 1), torch.zeros(0, len(simulator.names))):
         with pytest.raises(ValueError, match="theta must have shape"):
             simulator.run(wrong)
 
@@ -272,7 +283,8 @@ def test_priors(name):
 @pytest.fixture(scope="module")
 def run():
     asked = ["spectral_abscissa", "lyapunov_margin"]  # measured only for summaries that read them
-    return RateRNN(QUADRATIC, TASK, num_units=16, num_trials=60, summaries=asked).run(torch.zeros(3, 9), seed=0)
+    simulator = RateRNN(QUADRATIC, TASK, num_units=16, num_trials=60, num_recorded=5, summaries=asked)
+    return simulator.run(torch.zeros(3, 9), seed=0)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -312,12 +324,20 @@ def given(kind, store):
     """What fit takes: simulations, or a simulator whose likelihood is known, with its prior; and the question's argument."""
     if kind == "choices":
         return PolicyNetwork(REINFORCE, FLIES, nuisance=()), priors.uniform(REINFORCE, -1, 1), "trials"
+    if kind == "recordings":
+        simulator = mushroom(("x r", "w"), gains="shared", nuisance=())
+        return (
+            simulator,
+            priors.completed(priors.uniform(simulator.family, -1, 1), simulator.names, simulator.nuisances),
+            kind,
+        )
     prior, simulations = store
     return simulations, prior, kind
 
 
 ASKED = {
     "choices": flies,
+    "recordings": conditioning,
     "constraints": {"final_error": (0, 0.3)},
     "trials": lambda: sr.Trials(("x", "y"), Cheap().run(torch.tensor([[0.3, 0.1]] * 2), seed=4)),
     "x_o": {"final_error": 0.2},
@@ -352,7 +372,7 @@ def test_questions_under_each_estimator(kind, estimator, store, tmp_path):
     assert back.config() == question.config()
     assert question.words("Which rules", " on a task").startswith("Which rules ")
     assert is_plain(question.facts())
-    assert posterior.record.simulations == (0 if kind == "choices" else len(simulations))
+    assert posterior.record.simulations == (0 if kind in ("choices", "recordings") else len(simulations))
     theta = prior_draws(prior, 20)
     value = posterior.log_likelihood(theta)
     assert value.shape == (20,)
@@ -361,13 +381,13 @@ def test_questions_under_each_estimator(kind, estimator, store, tmp_path):
         torch.testing.assert_close(posterior.log_likelihood(again), value)
     torch.testing.assert_close(posterior.log_likelihood(theta[3]), value[3:4], rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="theta must have shape"):
-        posterior.log_likelihood(torch.zeros(2, 5))
+        posterior.log_likelihood(torch.zeros(2, 7))
     if potential.differentiable and value.isfinite().all():
         moving = theta.clone().requires_grad_()
         posterior.log_likelihood(moving).sum().backward()
         assert torch.isfinite(moving.grad).all()
     draws = posterior.sample((30,))
-    assert draws.shape == (30, 2)
+    assert draws.shape == (30, len(posterior.names))
     assert torch.isfinite(prior.log_prob(draws)).all()
     posterior.save(tmp_path)
     torch.testing.assert_close(sr.Posterior.load(tmp_path).log_likelihood(theta), value)

@@ -121,7 +121,7 @@ OTHERS = {  # what stands behind the same names in some examples
     "linear_gaussian:LinearGaussian": "of_normals",
     "rate_rnn:RateRNN": "of_cubic",
     "filtering:filter_rules": "of_learning",
-    "families:compare_families": "of_choices",
+    "comparing_families:compare_families": "of_choices",
 }
 
 

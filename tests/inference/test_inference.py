@@ -204,7 +204,7 @@ def test_runs_are_cut_to_learners_whose_sequence_they_began_with():
     e = torch.where(wanted >= 0, 0.3, torch.nan)
     observed = Trajectory(torch.zeros(3, dtype=torch.int8), wanted, {"error": e}, type_names=("A", "B"))
     table = Trials(("x", "y", "z"), observed)
-    rows, cut, length = cut_like_learners(runs, table, 0)
+    rows, cut, length, _ = cut_like_learners(runs, table, 0)
     assert torch.equal(rows, torch.arange(40))
     assert set(length[::2].tolist()) == {2, 3}
     assert set(length[1::2].tolist()) == {3}

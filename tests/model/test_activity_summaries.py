@@ -9,9 +9,9 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 import sbirules as sr
 from sbirules.model.summaries import rebuild, summarise, written
-from sbirules.model.summaries.activity import FROM_ACTIVITY
+from sbirules.model.summaries.activity import ACTIVITY, FROM_ACTIVITY
 
-EVERY = sr.summaries.activity_summaries(tuple(FROM_ACTIVITY))
+EVERY = sr.summaries.activity_summaries((*FROM_ACTIVITY, *ACTIVITY[:5]))
 TURNED = ("dimensionality", "decoding", "decoding_explained", "dissimilarity", "drift", "alignment", "procrustes")
 
 
@@ -44,8 +44,8 @@ def test_the_order_of_units_and_what_more_is_said_changes_nothing(summary):
     assert torch.allclose(summarise(run(x[:, :, order]), [summary]), before, atol=1e-5)
     turn = np.linalg.qr(np.random.default_rng(2).normal(size=(units, units)))[0]
     same = torch.allclose(summarise(run(x @ turn), [summary]), before, atol=1e-5)
-    assert same == (summary.name in TURNED)
-    assert ("rotations" in summary.help) == (summary.name in TURNED)
+    assert same == (summary.name.removesuffix("_change") in TURNED)
+    assert ("rotations" in summary.help) == (summary.name.removesuffix("_change") in TURNED)
 
 
 @pytest.mark.parametrize("summary", EVERY, ids=lambda s: s.name)
@@ -137,6 +137,18 @@ def test_dissimilarity_is_that_of_rsatoolbox():
     rdm = rsatoolbox.rdm.calc_rdm(data, method="crossnobis", descriptor="type", cv_descriptor="half").dissimilarities[0]
     found = summarise(run(x, kind, ("A", "B", "C", "D")), [sr.summaries.dissimilarity(1)])[0]
     assert np.allclose(found.sign() * found.square(), rdm, atol=1e-6)
+
+
+def test_changes_are_differences_to_the_first_part():
+    x = run(made())
+    for name in ("selectivity", "dimensionality", "dissimilarity", "decoding"):
+        maker = getattr(sr.summaries, name)
+        levels, changes = (summarise(x, [maker(3, change=change)]) for change in (False, True))
+        width = levels.shape[1] // 3
+        assert torch.equal(changes[:, :width], levels[:, :width])
+        for b in range(1, 3):
+            at = slice(b * width, (b + 1) * width)
+            assert torch.allclose(changes[:, at], levels[:, at] - levels[:, :width], atol=1e-6)
 
 
 def test_drift_is_the_distance_between_means():

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from recordings import conditioning
 
 import sbirules as sr
 from sbirules.model.recording_means import cells_of, reliability
-from tests.recordings import conditioning
 
 TABLE = pd.DataFrame(
     {

@@ -55,7 +55,7 @@ def by_name(runs, *chosen):
 
 
 def test_against_plain_loops(runs):
-    got = by_name(runs, *CATALOGUE.values())
+    got = by_name(runs, *(s for s in CATALOGUE.values() if "responses" not in s.fields))
     for i, n in enumerate(LENGTHS):
         e, c = runs.error[i, :n].tolist(), runs.trial_types[i, :n].tolist()
         right = [v < 0.5 for v in e]

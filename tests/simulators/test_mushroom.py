@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from recordings import conditioning, learned, mushroom
 from scipy import integrate, stats
 from torch.distributions import Uniform
 
@@ -13,7 +14,6 @@ import sbirules as sr
 from sbirules.model.observing import NegativeBinomial, Poisson
 from sbirules.priors import IndependentPrior, completed, uniform
 from sbirules.simulators import MushroomBody
-from tests.recordings import conditioning, learned, mushroom
 
 
 def by_hand(theta, odour, shock, delay=0.0):

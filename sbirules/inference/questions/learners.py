@@ -24,7 +24,16 @@ from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
 from sbirules.model.runs import Trajectory
 from sbirules.model.simulator import Simulator
-from sbirules.model.summaries import Summary, default_summaries, rebuild, resolve, summarise, summary_names, written
+from sbirules.model.summaries import (
+    Summary,
+    default_summaries,
+    of_recordings,
+    rebuild,
+    resolve,
+    summarise,
+    summary_names,
+    written,
+)
 from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
 from sbirules.stores.store import SimulationStore
@@ -100,12 +109,13 @@ class LearnersQuestion(Question):
         table = Trials.read(value, layout)
         chosen, best = options.get("summaries"), layout.performance
         if chosen is None:
-            found = default_summaries(
-                tuple(table.trajectory.per_trial),
-                None if best is None else best.name,
-                table.meaning,
-                table.trajectory,
+            run = table.trajectory
+            found = (
+                default_summaries(tuple(run.per_trial), None if best is None else best.name, table.meaning, run)
+                if run.per_trial
+                else ()
             )
+            found = (*found, *of_recordings(run))
         else:
             cls.check_options(options)
             found = tuple(resolve(s) for s in chosen)
@@ -242,7 +252,8 @@ class LearnersQuestion(Question):
 
     def verdicts(self, found: TrialsCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
         vary = [] if found.variety is None else variety_verdict(found.variety, found.networks_per_rule)
-        return [curve_verdict(found, simulator), *vary]
+        curve = [] if found.curve.observed is None else [curve_verdict(found, simulator)]
+        return [*curve, *vary, *([] if found.activity is None else found.activity.verdicts(found.networks_per_rule))]
 
     def held_out(
         self, posterior: Asked, simulator: Simulator, variants: Mapping[str, Any], fresh: Fresh
@@ -276,6 +287,7 @@ class LearnersQuestion(Question):
             seed=child(fresh.seed, Stream.CALIBRATION),
             trial_types=self.trial_types if trial_types is None else trial_types,
             fewest=FEWEST,
+            like=self.table,
             num_workers=fresh.num_workers,
             progress=fresh.progress,
         )
@@ -311,7 +323,8 @@ class LearnersQuestion(Question):
         }
 
     def numbers(self, found: TrialsCheck) -> dict[str, dict[str, Any]]:
-        return {"data": {"learners": self.learners, "trials": self.trials, "predictive_coverage": found.curve.coverage}}
+        coverage = {} if found.curve.observed is None else {"predictive_coverage": found.curve.coverage}
+        return {"data": {"learners": self.learners, "trials": self.trials, **coverage}}
 
     def predictive(self, found: TrialsCheck | None) -> Predictive:
         shown: dict[str, Tensor] = {}

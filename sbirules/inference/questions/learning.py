@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sbirules import figures
 from sbirules.inference.questions.fresh import Fresh, failures_of
+from sbirules.inference.questions.recorded_activity import RecordedActivity, recorded_activity
 from sbirules.inference.questions.variety import Variety, beyond, statistics_of, unlikely
 from sbirules.model.curves import CurveBand
 from sbirules.model.simulator import Simulator
@@ -40,6 +41,7 @@ class TrialsCheck:
         failures: Failed networks by status.
         quantity: What the curve shows.
         variety: How learners vary, and how networks do, or None.
+        activity: What was recorded of them, held against the rules' networks and against untrained ones; None without recordings.
     """
 
     rules: int
@@ -50,12 +52,13 @@ class TrialsCheck:
     failures: Mapping[str, int]
     quantity: str = "mean error"
     variety: Variety | None = None
+    activity: RecordedActivity | None = None
 
 
 def shown_field(table: Trials, simulator: Simulator) -> str:
     """The field whose curve is shown: the measure of performance, else whether answers were correct, else the first."""
     have, best = tuple(table.trajectory.per_trial), simulator.layout.performance
-    if best is not None and best.name in have:
+    if best is not None and (best.name in have or not have):  # of recordings alone, what networks would show
         return best.name
     return "correct" if "correct" in have else have[0]
 
@@ -70,11 +73,13 @@ def try_learners(theta: Tensor, simulator: Simulator, table: Trials, fresh: Fres
     store = fresh.simulate(theta, learners, simulator, "posterior", trial_types=table.trial_types)
     runs = store.trajectory
     means = summarise(runs, [curve]).reshape(len(theta), learners, -1).nanmean(dim=1)
-    observed = summarise(table.trajectory, [curve]).nanmean(dim=0)
+    shown = of in table.trajectory.per_trial
+    observed = summarise(table.trajectory, [curve]).nanmean(dim=0) if shown else None
     band = CurveBand.of(summary_names([learning_curve(BINS)], runs.type_names), means, mass=0.95, observed=observed)
     names, made = statistics_of(runs, of, len(theta))
-    variety = Variety(names, made, statistics_of(table.trajectory, of, 1)[1][0])
-    return TrialsCheck(len(theta), learners, band, means, theta, failures_of(store), quantity, variety)
+    variety = Variety(names, made, statistics_of(table.trajectory, of, 1)[1][0]) if shown else None
+    activity = recorded_activity(theta, simulator, table, runs, fresh)
+    return TrialsCheck(len(theta), learners, band, means, theta, failures_of(store), quantity, variety, activity)
 
 
 def curve_verdict(c: TrialsCheck, simulator: Simulator, name: str = "learning curve") -> Verdict:

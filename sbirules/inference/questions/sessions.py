@@ -18,7 +18,7 @@ from sbirules.stores.filling import simulate
 from sbirules.support import arguments
 from sbirules.support.streams import Stream, child, generator, seeded
 
-__all__ = ["cut_like_learners", "learners_of", "rows_like_learners", "summaries_of"]
+__all__ = ["cut_like_learners", "learners_of", "recorded_like", "rows_like_learners", "summaries_of"]
 
 ATTEMPTS = 5  # rules drawn for each that is wanted, since learners of some fail
 
@@ -36,8 +36,8 @@ def rows_like_learners(
             f"the trials have the types {arguments.listed(table.trajectory.type_names)}, but the simulations "
             f"{arguments.listed(runs.type_names)}."
         )
-    rows, cut, length = cut_like_learners(runs, table, seed)
-    x = summarise(cut, chosen)
+    rows, cut, length, learner = cut_like_learners(runs, table, seed)
+    x = summarise(recorded_like(cut, table, learner), chosen)
     return theta[rows], x, length, (cut.status == Status.OK) & ~torch.isnan(x).any(dim=1)
 
 
@@ -54,11 +54,11 @@ def summaries_of(table: Trials, chosen: Sequence[Summary]) -> Tensor:
     return x_o
 
 
-def cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tensor, Trajectory, Tensor]:
+def cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tensor, Trajectory, Tensor, Tensor]:
     """Each simulated run cut to the length of a random learner whose sequence of trial types it began with.
 
     Returns:
-        The runs that began like a learner (their indices), what is left of them, and their lengths.
+        The runs that began like a learner (their indices), what is left of them, their lengths, and which learner it was.
 
     Raises:
         ValueError: If a learner's sequence was not simulated.
@@ -85,7 +85,50 @@ def cut_like_learners(runs: Trajectory, table: Trials, seed: int) -> tuple[Tenso
     # each run takes one of the learners it could stand for, all with the same probability
     learner = torch.multinomial(suits[of_run[rows]], 1, generator=generator(seed, Stream.SESSION))[:, 0]
     length = lengths[learner]
-    return rows, runs.rows(rows).cut(length), length
+    return rows, runs.rows(rows).cut(length), length, learner
+
+
+def recorded_like(runs: Trajectory, table: Trials, learner: Tensor) -> Trajectory:
+    """Simulated recordings of as many units as the learner's, and with gaps where that has them; runs without any as they are.
+
+    Arguments:
+        runs: Cut to the learners' sessions.
+        table: The learners.
+        learner: Whose place each run has, `(n,)`.
+
+    Raises:
+        ValueError: If fewer units were simulated than recorded.
+    """
+    seen = table.trajectory.per_unit.get("responses")
+    if seen is None:
+        return runs
+    made = runs.per_unit.get("responses")
+    if made is None:
+        raise ValueError(
+            f"the simulations record no units, but the learners' {seen.shape[2]} were: simulate with "
+            f"RateRNN(num_recorded={seen.shape[2]})."
+        )
+    if made.shape[2] < seen.shape[2]:
+        raise ValueError(
+            f"{seen.shape[2]} units were recorded of a learner, but only {made.shape[2]} in simulations; simulate with "
+            f"num_recorded={seen.shape[2]}."
+        )
+    shown = torch.full_like(made[:, :, : seen.shape[2]], torch.nan)
+    trials = min(made.shape[1], seen.shape[1])
+    for k in range(len(table)):  # one learner at a time, so that gaps need no array of their own for each run
+        mine = (learner == k).nonzero()[:, 0]
+        there = torch.isfinite(seen[k, :trials])
+        shown[mine, :trials] = torch.where(there, made[mine, :trials, : seen.shape[2]], torch.nan)
+    units = {**runs.per_unit, "responses": shown}
+    return Trajectory(
+        runs.status,
+        runs.trial_types,
+        runs.per_trial,
+        runs.per_run,
+        per_unit=units,
+        type_names=runs.type_names,
+        extras=runs.extras,
+    )
 
 
 def learners_of(
@@ -98,6 +141,7 @@ def learners_of(
     seed: int,
     trial_types: Any = None,
     fewest: int | None = None,
+    like: Trials | None = None,
     **keep: Any,
 ) -> tuple[Tensor, list[Trials]]:
     """Rules of the prior of which all learners' networks ran through, `(rules, D)`, and the learners of each.
@@ -124,7 +168,9 @@ def learners_of(
             rows = torch.arange(k * learners, (k + 1) * learners)
             if bool((runs.status[rows] == Status.OK).all()) and len(tables) < rules:
                 truth.append(theta[k])
-                tables.append(Trials(tuple(str(i + 1) for i in range(learners)), runs.rows(rows)))
+                mine = runs.rows(rows)
+                mine = mine if like is None else recorded_like(mine, like, torch.arange(learners))
+                tables.append(Trials(tuple(str(i + 1) for i in range(learners)), mine))
         if len(tables) == rules:
             break
     if len(tables) >= (rules if fewest is None else min(fewest, rules)):

@@ -1,6 +1,7 @@
 r"""Summaries of recorded units that do not depend on their order: nobody knows which unit of an animal is which of a model.
 
-Sessions are cut into equal parts. In each, m_c `(units,)` is the mean response to trial type c. What is said to be unchanged by
+Sessions are cut into equal parts. In each, m_c `(units,)` is the mean response to trial type c. With `change=True` later parts
+stand as their change from the first. What is said to be unchanged by
 *rotations* does not depend on the axes of activity space at all (an animal's units may be any mixture of a model's); the others
 do not depend on the *order* of units. Units that were not recorded, and single missing values, are NaN and left out; sums over
 units are divided by how many there are.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ from sbirules.model.summaries.activity_parts import (
     over_units,
     spread_over_units,
 )
-from sbirules.model.summaries.definition import Summary
+from sbirules.model.summaries.definition import Summary, summarise
 from sbirules.support import arguments
 from sbirules.support.typed import typed
 
@@ -39,6 +41,7 @@ __all__ = [
     "dimensionality",
     "dissimilarity",
     "drift",
+    "of_recordings",
     "procrustes",
     "response_distribution",
     "selectivity",
@@ -58,10 +61,12 @@ def _response_distribution(t: Trajectory, bins: int) -> Tensor:
 
 
 @typed
-def response_distribution(bins: int = 3) -> Summary:
+def response_distribution(bins: int = 3, *, change: bool = False) -> Summary:
     """Mean and s.d. over units of their mean response, in equal parts of the session. Unchanged by the order of units."""
     labels = by_part(("mean", "sd"), bins)
-    return made("response_distribution", _response_distribution, labels, ORDER, response_distribution, bins=bins)
+    return made(
+        "response_distribution", _response_distribution, labels, ORDER, response_distribution, change, bins=bins
+    )
 
 
 def _variances(t: Trajectory, bins: int) -> tuple[Tensor, Tensor]:
@@ -82,12 +87,12 @@ def _selectivity(t: Trajectory, bins: int) -> Tensor:
 
 
 @typed
-def selectivity(bins: int = 3) -> Summary:
+def selectivity(bins: int = 3, *, change: bool = False) -> Summary:
     """Share of a unit's variance that lies between trial types, mean and s.d. over units, in parts of the session.
 
     Unchanged by the order of units.
     """
-    return made("selectivity", _selectivity, by_part(("mean", "sd"), bins), ORDER, selectivity, bins=bins)
+    return made("selectivity", _selectivity, by_part(("mean", "sd"), bins), ORDER, selectivity, change, bins=bins)
 
 
 # Of the population --------------------------------------------------------------------------------
@@ -113,12 +118,12 @@ def _dimensionality(t: Trajectory, bins: int) -> Tensor:
 
 
 @typed
-def dimensionality(bins: int = 3) -> Summary:
+def dimensionality(bins: int = 3, *, change: bool = False) -> Summary:
     r"""Participation ratio of the covariance over trials, (sum lambda)^2 / sum lambda^2, in parts of the session.
 
     Unchanged by rotations. Source: Gao et al. (2017), bioRxiv 214262.
     """
-    return made("dimensionality", _dimensionality, by_part(("",), bins), ROTATIONS, dimensionality, bins=bins)
+    return made("dimensionality", _dimensionality, by_part(("",), bins), ROTATIONS, dimensionality, change, bins=bins)
 
 
 def _decoding(t: Trajectory, bins: int, score: str) -> Tensor:
@@ -146,7 +151,7 @@ def _decoding(t: Trajectory, bins: int, score: str) -> Tensor:
 
 
 @typed
-def decoding(bins: int = 3, *, score: str = "accuracy") -> Summary:
+def decoding(bins: int = 3, *, score: str = "accuracy", change: bool = False) -> Summary:
     """How well the trial type can be read from the units by ridge regression, each trial left out, in parts of the session.
 
     Without information the accuracy is a little below that of guessing, since a trial left out makes its own type rarer.
@@ -159,14 +164,14 @@ def decoding(bins: int = 3, *, score: str = "accuracy") -> Summary:
     """
     arguments.known("score", score, ("accuracy", "explained"))
     name = "decoding" if score == "accuracy" else "decoding_explained"
-    found = made(name, _decoding, by_part(("",), bins), ROTATIONS, decoding, bins=bins, score=score)
+    found = made(name, _decoding, by_part(("",), bins), ROTATIONS, decoding, change, bins=bins, score=score)
     return replace(found, atoms=score == "accuracy")
 
 
 def _dissimilarity(t: Trajectory, bins: int) -> Tensor:
     responses, part = cells(t, bins)
     halves = []
-    rank = _rank(t, part)
+    rank = _rank(t, part, bins)
     for odd in (0, 1):
         where = torch.where(rank % 2 == odd, part, -1)
         halves.append(means_of(t, responses, where, bins)[0])
@@ -178,15 +183,15 @@ def _dissimilarity(t: Trajectory, bins: int) -> Tensor:
     return (squared.sign() * squared.abs().sqrt()).flatten(1)
 
 
-def _rank(t: Trajectory, part: Tensor) -> Tensor:
+def _rank(t: Trajectory, part: Tensor, bins: int) -> Tensor:
     """Number of each trial within its type and part, from 0, `(B, T)`."""
     cell = part.clamp(min=0) * t.num_types + t.trial_types.clamp(min=0)
-    member = torch.nn.functional.one_hot(cell, int(cell.max()) + 1) * (part >= 0)[..., None]
+    member = torch.nn.functional.one_hot(cell, bins * t.num_types) * (part >= 0)[..., None]
     return (member.cumsum(dim=1) * member).sum(dim=2) - 1
 
 
 @typed
-def dissimilarity(bins: int = 3) -> Summary:
+def dissimilarity(bins: int = 3, *, change: bool = False) -> Summary:
     """Distance between the mean responses to each pair of trial types, per unit, cross-validated, in parts of the session.
 
     The products of differences in odd and even trials, whose mean does not grow with noise; signed square roots. Its columns over
@@ -200,7 +205,7 @@ def dissimilarity(bins: int = 3) -> Summary:
         pairs = [f"{a}-{b}" for a, b in itertools.combinations(types or ("all",), 2)]
         return tuple(f"{pair},{b}" for pair in pairs for b in range(bins))
 
-    return made("dissimilarity", _dissimilarity, labels, ROTATIONS, dissimilarity, bins=bins)
+    return made("dissimilarity", _dissimilarity, labels, ROTATIONS, dissimilarity, change, bins=bins)
 
 
 def _drift(t: Trajectory, bins: int) -> Tensor:
@@ -303,29 +308,34 @@ FROM_ACTIVITY: dict[str, Callable[..., Summary]] = {
     "alignment": alignment,
     "procrustes": procrustes,
 }
-ACTIVITY = (
-    "response_distribution",
-    "selectivity",
-    "dimensionality",
-    "decoding_explained",
-    "dissimilarity",
-    "drift",
-    "alignment",
-    "procrustes",
-)
+BY_PART = ("response_distribution", "selectivity", "dimensionality", "decoding_explained", "dissimilarity")
+ACTIVITY = (*(f"{name}_change" for name in BY_PART), "drift", "alignment", "procrustes")
 
 
 @typed
 def activity_summaries(names: Sequence[str] = ACTIVITY, *, bins: int = 3) -> tuple[Summary, ...]:
     """Summaries of recorded units by name, all in so many parts of the session.
 
+    Names that end in `_change` have the first part as it is, and later ones as their change from there: networks differ more
+    among each other than one does over a session.
+
     Arguments:
-        names: Of `FROM_ACTIVITY`; by default those that have densities.
+        names: By default all that have densities, as changes.
         bins: Parts of the session.
     """
+    every = (*FROM_ACTIVITY, *(f"{name}_change" for name in BY_PART), "decoding_change")
     out = []
     for name in arguments.strings("names", names):
-        arguments.known("names", name, tuple(FROM_ACTIVITY))
-        score = {"score": "explained"} if name == "decoding_explained" else {}
-        out.append(FROM_ACTIVITY[name](bins, **score))
+        arguments.known("names", name, every)
+        stem = name.removesuffix("_change")
+        how: dict[str, Any] = {"score": "explained"} if stem == "decoding_explained" else {}
+        out.append(FROM_ACTIVITY[stem](bins, **how, **({"change": True} if stem != name else {})))
     return tuple(out)
+
+
+@typed
+def of_recordings(sessions: Trajectory) -> tuple[Summary, ...]:
+    """Those that are defined in all sessions of a table with recorded units; none without."""
+    if "responses" not in sessions.per_unit:
+        return ()
+    return tuple(s for s in activity_summaries() if not bool(torch.isnan(summarise(sessions, [s])).any()))

@@ -24,9 +24,18 @@ def in_rows(function: Callable[..., Tensor], t: Trajectory, **how: object) -> Te
     """A function of a batch, some rows at a time."""
     parts = [
         function(t.rows(torch.arange(k, min(k + ROWS, len(t)), device=t.status.device)), **how)
-        for k in range(0, len(t), ROWS)
+        for k in range(0, max(len(t), 1), ROWS)
     ]
     return torch.cat(parts)
+
+
+def as_changes(function: Callable[..., Tensor], t: Trajectory, labels: Labels, **how: object) -> Tensor:
+    """The same with what stands for later parts of the session less that for the first."""
+    x, names = in_rows(function, t, **how), labels(t.type_names)
+    stems = [name.rpartition(",")[0] for name in names]
+    first = torch.tensor([stems.index(stem) for stem in stems], device=x.device)
+    later = torch.tensor([stems.index(stem) != k for k, stem in enumerate(stems)], device=x.device)
+    return torch.where(later, x - x[:, first], x)
 
 
 def cells(t: Trajectory, bins: int, within: int = 1) -> tuple[Tensor, Tensor]:
@@ -69,15 +78,19 @@ def made(
     labels: Labels | None,
     invariant: str,
     maker: Callable[..., Summary],
+    change: bool = False,
     **how: Any,
 ) -> Summary:
     arguments.whole("bins", how["bins"], 1)
+    whole = partial(in_rows, function, **how)
+    if change and labels is not None:
+        name, whole = f"{name}_change", partial(as_changes, function, labels=labels, **how)
     text = (maker.__doc__ or "").split("\n")[0].split(". Unchanged")[0].rstrip(".")
     return Summary(
         name,
         ("responses",),
-        partial(in_rows, function, **how),
+        whole,
         labels,
-        help=f"{text[:1].lower()}{text[1:]}; {invariant}",
-        settings=tuple(how.items()),
+        help=f"{text[:1].lower()}{text[1:]}{', as changes from the first' * change}; {invariant}",
+        settings=(*how.items(), *((("change", True),) if change else ())),
     )

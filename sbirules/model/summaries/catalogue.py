@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.runs import Trajectory
-from sbirules.model.summaries.activity import FROM_ACTIVITY, activity_summaries
+from sbirules.model.summaries.activity import ACTIVITY, FROM_ACTIVITY, activity_summaries
 from sbirules.model.summaries.activity_parts import in_rows
 from sbirules.model.summaries.choices import FROM_CHOICES, answers_by_part, choice_summaries
 from sbirules.model.summaries.definition import Summary, parts_of_sessions, summarise
@@ -320,7 +320,7 @@ CATALOGUE: dict[str, Summary] = {
             help="first trial with >= 90 % of 50 correct, the session's length if never",
         ),
         *(Summary(name, (name,), _activity(name), help=text) for name, text in _MEASURES.items()),
-        *activity_summaries(tuple(FROM_ACTIVITY)),
+        *activity_summaries((*FROM_ACTIVITY, *ACTIVITY[:5])),
     )
 }
 
@@ -342,8 +342,9 @@ def rebuild(config: Plain) -> Summary:
     settings = {k: v for k, v in config.items() if k not in ("name", "own")}
     with arguments.plain_form("a summary"):
         name = str(config["name"])
-    if name in FROM_ACTIVITY and not config.get("own"):
-        return FROM_ACTIVITY[name](settings.pop("bins"), **settings)
+    stem = name.removesuffix("_change")
+    if stem in FROM_ACTIVITY and not config.get("own"):
+        return FROM_ACTIVITY[stem](settings.pop("bins"), **settings)
     if name in FROM_CHOICES and not config.get("own"):
         return FROM_CHOICES[name](**settings)
     if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
