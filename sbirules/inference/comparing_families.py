@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sbirules.inference.baselines import Baseline
 from sbirules.inference.choice_families import ChoiceComparison, compare_choices
-from sbirules.inference.families import FamilyComparison, Stores, compare_simulated
+from sbirules.inference.families import FamilyComparison, Stores, compare_simulated, first_store
+from sbirules.inference.fitting import with_recordings
 from sbirules.inference.recording_families import RecordingComparison, compare_recordings
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
@@ -60,7 +61,8 @@ def compare_families(
         families: Simulations of rules drawn from a prior, and that prior, by a name for the family. All with the
             learners' trials: `simulate(..., trial_types=trials.trial_types)`. Or simulators and priors, and baselines.
         trials: A table of learners that share one rule, each in a network of its own; or of choices.
-        recordings: Or what was recorded of animals.
+        recordings: Or what was recorded of animals; with families of simulations, which record units, beside the trials of the
+            same learners.
         animals: On choices: whether animals have one `"shared"` rule or each its `"own"`. By default their own if there are
             several sessions or more than 1000 decisions an animal, and shared else, or where only animals are held out.
         held_out: On choices: the last `"sessions"` (default) of each animal, a fifth of them and at least one, of a single
@@ -82,22 +84,25 @@ def compare_families(
         >>> table = compare_families({"degree 2": (store_2, prior_2), "degree 3": (store_3, prior_3)}, "trials.csv")
         >>> table = compare_families({"rule": (simulator, prior), "drift": "random_walk"}, trials)
     """
-    if (trials is None) == (recordings is None):
-        raise ValueError("compare_families needs either trials or recordings.")
+    if trials is None and recordings is None:
+        raise ValueError("compare_families needs trials, recordings, or both of the same learners.")
     if recordings is not None:
-        told = {
-            "animals": animals,
-            "held_out": held_out,
-            "summaries": summaries,
-            "settings": settings,
-            "classifier": classifier,
-        }
-        _refuse(told, "other families; leave it out on recordings, where each animal is left out")
-        return compare_recordings(families, recordings, seen=seen or 0, sampler=sampler, seed=seed)
-    _refuse({"seen": seen}, "recordings; leave it out")
+        if _on_tables(families):
+            told = {
+                "trials": trials,
+                "animals": animals,
+                "held_out": held_out,
+                "summaries": summaries,
+                "settings": settings,
+                "classifier": classifier,
+            }
+            _refuse(told, "other families; leave it out on recordings, where each animal is left out")
+            return compare_recordings(families, recordings, seen=seen or 0, sampler=sampler, seed=seed)
+        trials = with_recordings(trials, recordings, first_store(families).layout)
+    _refuse({"seen": seen}, "recordings of a circuit whose variables are those recorded; leave it out")
     if trials is None:
-        raise ValueError("compare_families needs either trials or recordings.")
-    if _on_choices(families):
+        raise ValueError("compare_families needs trials, recordings, or both of the same learners.")
+    if _on_tables(families):
         of_stores = {"summaries": summaries, "settings": settings, "classifier": classifier}
         _refuse(of_stores, "families of simulations; leave it out on choices")
         chosen: Any = families
@@ -131,7 +136,7 @@ def _refuse(given: Mapping[str, Any], why: str) -> None:
             raise ValueError(f"{name} belongs to {why}.")
 
 
-def _on_choices(families: Mapping[str, Any]) -> bool:
+def _on_tables(families: Mapping[str, Any]) -> bool:
     """Whether families are simulators and baselines; raises ValueError if some are and some are not."""
     of = {
         name: isinstance(v, (str, Baseline)) or (isinstance(v, tuple) and len(v) == 2 and isinstance(v[0], Simulator))

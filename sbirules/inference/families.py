@@ -24,7 +24,14 @@ from sbirules.inference.questions.sessions import rows_like_learners, summaries_
 from sbirules.inference.reach import looked_at
 from sbirules.model.prior import log_scale_of, names_of
 from sbirules.model.runs import Trajectory
-from sbirules.model.summaries import Summary, SummaryLike, default_summaries, resolve, summary_names
+from sbirules.model.summaries import (
+    Summary,
+    SummaryLike,
+    default_summaries,
+    of_recordings,
+    resolve,
+    summary_names,
+)
 from sbirules.model.tables import Trials
 from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.neural_nets.ensembles import EnsembleSettings
@@ -40,7 +47,7 @@ from sbirules.support.typed import typed_class
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FamilyComparison", "FamilyRatio", "Stores", "compare_simulated"]
+__all__ = ["FamilyComparison", "FamilyRatio", "Stores", "compare_simulated", "first_store"]
 
 Stores = SimulationStore | Sequence[SimulationStore]
 
@@ -134,7 +141,7 @@ class FamilyRatio:
         best = next(iter(groups.values()))[0].layout.performance
         shown = table.trajectory
         chosen = (
-            default_summaries(tuple(shown.per_trial), None if best is None else best.name, sessions=shown)
+            (*_of_behaviour(shown, None if best is None else best.name), *of_recordings(shown))
             if summaries is None
             else tuple(resolve(s) for s in summaries)
         )
@@ -257,8 +264,17 @@ def compare_simulated(
     return FamilyComparison(ratio.names, torch.stack(scores).float(), log_evidence.float(), se.float())
 
 
+def _of_behaviour(shown: Trajectory, best: str | None) -> tuple[Summary, ...]:
+    return default_summaries(tuple(shown.per_trial), best, sessions=shown) if shown.per_trial else ()
+
+
 def _first_store(stores: Stores) -> SimulationStore:
     return stores if isinstance(stores, SimulationStore) else stores[0]
+
+
+def first_store(families: Mapping[str, Any]) -> SimulationStore:
+    """Of the first family, whose layout all share."""
+    return _first_store(next(iter(_checked(families)[0].values())))
 
 
 def _checked(
