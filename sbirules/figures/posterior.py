@@ -29,7 +29,7 @@ PRIOR_DRAWS = 4000
 MAX_PAIR = 5  # coefficients in a pair plot; more cannot be read
 NATURAL = "natural units"
 UNITS = f"coefficient ({NATURAL})"
-NOT_RULE = "the policy, not the rule"
+NOT_RULE = "not the rule"
 
 
 @typed
@@ -155,6 +155,7 @@ def marginals(
     *,
     apart: Sequence[str] = (),
     units: str | None = None,
+    as_shares: bool = False,
 ) -> Grid:
     """Mean, 50 % and 95 % interval of every coefficient; the prior's 95 % interval in grey.
 
@@ -163,17 +164,27 @@ def marginals(
     Arguments:
         posterior: With draws.
         axes: One for each group.
-        apart: Coefficients of the policy, not of the rule.
+        apart: Coefficients of policy, circuit or measurement, not of the rule.
         units: Of coefficients, for the axis; None for those of the posterior's question.
+        as_shares: Whether those apart are shown by the share of the prior that lies below, since they have different units.
     """
     p, units = palette(), units or units_in(posterior)
     draws, prior = posterior.draws.double(), prior_draws(posterior.prior, PRIOR_DRAWS).double()
     for name in apart:
         arguments.known("apart", name, posterior.names)
     label = f"coefficient ({units})"
+    of_others = f"{NOT_RULE} ({units})"
+    if as_shares and apart:
+        columns = [posterior.names.index(name) for name in apart]
+        of_others = f"{NOT_RULE}: share of the prior below"
+        below = [_share_below(prior[:, i], v[:, i]) for v in (draws, prior) for i in columns]
+        draws, prior = draws.clone(), prior.clone()
+        draws[:, columns], prior[:, columns] = (
+            torch.stack(v, dim=1) for v in (below[: len(columns)], below[len(columns) :])
+        )
     groups = [
         ([i for i, n in enumerate(posterior.names) if n not in (*TIME_CONSTANTS, *apart)], label, False),
-        ([i for i, n in enumerate(posterior.names) if n in apart], f"{NOT_RULE} ({units})", False),
+        ([i for i, n in enumerate(posterior.names) if n in apart], of_others, False),
         *(([i], axis_label(n), True) for i, n in enumerate(posterior.names) if n in TIME_CONSTANTS),
     ]
     groups = [g for g in groups if g[0]]
@@ -203,6 +214,11 @@ def marginals(
         fontsize=8,
     )
     return axes
+
+
+def _share_below(of: Tensor, values: Tensor) -> Tensor:
+    """Share of draws that lie below each value."""
+    return torch.searchsorted(of.sort().values, values.contiguous()).double() / len(of)
 
 
 @typed

@@ -9,6 +9,7 @@ from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
 from sbirules.model.rules import MLPRule
 from sbirules.model.simulator import Simulator
+from sbirules.reporting.tables import apart_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,8 @@ def answer(posterior: Posterior, simulator: Simulator, checked: Checks | None) -
     known = told or {str(name): float(value) for name, value in table["contraction"].items()}
     held = [posterior.names[k] for k in posterior.hold]
     known = {name: value for name, value in known.items() if name not in held}
-    best = [name for name in sorted(known, key=lambda n: -known[n]) if known[name] >= LITTLE]
+    apart = apart_of(simulator)  # what belongs to policy, circuit or measurement is known best, and asked last
+    best = [n for n in sorted(known, key=lambda n: (n in apart, -known[n])) if known[n] >= LITTLE]
     if not best:
         return ["Of no coefficient is much more known than before: the posterior is nearly the prior."]
     out = [f"Known best: {_listed([_interval(name, table) for name in best[:MOST]])} (median, 95 % interval)."]

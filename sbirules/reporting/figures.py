@@ -145,10 +145,11 @@ def make_figures(
             f"Coefficients as a matrix: rows are powers of the presynaptic rate, columns of the postsynaptic deviation. "
             f"{_clear(posterior)}",
         )
+    mixed = any(p.log for p in simulator.parameters if p.name in apart)  # of scales that no one axis shows
     add(
         "marginals",
         group,
-        lambda: figures.marginals(posterior, apart=apart, units=units),
+        lambda: figures.marginals(posterior, apart=apart, units=units, as_shares=mixed),
         "Posterior of each coefficient: mean, 50 % and 95 % interval; the prior's 95 % interval in grey."
         + (f" Below: {figures.NOT_RULE}." if apart else ""),
     )

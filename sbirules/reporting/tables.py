@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sbirules import figures
-from sbirules.checks.collected import Checks
+from sbirules.checks.collected import LITTLE, Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.posterior import Posterior
 from sbirules.model.abilities import PredictsTables
@@ -98,7 +98,8 @@ def _coefficients(posterior: Posterior, simulator: Simulator) -> dict[str, Any]:
     for name, unit in zip(found, simulator.raw_per_unit.tolist(), strict=True):
         v = found[name]
         row = [name, *([terms[name]] if terms else []), f"{v['mean']:.3g}", f"{v['sd']:.2g}"]
-        row += [f"{v['q025']:.3g}", f"{v['median']:.3g}", f"{v['q975']:.3g}", f"{v['contraction']:.2f}"]
+        row += [f"{v['q025']:.3g}", f"{v['median']:.3g}", f"{v['q975']:.3g}"]
+        row.append(f"{v['contraction']:.2f}" if v["contraction"] >= LITTLE else "as the prior")
         rows[name] = row + ([f"{v['mean'] * unit:.3g}", f"{v['sd'] * unit:.2g}"] if measured else [])
     shown = [row for name, row in rows.items() if name not in apart]
     if apart:
