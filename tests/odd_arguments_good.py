@@ -482,6 +482,7 @@ SPECIAL = {
     "regimes(rules)": lambda c: c.rate_posterior,
     "regimes(simulator)": lambda c: c.rate,
     "report(path)": always("page.html"),
+    "report(compared)": lambda c: sr.ChoiceComparison(**choices.MADE.comparison),
     "sensitivity(parts)": always(["active_subspace", "stiff"]),
     "simulators.RateRNN(family)": always(QUADRATIC),
     "simulators.RateRNN(settings)": always({"num_units": 12, "num_trials": 6}),

@@ -115,6 +115,8 @@ def _print_findings(result: dict[str, Any]) -> None:
     headline = result.get("checks", {}).get("headline", "")
     if headline:
         print(f"  {headline}")
+    if "baselines" in result:
+        print(f"  {result['baselines']['plasticity']}")
     if "constraint" in result:
         c = result["constraint"]
         for name in ("posterior_success", "prior_success", "zero_rule_success", "posterior_reliable"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sbirules import figures
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
+from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.posterior import Posterior
 from sbirules.model.abilities import PredictsChoices
 from sbirules.model.simulator import Simulator
@@ -46,9 +47,16 @@ def report_tables(
     checked: Checks | None,
     sensitivity: Sensitivity | None,
     bridge: PointComparison | None,
+    compared: ChoiceComparison | None = None,
 ) -> list[dict[str, Any]]:
     """Every table as its name, heads, rows of text, a note, and an anchor."""
     tables = [_coefficients(posterior, simulator)]
+    if compared is not None:
+        note = (
+            "Score: log-probability of held-out choices, in nats; behind: the best's less this one's. "
+            + compared.plasticity
+        )
+        tables.append(_frame("The rule and baselines", compared.table(), note))
     if sensitivity is not None:
         if sensitivity.effects():
             note = f"Outcome: {sensitivity.outcome}. Value ± standard error."

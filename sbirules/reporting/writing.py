@@ -13,6 +13,7 @@ from typing import Any
 
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
+from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.posterior import Posterior
 from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import LEVELS
@@ -47,6 +48,7 @@ def report(
     checked: Checks | None = None,
     sensitivity: Sensitivity | None = None,
     point: PointEstimate | PointComparison | Any = None,
+    compared: ChoiceComparison | None = None,
     store: SimulationStore | None = None,
     study: str = "",
     title: str = "Posterior over plasticity rules",
@@ -63,6 +65,7 @@ def report(
         checked: The result of `sbirules.checks.checking`.
         sensitivity: The result of `sbirules.importance`.
         point: An optimised rule to place in the posterior: what `BPTL.fit` or `compare_point` returned.
+        compared: The rule of choices beside baselines: what `compare_families` returned.
         store: The simulations, for their counts.
         study: The resolved study, as text.
         title: Of the page.
@@ -83,8 +86,8 @@ def report(
     bridge = (
         point if isinstance(point, PointComparison) or point is None else compare_point(posterior, point, simulator)
     )
-    items = make_figures(posterior, simulator, checked, sensitivity, bridge) if made is None else list(made)
-    tables = report_tables(posterior, simulator, checked, sensitivity, bridge)
+    items = make_figures(posterior, simulator, checked, sensitivity, bridge, compared) if made is None else list(made)
+    tables = report_tables(posterior, simulator, checked, sensitivity, bridge, compared)
     groups = _groups(items)
     first = next((figure for figure in groups.get(DISTRIBUTION, []) if figure["name"] == FIRST), None)
     groups[DISTRIBUTION] = [figure for figure in groups.get(DISTRIBUTION, []) if figure is not first]
@@ -109,7 +112,7 @@ def report(
         level_words=SIGNS,
         overall=checked.headline if checked is not None else "",
         verdicts=_verdicts(checked, names),
-        findings=_findings(posterior, checked, sensitivity, bridge),
+        findings=[*([] if compared is None else [compared.plasticity]), *_findings(checked, sensitivity, bridge)],
         family=typeset(simulator.rule_text(posterior.draws.mean(dim=0))),
         explorer=explorer(posterior, units_of(simulator), checked),
         groups=groups,
@@ -137,9 +140,7 @@ def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:
     return sorted(out, key=lambda v: -LEVELS.index(v["level"]))
 
 
-def _findings(
-    posterior: Posterior, checked: Checks | None, sensitivity: Sensitivity | None, bridge: PointComparison | None
-) -> list[str]:
+def _findings(checked: Checks | None, sensitivity: Sensitivity | None, bridge: PointComparison | None) -> list[str]:
     out = []
     if checked is not None and checked.question is not None and checked.resimulation is not None:
         out += checked.question.findings(checked.resimulation)

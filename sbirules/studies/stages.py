@@ -17,6 +17,7 @@ from sbirules.checks.checking import check
 from sbirules.checks.collected import Checks
 from sbirules.importance.overview import Sensitivity, sensitivity
 from sbirules.inference.arviz_data import inference_data
+from sbirules.inference.choice_families import ChoiceComparison, compare_choices
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.rounds.refining import refine
@@ -26,6 +27,7 @@ from sbirules.reporting.numbers import summary
 from sbirules.reporting.writing import report
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
+from sbirules.studies.baselines import RULE, TABLE, remembered, table_of, write_table
 from sbirules.studies.expected_room import expected_room
 from sbirules.studies.sections import table
 from sbirules.studies.study import Study, StudyError
@@ -93,14 +95,20 @@ def _run(
         return summary(store, posterior, simulator=study.simulator)
     with _stage(say, f"check: {study.question.checked_by}"):
         checked = check_stage(study, store, posterior, key, folder, num_workers, progress)
+    compared = None
+    if study.check.baselines:
+        with _stage(say, "baselines: does the rule predict better than models without one?"):
+            compared = baselines_stage(study, key, folder, progress)
+    else:
+        (folder / TABLE).unlink(missing_ok=True)  # of another study here before
     if until == "check":
-        return summary(store, posterior, checked, simulator=study.simulator)
+        return summary(store, posterior, checked, simulator=study.simulator, compared=compared)
     found = None
     if store is not None:
         with _stage(say, "sensitivity: which coefficients matter"):
             found = sensitivity_stage(study, store, posterior, num_workers, progress)
     with _stage(say, "report: page, figures and numbers"):
-        return report_stage(study, store, posterior, checked, found, folder, text)
+        return report_stage(study, store, posterior, checked, found, compared, folder, text)
 
 
 @contextmanager
@@ -259,7 +267,8 @@ def check_stage(
     """All checks; their simulations go into `check/`, in a folder of its own for each posterior and set of settings."""
     s = study.check
     tables = {name: v[1].digest() for name, v in study.variants.items() if isinstance(v, tuple)}
-    place = folder / "check" / digest([key, table(s), tables])[:12]
+    own = {name: value for name, value in table(s).items() if not name.startswith("baselines")}
+    place = folder / "check" / digest([key, own, tables])[:12]
     return check(
         posterior,
         study.simulator,
@@ -274,6 +283,22 @@ def check_stage(
         num_workers=num_workers,
         progress=progress,
     )
+
+
+def baselines_stage(study: Study, key: str, folder: Path, progress: bool) -> ChoiceComparison:
+    """The study's rule beside baselines, on choices that were held out; the table goes into the folder."""
+    s, trials = study.check, table_of(study.question)
+    pooled = getattr(study.question, "animals", None)
+    animals = None if pooled == "partial" else pooled  # the table then says whether each has a rule of its own
+    how: dict[str, Any] = {"animals": animals, "held_out": s.baselines_held_out or "sessions", "seed": s.seed}
+
+    def make() -> ChoiceComparison:
+        families: dict[str, Any] = {RULE: (study.simulator, study.prior), **{name: name for name in s.baselines}}
+        return compare_choices(families, trials, **how, sampler=study.fit.sampler, progress=progress)
+
+    found = remembered(folder / "check" / "baselines.json", [key, list(s.baselines), how], make)
+    write_table(found, folder)
+    return found
 
 
 def sensitivity_stage(
@@ -303,13 +328,14 @@ def report_stage(
     posterior: Posterior,
     checked: Checks,
     found: Sensitivity | None,
+    compared: ChoiceComparison | None,
     folder: Path,
     text: str,
 ) -> dict[str, Any]:
     """Writes posterior.nc, summary.json, figures/ and report.html."""
     data = inference_data(posterior, checked=checked.resimulation)
     write_atomically(folder / "posterior.nc", lambda path: data.to_netcdf(str(path), engine="h5netcdf"))
-    made = drawable(make_figures(posterior, study.simulator, checked, found))
+    made = drawable(make_figures(posterior, study.simulator, checked, found, compared=compared))
     write_figures(made, folder / "figures")
     title = f"Posterior over plasticity rules: {study.name}"
     report(
@@ -318,11 +344,12 @@ def report_stage(
         study.simulator,
         checked=checked,
         sensitivity=found,
+        compared=compared,
         store=store,
         study=text,
         title=title,
         made=made,
     )
-    content = summary(store, posterior, checked, found, study.simulator)
+    content = summary(store, posterior, checked, found, study.simulator, compared)
     write_json(folder / "summary.json", content)
     return content

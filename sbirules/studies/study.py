@@ -6,6 +6,7 @@ import inspect
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sbirules.model.abilities import Configured
 from sbirules.model.simulator import Simulator
 from sbirules.priors import PRIORS
 from sbirules.simulators import SIMULATORS
+from sbirules.studies.baselines import refuse_baselines
 from sbirules.studies.catalogue import check_key, keys_of, options_of
 from sbirules.studies.making import NAMED, Made, Problems, Sections, StudyError, kind_for
 from sbirules.studies.sections import (
@@ -132,6 +134,8 @@ class Study:
         fit = read(FitSection, "fit", sections["fit"], kind, problems.attempt)
         check = read(CheckSection, "check", sections["check"], kind, problems.attempt)
         sensitivity = read(SensitivitySection, "sensitivity", sections["sensitivity"], kind, problems.attempt)
+        if check is not None and made.question is not None:
+            problems.attempt(partial(refuse_baselines, check, made.question))
         if problems or made.simulator is None or made.prior is None or made.question is None:
             raise StudyError(list(dict.fromkeys(problems)))
         if simulate is None or fit is None or check is None or sensitivity is None:
@@ -182,6 +186,8 @@ class Study:
             out["check"] = {name: value for name, value in out["check"].items() if name != "held_out" or value}
             for key, name in (("fit", "rounds"), ("fit", "round_simulations"), ("check", "calibration")):
                 out[key].pop(name, None)
+        else:
+            del out["check"]["baselines"]
         for key, made in (("rule", family), ("task", task)):
             for name in getattr(made, "without_effect", ()):
                 out[key].pop(name, None)

@@ -231,6 +231,7 @@ def bad(text, words):
         bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer=["tau_e"]\n[prior.tau_e]\nlow=5', "lacks high"),
         bad('[constraints]\nlearned=[1,1]\n[task]\nname="mine:Task"', "--trust"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=2", "reliability"),
+        bad('[constraints]\nlearned=[1,1]\n[check]\nbaselines=["coin"]', "belongs to studies of choices"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=0.9\nall_of_networks=3", "not both"),
         bad("[constraints]\nlearned=[1,1]\n[fit.sampler]\nnum_particle=3", "did you mean 'num_particles'"),
         bad("[constraints]\nlearned=[1,1]\n[simulate]\nnum_simulations=0", "num_simulations"),
