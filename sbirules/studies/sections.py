@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, TypeVar
 
 from sbirules.checks.calibrating import FEWEST as FEWEST_RULES
@@ -17,7 +18,7 @@ from sbirules.inference.questions import Question
 from sbirules.inference.rounds.recalibrating import FEWEST as FEWEST_SETS
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.samplers.smc import SamplerSettings
-from sbirules.studies.catalogue import check_key
+from sbirules.studies.problems import Problems, check_keys, made_with
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 
@@ -179,8 +180,10 @@ def _names(where: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """Names of a list in a file, each once."""
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{where} must be a list of names ({arguments.listed(allowed)}), got {value!r}.")
+    problems = Problems()
     for name in value:
-        arguments.known(where, name, allowed)
+        problems.attempt(partial(arguments.known, where, name, allowed))
+    problems.refuse()
     return tuple(dict.fromkeys(value))
 
 
@@ -188,9 +191,12 @@ def _made(kind: type[Any], where: str, given: Any) -> Any:
     """Settings from a table."""
     if not isinstance(given, Mapping):
         raise ValueError(f"[{where}] must be a table of settings, got {given!r}.")
-    for name in given:
-        check_key(f"key in [{where}]", name, tuple(f.name for f in fields(kind)))
-    return kind(**given)
+    known, problems = tuple(f.name for f in fields(kind)), Problems()
+    problems.attempt(lambda: check_keys(f"key in [{where}]", given, known))
+    options = {name: value for name, value in given.items() if name in known}
+    made = problems.attempt(lambda: made_with(f"[{where}]", kind, options))
+    problems.refuse()
+    return made
 
 
 def table(section: Any) -> dict[str, Any]:

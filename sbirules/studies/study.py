@@ -18,8 +18,9 @@ from sbirules.model.simulator import Simulator
 from sbirules.priors import PRIORS
 from sbirules.simulators import SIMULATORS
 from sbirules.studies.baselines import refuse_baselines
-from sbirules.studies.catalogue import check_key, keys_of, options_of
-from sbirules.studies.making import NAMED, Made, Problems, Sections, StudyError, kind_for
+from sbirules.studies.catalogue import keys_of, options_of
+from sbirules.studies.making import NAMED, Made, Sections, kind_for
+from sbirules.studies.problems import Problems, StudyError, check_keys
 from sbirules.studies.sections import (
     CheckSection,
     FitSection,
@@ -203,9 +204,12 @@ def _known(content: Plain, problems: Problems) -> Sections:
     questions = sections_of_questions()
     kind = next((kind for section, kind in questions.items() if section in content), None)
     every = (*NAMED, *FIXED, *questions)
+    simulator = content.get("simulator", {})
+    named = simulator.get("name", NAMED["simulator"][1]) if isinstance(simulator, Mapping) else ""
+    maker = SIMULATORS.get(str(named), (None, ()))[0]  # None where only making it tells what it is asked
     for key, section in content.items():
         if key not in every:
-            problems.attempt(lambda key=key: check_key("section", key, every))  # type: ignore[misc]
+            problems.attempt(partial(check_keys, "section", [key], every))
         elif not isinstance(section, Mapping):
             problems.append(f"[{key}] must be a table of settings, got {section!r}.")
         else:
@@ -215,12 +219,11 @@ def _known(content: Plain, problems: Problems) -> Sections:
                 allowed = (*keys(FIXED[key], kind), *(m for m in more if m not in keys(FIXED[key], kind)))
             elif key in NAMED:
                 allowed = keys_of(key, dict([NAMED[key]]) | dict(section))
-            out[key] = {}
-            for inner, value in section.items():
-                if allowed is None or inner in allowed:
-                    out[key][inner] = value
-                else:
-                    problems.attempt(lambda i=inner, k=key, a=allowed: check_key(f"key in [{k}]", i, a))  # type: ignore[misc]
+            elif kind is not None and key == kind.section and maker is not None:
+                allowed = kind_for(kind, maker).section_keys  # type: ignore[union-attr]
+            if allowed is not None:
+                problems.attempt(partial(check_keys, f"key in [{key}]", section, allowed))
+            out[key] = {inner: value for inner, value in section.items() if allowed is None or inner in allowed}
     return out
 
 

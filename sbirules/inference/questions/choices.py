@@ -51,6 +51,7 @@ class ChoicesQuestion(Question):
     """
 
     kind, section = "choices", "data"
+    section_keys = ("trials", "animals", *READING)
     fit_keys = ("varies", "spread")
     simulated, units = False, "logit units"
     checked_by = "each choice as posterior rules predict it, or animals in closed loop where the task is known"
@@ -92,7 +93,7 @@ class ChoicesQuestion(Question):
         if "trials" not in section:
             raise ValueError('[data] lacks trials, the file of the table, such as trials = "choices.csv".')
         for key in section:
-            arguments.known("key of [data]", key, ("trials", "animals", *READING))
+            arguments.known("key of [data]", key, cls.section_keys)
         path = (folder / str(section["trials"])).resolve()
         reading = {key: section[key] for key in READING if key in section}
         return cls(Trials.read(path, simulator.layout, **reading), str(section.get("animals", "shared")))
