@@ -16,6 +16,7 @@ from sbirules.model.rules import LocalRule, RuleFamily, ThreeFactorRule
 from sbirules.model.runs import Trajectory
 from sbirules.model.summaries import Summary
 from sbirules.model.tasks.task import Task
+from sbirules.support.own_code import called
 from sbirules.support.streams import lasting
 
 __all__ = ["family_probe", "summary_probe", "task_probe"]
@@ -41,7 +42,7 @@ def family_probe(family: RuleFamily) -> str:
     theta = {name: column[:, None, None] for name, column in zip(names, coefficients.T, strict=True)}
     rate, deviation, weight = draw(2, 4, 3), draw(2, 4, 3) - 0.5, draw(2, 3, 3) - 0.5
     if isinstance(family, ThreeFactorRule):
-        return _digest(family.trace(theta, rate, deviation, weight, 5.0, None))
+        return _digest(called(family.trace, theta, rate, deviation, weight, 5.0, None))
     if isinstance(family, LocalRule):
         everything = {
             "pre": rate[:, 0, None, :],
@@ -51,15 +52,15 @@ def family_probe(family: RuleFamily) -> str:
             "weight": weight,
         }
         seen = {n: everything[n] for n in family.sees} | {n: rate[:, 3, :, None] for n in family.slow}
-        return _digest(family.change(theta, **seen), *family.drift(theta, **seen).values())
+        return _digest(called(family.change, theta, **seen), *called(family.drift, theta, **seen).values())
     return ""
 
 
 def task_probe(task: Task, dt: float) -> str:
     """The task's tensors, and the input of one trial of each type."""
-    tensors = task.tensors(dt).to("cpu", torch.float64)
+    tensors = called(task.tensors, dt).to("cpu", torch.float64)
     types = torch.arange(task.num_types)
-    inputs = task.draw_inputs(tensors, types, lasting(0, 2))
+    inputs = called(task.draw_inputs, tensors, types, lasting(0, 2))
     sequence = task.sequence(20).double()
     return _digest(tensors.inputs, tensors.targets, tensors.response.double(), inputs, sequence)
 
@@ -83,4 +84,4 @@ def summary_probe(summary: Summary, layout: Layout) -> str:
         per_unit=per_unit,
         type_names=layout.type_names,
     )
-    return _digest(torch.as_tensor(summary.function(runs)))
+    return _digest(torch.as_tensor(called(summary.function, runs)))
