@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import platform
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from importlib import resources
 from importlib.metadata import version
@@ -49,7 +50,7 @@ def report(
     sensitivity: Sensitivity | None = None,
     point: PointEstimate | PointComparison | Any = None,
     compared: ChoiceComparison | None = None,
-    store: SimulationStore | None = None,
+    store: SimulationStore | Sequence[SimulationStore] | None = None,
     study: str = "",
     title: str = "Posterior over plasticity rules",
     made: Sequence[ReportFigure] | None = None,
@@ -66,7 +67,7 @@ def report(
         sensitivity: The result of `sbirules.importance`.
         point: An optimised rule to place in the posterior: what `BPTL.fit` or `compare_point` returned.
         compared: The rule of choices beside baselines: what `compare_families` returned.
-        store: The simulations, for their counts.
+        store: The simulations, one store or several, for their counts.
         study: The resolved study, as text.
         title: Of the page.
         made: Figures made before, by `make_figures`.
@@ -121,7 +122,7 @@ def report(
         machinery=MACHINERY,
         downloads=as_json({item.name: {"svg": packed(item.svg), "csv": packed(item.table)} for item in items}),
         tables=tables,
-        made=_made(posterior, simulator, store),
+        made=_made(posterior, simulator, [store] if isinstance(store, SimulationStore) else list(store or ())),
         study=study,
     )
     make_folder(Path(path).parent)
@@ -196,25 +197,33 @@ def _groups(items: Sequence[ReportFigure]) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
-def _made(posterior: Posterior, simulator: Simulator, store: SimulationStore | None) -> dict[str, str]:
+def _made(posterior: Posterior, simulator: Simulator, stores: Sequence[SimulationStore]) -> dict[str, str]:
     facts = {} if posterior.question is None else posterior.question.facts()
     facts |= posterior.record.facts()
     out = {k.replace("_", " "): _readable(v) for k, v in facts.items() if v is not None}
-    if store is not None:
-        counts = ", ".join(f"{n} {name}" for name, n in store.status_counts().items() if n)
-        out["simulated networks"] = counts
-        out["simulation time"] = f"{store.seconds:.0f} s"
-        out["seed of simulations"] = str(store.manifest["seed"])
+    if stores:
+        counts: Counter[str] = Counter()
+        for store in stores:
+            counts.update(store.status_counts())
+        of = f", in {len(stores)} stores of {', '.join(str(len(s)) for s in stores)}" if len(stores) > 1 else ""
+        out["simulated networks"] = ", ".join(f"{n} {name}" for name, n in counts.items() if n) + of
+        out["simulation time"] = f"{sum(s.seconds for s in stores):.0f} s"
+        out["seed of simulations"] = _each_once(str(s.manifest["seed"]) for s in stores)
     chains = posterior.chains
     if chains.r_hat == chains.r_hat:
         drawn = len(posterior.draws)
         out["sampler"] = f"R-hat {chains.r_hat:.3f}, effective sample size {min(chains.ess, drawn):.0f}, {drawn} draws"
-    versions = store.manifest["versions"] if store is not None else {"torch": version("torch")}
-    out["versions"] = ", ".join(f"{name} {v}" for name, v in versions.items())
+    versions = [s.manifest["versions"] for s in stores] or [{"torch": version("torch")}]
+    out["versions"] = _each_once(f"{name} {v}" for every in versions for name, v in every.items())
     if simulator.engine:
         out["engine"] = f"{simulator.engine}, {platform.machine()}"
     out["page written"] = date.today().isoformat()
     return out
+
+
+def _each_once(values: Iterable[str]) -> str:
+    """In the given order."""
+    return ", ".join(dict.fromkeys(values))
 
 
 def _readable(value: Any) -> str:
