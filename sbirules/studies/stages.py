@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +27,23 @@ from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
 from sbirules.studies.baselines import RULE, TABLE, remembered, table_of, write_table
 from sbirules.studies.expected_room import expected_room
+from sbirules.studies.folders import STORE, keep_study, plain_toml, refuse_other_simulations, replaced
 from sbirules.studies.sections import table
-from sbirules.studies.study import Study, StudyError
-from sbirules.support import arguments
+from sbirules.studies.study import Study
 from sbirules.support.durations import in_words
 from sbirules.support.files import (
     digest,
     make_folder,
     read_json,
-    reading,
     remove_unfinished,
     write_atomically,
-    write_bytes,
     write_json,
 )
 from sbirules.support.locks import locked
 
-__all__ = ["STAGES", "plain_toml", "run_study", "simulate_stage", "study_of", "trusted"]
+__all__ = ["STAGES", "run_study", "simulate_stage"]
 
 STAGES = ("fit", "check", "report")  # those that run on a folder of results
-ORIGIN = "origin.json"  # the study's name, and where its file was
 ASKED = "asked.json"  # beside a posterior: what it was fitted to
 
 
@@ -82,13 +77,16 @@ def run_study(
 def _run(
     study: Study, folder: Path, until: str, num_workers: int | None, progress: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
+    refuse_other_simulations(study, folder)
+    told = replaced(study, folder)
+    if told:
+        say(told)
     store = None
     if not study.exact:
         with _stage(say, "simulate: rules from the prior, one fresh network each"):
             store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
-    write_bytes(folder / "study.toml", text.encode())
-    write_json(folder / ORIGIN, {"name": study.name, "folder": str(study.folder)})
+    keep_study(study, folder, text)
     with _stage(say, "fit: the posterior over rules"):
         posterior, key = fit_stage(study, store, folder, num_workers, progress)
     if until == "fit":
@@ -120,43 +118,6 @@ def _stage(say: Callable[[str], None], line: str) -> Iterator[None]:
     say(f"{line} ({in_words(time.monotonic() - start)})")
 
 
-def trusted(folder: Path) -> None:
-    """Lets names of the form "module:Class" import what lies in the study's folder."""
-    place = str(folder.resolve())
-    if place not in sys.path:
-        sys.path.insert(0, place)
-
-
-def study_of(folder: Path, *, trust: bool = False) -> Study:
-    """The study whose results a folder holds.
-
-    Raises:
-        ValueError: If it holds none.
-    """
-    if not (folder / "study.toml").is_file():
-        raise ValueError(
-            f"{folder} holds no results of a study: study.toml is missing. Run 'sbirules run STUDY.toml --out {folder}' first."
-        )
-    origin = {"name": folder.name, "folder": str(folder)}
-    if (folder / ORIGIN).is_file():
-        with reading(folder / ORIGIN, "Remove it, or run the study again."):
-            written = read_json(folder / ORIGIN)
-            for name in origin:
-                arguments.instance(name, written[name], str)
-                origin[name] = written[name]
-            if "\0" in origin["folder"]:
-                raise ValueError("folder is no path")
-    if trust:
-        trusted(Path(origin["folder"]))
-    try:
-        study = Study.read(folder / "study.toml", trust=trust)
-    except StudyError as error:
-        if not trust and "--trust" in str(error):
-            raise ValueError(str(error)) from error
-        raise ValueError(f"{folder / 'study.toml'} is not as it was written: {error}") from error
-    return replace(study, name=origin["name"], folder=Path(origin["folder"]))
-
-
 def simulate_stage(
     study: Study, folder: Path, num_workers: int | None, progress: bool, shards: tuple[int, int] | None = None
 ) -> SimulationStore:
@@ -168,7 +129,7 @@ def simulate_stage(
         study.simulator,
         study.prior,
         s.num_simulations,
-        store=folder / "store",
+        store=folder / STORE,
         seed=s.seed,
         shard_size=s.shard_size,
         trial_types=study.question.trial_types,
@@ -176,15 +137,6 @@ def simulate_stage(
         num_workers=num_workers,
         progress=progress,
     )
-
-
-def plain_toml(value: Any) -> Any:
-    """Plain types that TOML knows: infinities stay numbers there."""
-    if isinstance(value, dict):
-        return {str(k): plain_toml(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_toml(v) for v in value]
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def fit_stage(
