@@ -96,9 +96,10 @@ def _baselines(found: ChoiceComparison) -> dict[str, Any]:
 
 
 def _sensitivity(found: Sensitivity) -> dict[str, Any]:
-    """Each effect by coefficient, `[value, standard error]`."""
+    """Each effect by coefficient, `[value, standard error]`, and the share of variance that the learned outcome explains."""
     effects = {
         name: {n: [v, s] for n, v, s in zip(e.names, e.value.tolist(), e.se.tolist(), strict=True)}
         for name, e in found.effects().items()
     }
-    return {"outcome": found.outcome, **effects}
+    explained = {} if found.explained != found.explained else {"explained": found.explained}
+    return {"outcome": found.outcome, **explained, **effects}
