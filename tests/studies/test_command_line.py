@@ -279,6 +279,12 @@ def test_a_dry_run_prints_the_study_and_how_long_it_will_take(finished, capsys):
     assert again.variants["longer delay"].task.delay == 60
 
 
+def test_a_forecast_is_said_as_stages_say_how_long_they_took(tmp_path, capsys):
+    (tmp_path / "long.toml").write_text(STUDY.replace("num_simulations = 300", "num_simulations = 400_000"))
+    assert main(["run", str(tmp_path / "long.toml"), "--dry-run", "--workers", "1"]) == 0
+    assert re.search(r"expected time of these: about \d+ (min \d+ s|h \d+ min) with 1 worker", capsys.readouterr().out)
+
+
 def test_json_is_the_summary_and_nothing_else(finished, capsys):
     out = finished / "out"
     assert main(["report", str(out), "--json", "--workers", "1"]) == 0
