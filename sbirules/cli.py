@@ -28,13 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code, one of `EXIT`."""
     from sbirules.support.ending import Terminated, terminable
 
-    args = parser().parse_args(argv)
     with terminable():
         try:
+            args = parser().parse_args(argv)
             code: int = OTHERS.get(args.command, studies).run(args)
             return code
-        except BrokenPipeError:  # whoever reads has seen enough, as `head` has
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
             return EXIT["done"]
         except (ValueError, OSError) as error:
             print(f"sbirules: {error}", file=sys.stderr)
@@ -42,6 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             print("\nsbirules: stopped; run the same command again to go on from here.", file=sys.stderr)
             return EXIT["terminated" if isinstance(stop, Terminated) else "interrupted"]
+        finally:
+            _let_go()
+
+
+def _let_go() -> None:
+    """Hands on what was printed, quietly where whoever reads has seen enough, as `head` has, or never looked."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

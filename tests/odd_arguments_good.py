@@ -486,6 +486,7 @@ SPECIAL = {
     "regimes(rules)": lambda c: c.rate_posterior,
     "regimes(simulator)": lambda c: c.rate,
     "report(path)": always("page.html"),
+    "report(compared)": lambda c: sr.ChoiceComparison(**choices.MADE.comparison),
     "sensitivity(parts)": always(["active_subspace", "stiff"]),
     "simulators.FeedforwardNetwork(family)": always(sr.Backpropagation()),
     "simulators.FeedforwardNetwork(task)": always(tasks.LabelledStimuli()),

@@ -15,6 +15,7 @@ PLACES = {  # what a finished study leaves
     "summary.json": "the numbers, for programs",
     "posterior.nc": "ArviZ InferenceData",
     "posterior": "for sr.Posterior.load",
+    "baselines.csv": "the rule beside baselines",
     "figures": "every figure as PNG and SVG, its data as CSV",
     "study.toml": "all settings",
     "store": "the simulations",

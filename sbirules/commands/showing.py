@@ -77,11 +77,19 @@ def _lines(
     if checks.get("checks"):
         yield ""
         yield from _verdicts(checks["checks"], width, coloured)
+    if summary.get("baselines"):
+        yield ""
+        yield from _wrapped(summary["baselines"]["plasticity"], width)
     if summary.get("parameters"):
         yield ""
         yield from _coefficients(summary)
     yield ""
-    yield from _folder(folder, exact=bool(summary) and not summary.get("simulations", {}).get("count"))
+    exact = bool(summary) and not summary.get("simulations", {}).get("count")
+    needless = [
+        ("store", exact),
+        ("baselines.csv", not summary.get("baselines")),
+    ]  # nothing is simulated for exact fits
+    yield from _folder(folder, {name for name, left_out in needless if left_out})
     if stage is not None:
         yield ""
         yield f"Next: {stage.name}, since {stage.why}."
@@ -136,9 +144,9 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _folder(folder: Path, exact: bool) -> Iterator[str]:
-    """What is there, and what is not; nothing is simulated where the likelihood is known exactly."""
-    wanted = {name: what for name, what in PLACES.items() if not (exact and name == "store")}
+def _folder(folder: Path, needless: set[str]) -> Iterator[str]:
+    """What is there, and what is not but for what this study does not make."""
+    wanted = {name: what for name, what in PLACES.items() if name not in needless}
     there = [name for name in wanted if (folder / name).exists()]
     yield f"{folder} holds"
     for name in there:

@@ -25,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
-    from sbirules.studies.stages import STAGES, run_study, study_of, trusted
+    from sbirules.studies.folders import study_of, trusted
+    from sbirules.studies.stages import STAGES, run_study
     from sbirules.studies.study import Study
     from sbirules.support.files import plain
 
@@ -77,8 +78,9 @@ def _dry_run(study: Study, out: Path, workers: int | None) -> int:
 
     from sbirules.studies.expected_room import expected_room
     from sbirules.studies.expected_time import forecast
-    from sbirules.studies.stages import plain_toml
+    from sbirules.studies.folders import plain_toml, refuse_other_simulations
 
+    refuse_other_simulations(study, out)
     room = expected_room(study, out, workers)  # says what does not fit, before anything is simulated
     for line in (*forecast(study, workers), *room):
         print(f"# {line}")
@@ -115,6 +117,8 @@ def _print_findings(result: dict[str, Any]) -> None:
     headline = result.get("checks", {}).get("headline", "")
     if headline:
         print(f"  {headline}")
+    if "baselines" in result:
+        print(f"  {result['baselines']['plasticity']}")
     if "constraint" in result:
         c = result["constraint"]
         for name in ("posterior_success", "prior_success", "zero_rule_success", "posterior_reliable"):

@@ -28,6 +28,7 @@ class Effects:
         se: Their standard errors, `(D,)`.
         label: What they are, in a few words.
         quantity: What they measure, with its unit, for an axis.
+        note: A sentence on numbers that do not mean what they seem to; empty where there are none.
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Effects:
     se: Tensor
     label: str
     quantity: str
+    note: str = ""
 
     def table(self) -> pd.DataFrame:
         """`value` and `se` by coefficient, the largest in size first."""
@@ -51,7 +53,8 @@ class Effects:
         return f"Effects({self.label!r}, {len(self.names)} coefficients)"
 
     def __str__(self) -> str:
-        return f"{self.label} ({self.quantity})\n{self.table().round(3).to_string()}"
+        note = f"\n{self.note}" if self.note else ""
+        return f"{self.label} ({self.quantity})\n{self.table().round(3).to_string()}{note}"
 
 
 @dataclass(frozen=True, repr=False)

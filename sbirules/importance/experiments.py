@@ -114,7 +114,8 @@ def elasticities(
 
     theta_k / E dE/dtheta_k, E the mean error of the trials with plasticity, by automatic differentiation back through
     the whole session. Median over rules and networks, since single networks are close to chaos; its standard error by
-    the bootstrap. Time constants count as well.
+    the bootstrap. Time constants count as well. Hard thresholds (comparisons, rounding) have no gradient: what acts through
+    them alone has an elasticity of exactly 0, and the result's `note` names it.
 
     Arguments:
         rules: A posterior, or rules in natural units `(n, D)`.
@@ -147,4 +148,18 @@ def elasticities(
     label = "exact local elasticities" + (
         " (of time constants, too)" if set(simulator.names) & set(TIME_CONSTANTS) else ""
     )
-    return Effects(simulator.names, each.median(dim=0).values, again.std(dim=0), label, shown)
+    still = (gradient == 0).all(dim=0).tolist()
+    note = _flat([name for name, zero in zip(simulator.names, still, strict=True) if zero])
+    return Effects(simulator.names, each.median(dim=0).values, again.std(dim=0), label, shown, note)
+
+
+def _flat(names: Sequence[str]) -> str:
+    """What an elasticity of exactly 0 means: the error does not change with small changes of a coefficient."""
+    if not names:
+        return ""
+    one = len(names) == 1
+    return (
+        f"Exactly 0 for {', '.join(names)}: {'it acts' if one else 'they act'} through a hard threshold, whose gradient is zero "
+        f"wherever it is not a jump, or not at all; that is no sign that {'it does' if one else 'they do'} not matter, which "
+        f"Sobol indices and knock-outs tell."
+    )

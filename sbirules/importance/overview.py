@@ -95,13 +95,13 @@ class Sensitivity(Shown):
             out["sobol"] = (
                 self.sobol.figure,
                 f"Sobol indices: shares of the variance of “{self.outcome}” over the box of the posterior's 95 % "
-                f"intervals, by each coefficient alone and with its interactions (bars: standard error).",
+                f"intervals, by each coefficient alone and with its interactions (bars: standard error). {self.learned}",
             )
         if self.shapley is not None:
             out["shapley"] = (
                 self.shapley.figure,
                 f"Shapley effects: shares of the variance of “{self.outcome}” within the posterior, whose coefficients "
-                f"depend on each other; they sum to one (bars: standard error).",
+                f"depend on each other; they sum to one (bars: standard error). {self.learned}",
             )
         if self.stiff is not None:
             out["stiff"] = (
@@ -118,20 +118,39 @@ class Sensitivity(Shown):
             out["elasticities"] = (
                 self.elasticities.figure,
                 "Elasticities of the mean error with respect to each coefficient at posterior rules, exact, median over "
-                "networks (bars: standard error).",
+                "networks (bars: standard error)." + (f" {self.elasticities.note}" if self.elasticities.note else ""),
             )
         return out
+
+    @property
+    def learned(self) -> str:
+        """Which share of the variance the learned outcome explains, a sentence; empty where nothing hangs on it."""
+        if self.explained != self.explained or (self.sobol is None and self.shapley is None):
+            return ""
+        return (
+            f"Sobol indices and Shapley effects are those of the outcome as learned from single networks, of whose variance it "
+            f"explains {self.explained:.0%}."
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that have to be known to read the numbers."""
+        flat = "" if self.elasticities is None else self.elasticities.note
+        return tuple(text for text in (self.learned, flat) if text)
 
     def __repr__(self) -> str:
         return f"Sensitivity({self.outcome!r})"
 
     def _card(self) -> Card:
         return Card(
-            f"Sensitivity of {self.outcome}", dict(self.left_out), table=self.table().rename_axis("coefficient")
+            f"Sensitivity of {self.outcome}",
+            dict(self.left_out),
+            " ".join(self.notes),
+            self.table().rename_axis("coefficient"),
         )
 
     def __str__(self) -> str:
-        lines = [f"Sensitivity of {self.outcome}", self.table().round(3).to_string(na_rep="-")]
+        lines = [f"Sensitivity of {self.outcome}", self.table().round(3).to_string(na_rep="-"), *self.notes]
         lines += [str(part) for part in (self.stiff, self.active) if part is not None]
         if self.compensation is not None:
             lines.append("Pairs that compensate for each other\n" + self.compensation.head(6).round(2).to_string())

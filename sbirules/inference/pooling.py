@@ -17,11 +17,13 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
+from tqdm.auto import tqdm
 
 from sbirules.inference.animals import AnimalDraws
 from sbirules.inference.exact import PooledPotential, TablePotential
@@ -32,6 +34,7 @@ from sbirules.model.prior import Sparse
 from sbirules.samplers.chains import Chains, agreement
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
+from sbirules.support.counting import counted, counter
 from sbirules.support.curvature import climbed, curvature
 from sbirules.support.robust import kept
 from sbirules.support.scale import Transform, log_prior_on, unconstrained
@@ -157,7 +160,7 @@ def fit_partially(
     if not chosen:
         raise ValueError('varies must name at least one coefficient; for none use animals="shared".')
     columns = tuple(names.index(name) for name in names if name in chosen)
-    population = guessed(potential.likelihood, prior, columns, spread, seed)
+    population = guessed(potential.likelihood, prior, columns, spread, seed, progress)
     settings = sampler if isinstance(sampler, SamplerSettings) else None
     draws = DRAWS if settings is None else math.ceil(settings.num_particles / CHAINS)
     found = _chains(population, draws, seed, progress)
@@ -165,7 +168,12 @@ def fit_partially(
 
 
 def guessed(
-    likelihood: TableLikelihood, prior: Distribution, columns: tuple[int, ...], spread: float, seed: int
+    likelihood: TableLikelihood,
+    prior: Distribution,
+    columns: tuple[int, ...],
+    spread: float,
+    seed: int,
+    progress: bool = False,
 ) -> Population:
     """A population by empirical Bayes, with each animal's likelihood as a quadratic near its most probable rule."""
     transform = unconstrained(prior)
@@ -190,7 +198,7 @@ def guessed(
 
     best = value(first[:, None].expand(-1, animals, -1)).topk(STARTS, dim=0).indices  # of each animal
     starts = first[best]
-    for _ in range(GUESSES):
+    for _ in tqdm(range(GUESSES), desc="guess population", unit="round", disable=not progress):
         ends, heights = climbed(value, slope, starts, STEPS)
         peak = ends.gather(0, heights.argmax(dim=0)[None, :, None].expand(1, animals, dim))[0]
         values, vectors = curvature(of_data, peak[None])
@@ -217,12 +225,19 @@ def _chains(population: Population, draws: int, seed: int, progress: bool) -> li
     nested = getattr(get_active_backend()[0], "nesting_level", 0)
     workers = 1 if nested else min(CHAINS, os.cpu_count() or 1)
     seeds = [child(seed, Stream.SAMPLING, k) for k in range(CHAINS)]
-    jobs = [delayed(_chain)(population, draws, own, workers > 1, progress and k == 0) for k, own in enumerate(seeds)]
-    return list(Parallel(n_jobs=workers, backend="loky")(jobs))
+    steps = warm_up(draws) + draws
+    with counted(CHAINS * steps, f"{CHAINS} chains of {steps} steps", "step", progress) as folder:
+        jobs = [delayed(_chain)(population, draws, own, workers > 1, folder, k) for k, own in enumerate(seeds)]
+        return list(Parallel(n_jobs=workers, backend="loky")(jobs))
+
+
+def warm_up(draws: int) -> int:
+    """Steps of a chain before its first draw."""
+    return min(WARM_UP, 2 * draws)
 
 
 def _chain(
-    population: Population, draws: int, seed: int, beside_others: bool, progress: bool
+    population: Population, draws: int, seed: int, beside_others: bool, folder: Path | None, number: int
 ) -> tuple[dict[str, Tensor], int]:
     from pyro import infer
 
@@ -245,9 +260,10 @@ def _chain(
         chain = chain_of(
             kernel,
             num_samples=draws,
-            warmup_steps=min(WARM_UP, 2 * draws),
+            warmup_steps=warm_up(draws),
             initial_params=start,
-            disable_progbar=not progress,
+            hook_fn=counter(folder, number),
+            disable_progbar=True,  # workers have no terminal of their own
         )
         chain.run()
         found = {name: value.detach() for name, value in chain.get_samples().items()}

@@ -17,6 +17,7 @@ from sbirules.model.runs import Trajectory
 from sbirules.model.summaries import Summary
 from sbirules.model.tasks import LabelledStimuli
 from sbirules.model.tasks.task import Task
+from sbirules.support.own_code import called
 from sbirules.support.streams import lasting
 
 __all__ = ["family_probe", "labelled_probe", "summary_probe", "task_probe"]
@@ -42,7 +43,7 @@ def family_probe(family: RuleFamily) -> str:
     theta = {name: column[:, None, None] for name, column in zip(names, coefficients.T, strict=True)}
     rate, deviation, weight = draw(2, 4, 3), draw(2, 4, 3) - 0.5, draw(2, 3, 3) - 0.5
     if isinstance(family, ThreeFactorRule):
-        return _digest(family.trace(theta, rate, deviation, weight, 5.0, None))
+        return _digest(called(family.trace, theta, rate, deviation, weight, 5.0, None))
     if isinstance(family, LocalRule):
         everything = {
             "pre": rate[:, 0, None, :],
@@ -52,21 +53,21 @@ def family_probe(family: RuleFamily) -> str:
             "weight": weight,
         }
         seen = {n: everything[n] for n in family.sees} | {n: rate[:, 3, :, None] for n in family.slow}
-        return _digest(family.change(theta, **seen), *family.drift(theta, **seen).values())
+        return _digest(called(family.change, theta, **seen), *called(family.drift, theta, **seen).values())
     if isinstance(family, LayeredRule):
         pre, post, one = rate[:, 0, None, :], rate[:, :, :1], rate[:, 1:2, 1:2]
         units = ("post", "slope", "noise", "readout", "feedback")
         layer = {name: post - 0.2 * k for k, name in enumerate(units)}
         layer |= {"pre": pre, "weight": draw(2, 4, 3) - 0.5, "delta": one, "surprise": one - 0.5}
-        return _digest(family.hidden_change(theta, **{name: layer[name] for name in family.sees}))
+        return _digest(called(family.hidden_change, theta, **{name: layer[name] for name in family.sees}))
     return ""
 
 
 def task_probe(task: Task, dt: float) -> str:
     """The task's tensors, and the input of one trial of each type."""
-    tensors = task.tensors(dt).to("cpu", torch.float64)
+    tensors = called(task.tensors, dt).to("cpu", torch.float64)
     types = torch.arange(task.num_types)
-    inputs = task.draw_inputs(tensors, types, lasting(0, 2))
+    inputs = called(task.draw_inputs, tensors, types, lasting(0, 2))
     sequence = task.sequence(20).double()
     return _digest(tensors.inputs, tensors.targets, tensors.response.double(), inputs, sequence)
 
@@ -97,4 +98,4 @@ def summary_probe(summary: Summary, layout: Layout) -> str:
         per_unit=per_unit,
         type_names=layout.type_names,
     )
-    return _digest(torch.as_tensor(summary.function(runs)))
+    return _digest(torch.as_tensor(called(summary.function, runs)))

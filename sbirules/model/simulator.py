@@ -16,6 +16,7 @@ from sbirules.model.summaries import Summary, SummaryLike, resolve, summarise, s
 from sbirules.model.tasks.task import MOST, Task
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.readable import arguments_of, one_line, settings_of
 from sbirules.support.streams import Key, global_seed
 from sbirules.support.typed import typed_class
 
@@ -91,6 +92,11 @@ class Simulator(ABC):
     def raw_per_unit(self) -> Tensor:
         """Raw value of one natural unit of each column of theta, `(D,)`; 1 unless a simulator measures it."""
         return torch.ones(self.family.dim, dtype=torch.float64)
+
+    def __repr__(self) -> str:
+        settings = settings_of(getattr(self, "settings", None), always=("num_units", "num_trials"))
+        more = settings or arguments_of(self, without=("family", "task", "summaries"))
+        return one_line(self, repr(self.family), self.setting, *more)
 
     # What is declared -----------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from sbirules import figures
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
 from sbirules.inference.animals import AnimalDraws
+from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import Sparse
@@ -121,6 +122,7 @@ def make_figures(
     checked: Checks | None = None,
     sensitivity: Sensitivity | None = None,
     bridge: PointComparison | None = None,
+    compared: ChoiceComparison | None = None,
 ) -> list[ReportFigure]:
     """All figures that there is something to show in."""
     out: list[ReportFigure] = []
@@ -136,6 +138,13 @@ def make_figures(
         if checked.question is not None and checked.resimulation is not None:
             for name, draw, caption in checked.question.figures(checked.resimulation, simulator):
                 add(name, group, draw, caption)
+    if compared is not None:
+        add(
+            "baselines",
+            group,
+            compared.figure,
+            f"Share of a coin's deviance explained: a point for each animal, a line at the median. {compared.plasticity}",
+        )
     group = DISTRIBUTION
     if all(n.startswith("theta_") and n[6:].isdigit() and len(n) == 8 for n in posterior.names[:1]):
         add(

@@ -6,6 +6,7 @@ from typing import Any
 
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
+from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.parts import clear_of_zero
 from sbirules.inference.posterior import Posterior
 from sbirules.model.simulator import Simulator
@@ -51,6 +52,7 @@ def summary(
     checked: Checks | None = None,
     sensitivity: Sensitivity | None = None,
     simulator: Simulator | None = None,
+    compared: ChoiceComparison | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
@@ -60,6 +62,7 @@ def summary(
         checked: All checks, once they were made.
         sensitivity: Which coefficients matter, once that is known.
         simulator: As the question needs it; its setting and family stand in the question's words.
+        compared: The rule beside baselines, once they were compared.
     """
     chains = posterior.chains
     out: dict[str, Any] = {
@@ -79,15 +82,24 @@ def summary(
         if checked.question is not None and checked.resimulation is not None:
             out |= checked.question.numbers(checked.resimulation)
         out["checks"] = checked.to_dict()
+    if compared is not None:
+        out["baselines"] = _baselines(compared)
     if sensitivity is not None:
         out["sensitivity"] = _sensitivity(sensitivity)
     return out
 
 
+def _baselines(found: ChoiceComparison) -> dict[str, Any]:
+    """Whether a rule is needed, and the scores of each family."""
+    rows = {str(name): dict(row) for name, row in found.table().to_dict("index").items()}
+    return {"plasticity": found.plasticity, "best": found.best, "animals": found.animals, "families": rows}
+
+
 def _sensitivity(found: Sensitivity) -> dict[str, Any]:
-    """Each effect by coefficient, `[value, standard error]`."""
+    """Each effect by coefficient, `[value, standard error]`, and the share of variance that the learned outcome explains."""
     effects = {
         name: {n: [v, s] for n, v, s in zip(e.names, e.value.tolist(), e.se.tolist(), strict=True)}
         for name, e in found.effects().items()
     }
-    return {"outcome": found.outcome, **effects}
+    explained = {} if found.explained != found.explained else {"explained": found.explained}
+    return {"outcome": found.outcome, **explained, **effects}

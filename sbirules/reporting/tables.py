@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sbirules import figures
 from sbirules.checks.collected import LITTLE, Checks
 from sbirules.importance import Sensitivity
+from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.posterior import Posterior
 from sbirules.model.abilities import PredictsTables
 from sbirules.model.simulator import Simulator
@@ -46,17 +47,19 @@ def report_tables(
     checked: Checks | None,
     sensitivity: Sensitivity | None,
     bridge: PointComparison | None,
+    compared: ChoiceComparison | None = None,
 ) -> list[dict[str, Any]]:
     """Every table as its name, heads, rows of text, a note, and an anchor."""
     tables = [_coefficients(posterior, simulator)]
+    if compared is not None:
+        note = (
+            "Score: log-probability of held-out choices, in nats; behind: the best's less this one's. "
+            + compared.plasticity
+        )
+        tables.append(_frame("The rule and baselines", compared.table(), note))
     if sensitivity is not None:
         if sensitivity.effects():
-            note = f"Outcome: {sensitivity.outcome}. Value ± standard error."
-            if sensitivity.explained == sensitivity.explained:
-                note += (
-                    f" Sobol indices and Shapley effects are those of the outcome as learned from single networks, of whose "
-                    f"variance it explains {sensitivity.explained:.0%}."
-                )
+            note = " ".join((f"Outcome: {sensitivity.outcome}. Value ± standard error.", *sensitivity.notes))
             kinds = list(sensitivity.effects())
             shown = [
                 [str(name), *(f"{row[n]:.3f} ± {row[f'{n}_se']:.3f}" if row[n] == row[n] else "–" for n in kinds)]
@@ -69,7 +72,9 @@ def report_tables(
             tables.append(_frame("Compensation between pairs", sensitivity.compensation.head(10), note))
         if sensitivity.sobol is not None:
             pairs = sensitivity.sobol.pairs.head(8).set_index("pair")
-            tables.append(_frame("Interactions (second-order Sobol indices)", pairs, "The largest ones."))
+            tables.append(
+                _frame("Interactions (second-order Sobol indices)", pairs, f"The largest ones. {sensitivity.learned}")
+            )
     if bridge is not None:
         tables.append(
             _frame("The optimised rule", bridge.table(), "level: mass of the smallest central interval around it.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import platform
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from importlib import resources
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from typing import Any
 
 from sbirules.checks.collected import Checks
 from sbirules.importance import Sensitivity
+from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.posterior import Posterior
 from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import LEVELS
@@ -47,7 +49,8 @@ def report(
     checked: Checks | None = None,
     sensitivity: Sensitivity | None = None,
     point: PointEstimate | PointComparison | Any = None,
-    store: SimulationStore | None = None,
+    compared: ChoiceComparison | None = None,
+    store: SimulationStore | Sequence[SimulationStore] | None = None,
     study: str = "",
     title: str = "Posterior over plasticity rules",
     made: Sequence[ReportFigure] | None = None,
@@ -63,7 +66,8 @@ def report(
         checked: The result of `sbirules.checks.checking`.
         sensitivity: The result of `sbirules.importance`.
         point: An optimised rule to place in the posterior: what `BPTL.fit` or `compare_point` returned.
-        store: The simulations, for their counts.
+        compared: The rule of choices beside baselines: what `compare_families` returned.
+        store: The simulations, one store or several, for their counts.
         study: The resolved study, as text.
         title: Of the page.
         made: Figures made before, by `make_figures`.
@@ -83,8 +87,8 @@ def report(
     bridge = (
         point if isinstance(point, PointComparison) or point is None else compare_point(posterior, point, simulator)
     )
-    items = make_figures(posterior, simulator, checked, sensitivity, bridge) if made is None else list(made)
-    tables = report_tables(posterior, simulator, checked, sensitivity, bridge)
+    items = make_figures(posterior, simulator, checked, sensitivity, bridge, compared) if made is None else list(made)
+    tables = report_tables(posterior, simulator, checked, sensitivity, bridge, compared)
     groups = _groups(items)
     first = next((figure for figure in groups.get(DISTRIBUTION, []) if figure["name"] == FIRST), None)
     groups[DISTRIBUTION] = [figure for figure in groups.get(DISTRIBUTION, []) if figure is not first]
@@ -109,7 +113,7 @@ def report(
         level_words=SIGNS,
         overall=checked.headline if checked is not None else "",
         verdicts=_verdicts(checked, names),
-        findings=_findings(posterior, checked, sensitivity, bridge),
+        findings=[*([] if compared is None else [compared.plasticity]), *_findings(checked, sensitivity, bridge)],
         family=typeset(simulator.rule_text(posterior.draws.mean(dim=0))),
         explorer=explorer(posterior, units_of(simulator), checked),
         groups=groups,
@@ -118,7 +122,7 @@ def report(
         machinery=MACHINERY,
         downloads=as_json({item.name: {"svg": packed(item.svg), "csv": packed(item.table)} for item in items}),
         tables=tables,
-        made=_made(posterior, simulator, store),
+        made=_made(posterior, simulator, [store] if isinstance(store, SimulationStore) else list(store or ())),
         study=study,
     )
     make_folder(Path(path).parent)
@@ -137,9 +141,7 @@ def _verdicts(checked: Checks | None, names: set[str]) -> list[dict[str, str]]:
     return sorted(out, key=lambda v: -LEVELS.index(v["level"]))
 
 
-def _findings(
-    posterior: Posterior, checked: Checks | None, sensitivity: Sensitivity | None, bridge: PointComparison | None
-) -> list[str]:
+def _findings(checked: Checks | None, sensitivity: Sensitivity | None, bridge: PointComparison | None) -> list[str]:
     out = []
     if checked is not None and checked.question is not None and checked.resimulation is not None:
         out += checked.question.findings(checked.resimulation)
@@ -195,25 +197,33 @@ def _groups(items: Sequence[ReportFigure]) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
-def _made(posterior: Posterior, simulator: Simulator, store: SimulationStore | None) -> dict[str, str]:
+def _made(posterior: Posterior, simulator: Simulator, stores: Sequence[SimulationStore]) -> dict[str, str]:
     facts = {} if posterior.question is None else posterior.question.facts()
     facts |= posterior.record.facts()
     out = {k.replace("_", " "): _readable(v) for k, v in facts.items() if v is not None}
-    if store is not None:
-        counts = ", ".join(f"{n} {name}" for name, n in store.status_counts().items() if n)
-        out["simulated networks"] = counts
-        out["simulation time"] = f"{store.seconds:.0f} s"
-        out["seed of simulations"] = str(store.manifest["seed"])
+    if stores:
+        counts: Counter[str] = Counter()
+        for store in stores:
+            counts.update(store.status_counts())
+        of = f", in {len(stores)} stores of {', '.join(str(len(s)) for s in stores)}" if len(stores) > 1 else ""
+        out["simulated networks"] = ", ".join(f"{n} {name}" for name, n in counts.items() if n) + of
+        out["simulation time"] = f"{sum(s.seconds for s in stores):.0f} s"
+        out["seed of simulations"] = _each_once(str(s.manifest["seed"]) for s in stores)
     chains = posterior.chains
     if chains.r_hat == chains.r_hat:
         drawn = len(posterior.draws)
         out["sampler"] = f"R-hat {chains.r_hat:.3f}, effective sample size {min(chains.ess, drawn):.0f}, {drawn} draws"
-    versions = store.manifest["versions"] if store is not None else {"torch": version("torch")}
-    out["versions"] = ", ".join(f"{name} {v}" for name, v in versions.items())
+    versions = [s.manifest["versions"] for s in stores] or [{"torch": version("torch")}]
+    out["versions"] = _each_once(f"{name} {v}" for every in versions for name, v in every.items())
     if simulator.engine:
         out["engine"] = f"{simulator.engine}, {platform.machine()}"
     out["page written"] = date.today().isoformat()
     return out
+
+
+def _each_once(values: Iterable[str]) -> str:
+    """In the given order."""
+    return ", ".join(dict.fromkeys(values))
 
 
 def _readable(value: Any) -> str:

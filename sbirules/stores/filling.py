@@ -31,11 +31,12 @@ from sbirules.model.runs import Status
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import summarise
 from sbirules.priors import PriorLike
+from sbirules.stores.configuration import configuration
 from sbirules.stores.manifest import refuse_other_streams
 from sbirules.stores.needs import refuse_too_large, row_bytes
-from sbirules.stores.proposal import proposal_config, table_or_prior
+from sbirules.stores.proposal import table_or_prior
 from sbirules.stores.repeatability import draws_from_global_streams
-from sbirules.stores.shards import checksum, encode
+from sbirules.stores.shards import encode
 from sbirules.stores.store import SimulationStore
 from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
@@ -48,7 +49,6 @@ from sbirules.support.typed import typed
 
 __all__ = ["simulate"]
 
-SHARD_SIZE = 256
 _Task = tuple[int, str, Tensor | None]  # a shard, what it must say that it belongs to, and its rules
 _Result = tuple[int, bytes, dict[str, int]]  # a shard, its content, and networks by status
 _GLOBAL_STREAM = Lock()  # priors draw from torch's global stream, which threads share
@@ -117,48 +117,31 @@ def simulate(
             f"the prior is over {arguments.listed(names)}, but the simulator's rules have "
             f"{arguments.listed(simulator.names)}."
         )
-    if shard_size is None:
-        known = store is not None and (Path(store) / "manifest.json").is_file()
-        shard_size = SimulationStore(str(store)).shard_size if known else min(max(SHARD_SIZE, simulator.batch), count)
-    arguments.whole("shard_size", shard_size, 1)
+    now = configuration(
+        simulator,
+        proposal,
+        table,
+        count,
+        store=store,
+        shard_size=shard_size,
+        trial_types=trial_types,
+        keep_trials=keep_trials,
+    )
+    size, sequences = now.shard_size, now.sequences
     arguments.whole("seed", seed, 0)
     if num_workers is not None:
         arguments.whole("num_workers", num_workers, 1)
-    wanted = _range(shards, -(-count // shard_size))
-    sequences = simulator.sequence() if trial_types is None else torch.as_tensor(trial_types)
-    sequences = sequences[None] if sequences.ndim == 1 else sequences
-    if sequences.ndim != 2 or not len(sequences):
-        raise ValueError(
-            f"trial_types must be whole numbers of shape (trials,) or (sequences, trials), got {tuple(sequences.shape)}."
-        )
-    sequences = simulator.sequence_matrix(sequences, len(sequences))
+    wanted = _range(shards, -(-count // size))
     place = Path(tempfile.gettempdir() if store is None else store)
     row = row_bytes(simulator, sequences.shape[1], keep_trials)
-    refuse_too_large("num_simulations", count, shard_size, row, place, wanted, num_workers or 1)
-    config = {
-        "simulator": simulator.config(),
-        "proposal": proposal_config(proposal, table, simulator),
-        "trial_types": checksum(sequences),
-        "shard_size": shard_size,
-        "keep_trials": keep_trials,
-    }
+    refuse_too_large("num_simulations", count, size, row, place, wanted, num_workers or 1)
     folder = Path(store) if store is not None else temporary_folder()
-    target = SimulationStore.create(
-        folder,
-        config,
-        seed,
-        engine=simulator.engine,
-        names=list(simulator.names),
-        summary_names=list(simulator.summary_names),
-        layout=simulator.layout.config(),
-        raw_per_unit=torch.as_tensor(simulator.raw_per_unit).tolist(),
-        rows=None if table is None else count,
-    )
+    target = SimulationStore.create(folder, now.content(), seed, engine=simulator.engine, **now.facts())
     damaged = target.damaged(wanted)
     for why in damaged.values():
         warnings.warn(f"{target.path}: {why}; it is simulated anew.")
     if damaged or not all(target.has(k) for k in wanted):
-        job = _Job(simulator, proposal, seed, shard_size, sequences, keep_trials)
+        job = _Job(simulator, proposal, seed, size, sequences, keep_trials)
         refuse_other_streams(target.path, target.manifest)
         try:
             with locked(target.path, None if shards is None else wanted), terminable():
@@ -168,8 +151,8 @@ def simulate(
                 _tidy(target.path, None if shards is None else wanted, part)
                 todo = [k for k in wanted if k in damaged or not target.has(k)]
                 bar = tqdm(
-                    total=len(wanted) * shard_size,
-                    initial=(len(wanted) - len(todo)) * shard_size,
+                    total=len(wanted) * size,
+                    initial=(len(wanted) - len(todo)) * size,
                     desc=label,
                     unit="sim",
                     disable=not progress,

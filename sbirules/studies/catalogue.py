@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch.distributions import Distribution, Uniform
@@ -16,18 +16,11 @@ from sbirules.model.summaries import CATALOGUE
 from sbirules.model.tasks import TASKS, Task
 from sbirules.priors import COMPONENTS, PRIORS, completed
 from sbirules.simulators import SIMULATORS
+from sbirules.studies.problems import Problems, check_keys, made_with
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 
-__all__ = ["check_key", "described", "keys_of", "make", "make_prior", "make_simulator", "options_of", "takes"]
-
-
-def check_key(what: str, name: str, allowed: tuple[str, ...]) -> None:
-    """Raises ValueError unless `name` is allowed; suggests the nearest."""
-    if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown {what}: {name!r}{hint} Allowed: {arguments.listed(allowed)}.")
+__all__ = ["described", "keys_of", "look_at_prior", "make", "make_prior", "make_simulator", "options_of", "takes"]
 
 
 def options_of(maker: Callable[..., Any]) -> tuple[str, ...]:
@@ -73,9 +66,11 @@ def make(
         arguments.known(f"[{section}] {key}", name, tuple(catalogue))
         maker = catalogue[name]
     allowed = options_of(maker)
-    for option in options:
-        check_key(f"key in [{section}]", option, (key, *allowed))
-    made = _call(f"[{section}]", maker, **options)
+    problems = Problems()
+    problems.attempt(partial(check_keys, f"key in [{section}]", options, (key, *allowed)))
+    options = {name: value for name, value in options.items() if name in allowed}
+    made, _ = problems.or_instead(partial(made_with, f"[{section}]", maker, options))
+    problems.refuse(made if isinstance(made, kind) else None)
     if not isinstance(made, kind):
         raise ValueError(f"[{section}] {key} = {name!r} made a {type(made).__name__}, not a {kind.__name__}.")
     return made
@@ -95,16 +90,6 @@ def _own(where: str, reference: str, trust: bool) -> Callable[..., Any]:
     return found
 
 
-def _call(where: str, maker: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Calls a maker; its complaints name the section."""
-    try:
-        return maker(*args, **options)
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:
-        given = {k: v for k, v in options.items() if k not in ("family", "task")}
-        shown = ", ".join(f"{k} = {v!r}" for k, v in given.items())
-        raise ValueError(f"{where} with {shown or 'defaults'}: {str(error).splitlines()[0]}") from error
-
-
 def make_simulator(given: Plain, family: RuleFamily, task: Task, trust: bool, more: Sequence[str] = ()) -> Simulator:
     """A simulator of the catalogue, or of a user's "module:Class".
 
@@ -116,7 +101,7 @@ def make_simulator(given: Plain, family: RuleFamily, task: Task, trust: bool, mo
         more: Names of summaries that are asked for beside the maker's default ones.
     """
     options = {k: v for k, v in given.items() if k != "name"}
-    name = str(given["name"])
+    name, problems = str(given["name"]), Problems()
     if ":" in name:
         maker = _own("[simulator] name", name, trust)
         parameters = inspect.signature(maker).parameters
@@ -124,8 +109,8 @@ def make_simulator(given: Plain, family: RuleFamily, task: Task, trust: bool, mo
         arguments.known("[simulator] name", name, tuple(SIMULATORS))
         maker, allowed = SIMULATORS[name]
         parameters = inspect.signature(maker).parameters
-        for key in options:
-            check_key("key in [simulator]", key, ("name", *allowed))
+        problems.attempt(partial(check_keys, "key in [simulator]", options, ("name", *allowed)))
+        options = {key: value for key, value in options.items() if key in allowed}
     if isinstance(options.get("clamped"), Mapping):  # TOML's keys are text
         options["clamped"] = {int(k) if str(k).isdecimal() else k: v for k, v in options["clamped"].items()}
     if more and "summaries" in parameters and "summaries" not in options:
@@ -133,7 +118,8 @@ def make_simulator(given: Plain, family: RuleFamily, task: Task, trust: bool, mo
         own = list(default) if isinstance(default, (list, tuple)) else []
         options["summaries"] = list(dict.fromkeys((*own, *more)))
     passed = {key: value for key, value in (("family", family), ("task", task)) if key in parameters}
-    made = _call("[simulator]", maker, **passed, **options)
+    made, _ = problems.or_instead(partial(made_with, "[simulator]", maker, options, passed=passed))
+    problems.refuse(made if isinstance(made, Simulator) else None)
     if not isinstance(made, Simulator):
         raise ValueError(f"[simulator] name = {name!r} made a {type(made).__name__}, not a Simulator.")
     return made
@@ -142,34 +128,61 @@ def make_simulator(given: Plain, family: RuleFamily, task: Task, trust: bool, mo
 def make_prior(given: Plain, family: RuleFamily, simulator: Simulator | None = None) -> Distribution:
     """A prior of the catalogue over the family's coefficients, and over what else a simulator has that is inferred."""
     nuisances: dict[str, Distribution] = dict(getattr(simulator, "nuisances", {}))
-    arguments.known("[prior] name", given["name"], tuple(PRIORS))
-    maker = PRIORS[given["name"]]
-    options: dict[str, Any] = {}
-    allowed = options_of(maker)
-    for key, value in given.items():
-        if key == "name":
-            continue
-        check_key("key in [prior]", key, ("name", *allowed, *family.names, *nuisances))
-        options[key] = _component(key, value) if isinstance(value, Mapping) else value
-        if key in (*family.names, *nuisances) and not isinstance(value, Mapping):
-            raise ValueError(f'[prior.{key}] must be a table such as name = "log_uniform", low = 50, high = 5000.')
+    problems = Problems()
+    maker, options, wrong = _prior_options(given, (*family.names, *nuisances), problems)
     for key in [key for key in options if key in nuisances]:
         ends = options.pop(key)
         nuisances[key] = Uniform(ends[0], ends[1], validate_args=False) if isinstance(ends, tuple) else ends
-    made: Distribution = _call("[prior]", maker, family, **options)
+    made: Distribution = problems.attempt(partial(made_with, "[prior]", maker, options, family, gone=wrong))
+    problems.refuse()
     return made if simulator is None or not nuisances else completed(made, simulator.names, nuisances, "[prior]")
 
 
+def look_at_prior(given: Plain, family: RuleFamily | None) -> None:
+    """Raises StudyError for what is wrong with [prior] whatever the coefficients are; the family is one in place of another."""
+    problems = Problems()
+    maker, options, _ = _prior_options(given, None, problems)
+    if family is not None:
+        plain = {key: value for key, value in options.items() if key in options_of(maker)}
+        problems.attempt(partial(made_with, "[prior]", maker, plain, family, gone=family.names))
+    problems.refuse()
+
+
+def _prior_options(
+    given: Plain, names: tuple[str, ...] | None, problems: Problems
+) -> tuple[Callable[..., Distribution], dict[str, Any], set[str]]:
+    """The maker of [prior], what it is called with, and what is left out of that since it is wrong; names of coefficients."""
+    arguments.known("[prior] name", given["name"], tuple(PRIORS))
+    maker = PRIORS[given["name"]]
+    own = options_of(maker)
+    options = {key: value for key, value in given.items() if key != "name"}
+    if names is not None:
+        problems.attempt(lambda: check_keys("key in [prior]", options, ("name", *own, *names)))
+    out: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, Mapping) and (names is None or key in names):
+            out[key] = problems.attempt(partial(_component, key, value))
+        elif key in own:
+            out[key] = value
+        elif names is not None and key in names:
+            problems.append(f'[prior.{key}] must be a table such as name = "log_uniform", low = 50, high = 5000.')
+    good = {key: value for key, value in out.items() if value is not None}
+    return maker, good, set(options) - set(good)
+
+
 def _component(key: str, given: Plain) -> Any:
+    problems = Problems()
     name = given.get("name", "uniform")
     arguments.known(f"[prior.{key}] name", name, tuple(COMPONENTS))
     maker, allowed = COMPONENTS[name]
-    for inner in given:
-        check_key(f"key in [prior.{key}]", inner, ("name", *allowed))
+    problems.attempt(lambda: check_keys(f"key in [prior.{key}]", given, ("name", *allowed)))
     missing = [a for a in allowed if a not in given]
     if missing:
-        raise ValueError(f"[prior.{key}] lacks {missing[0]}; {name} needs {arguments.listed(allowed)}.")
-    return _call(f"[prior.{key}]", maker, *(arguments.finite(f"[prior.{key}] {a}", given[a]) for a in allowed))
+        problems.append(f"[prior.{key}] lacks {missing[0]}; {name} needs {arguments.listed(allowed)}.")
+    there = [a for a in allowed if a in given]
+    values = [problems.attempt(partial(arguments.finite, f"[prior.{key}] {a}", given[a])) for a in there]
+    problems.refuse()
+    return made_with(f"[prior.{key}]", maker, {}, *values)
 
 
 def described(what: str) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from torch import Size
 
 from sbirules.checks.calibrating import OF_PRIOR
 from sbirules.studies.study import Study
+from sbirules.support.durations import in_words
 from sbirules.support.streams import Stream, seeded
 
 __all__ = ["counts_of", "forecast"]
@@ -51,16 +52,10 @@ def forecast(study: Study, workers: int | None = None) -> list[str]:
     simulator.run(theta, seed=0, trial_types=one)
     each = (time.perf_counter() - start) / PROBE
     number = workers or os.cpu_count() or 1
-    total = sum(counts.values()) * each / number
+    total = float(f"{sum(counts.values()) * each / number:.2g}")  # no more is known of it
     listed = ", ".join(f"{name} {n}" for name, n in counts.items())
     return [
         f"simulations: {listed}; {sum(counts.values())} networks of {len(one)} trials in all",
-        f"expected time of these: about {_spoken(total)} with {number} worker(s) here ({1e3 * each:.1f} ms per network and "
+        f"expected time of these: about {in_words(total)} with {number} worker(s) here ({1e3 * each:.1f} ms per network and "
         f"core); fitting, sampling and figures come on top, minutes",
     ]
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

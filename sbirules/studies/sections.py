@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, TypeVar
 
 from sbirules.checks.calibrating import FEWEST as FEWEST_RULES
 from sbirules.importance.overview import PARTS
+from sbirules.inference.choice_families import HELD_OUT
 from sbirules.inference.estimators import LikelihoodSettings
 from sbirules.inference.questions import Question
 from sbirules.inference.rounds.recalibrating import FEWEST as FEWEST_SETS
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.samplers.smc import SamplerSettings
-from sbirules.studies.catalogue import check_key
+from sbirules.studies.problems import Problems, check_keys, made_with
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 
@@ -87,12 +89,14 @@ class FitSection:
 
 @dataclass(frozen=True)
 class CheckSection:
-    """[check]: rules and networks of the checks, and variants that inference never saw."""
+    """[check]: rules and networks of the checks, baselines beside a rule of choices, and variants that inference never saw."""
 
     rules: int = _whole(128, 2)
     networks_per_rule: int | None = _whole(None, 1)
     seed: int = _whole(0, 0)
     calibration: int = _whole(100, 0)
+    baselines: tuple[str, ...] = ()
+    baselines_held_out: str | None = None
     held_out: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -162,21 +166,37 @@ def _value(f: Any, section: str, value: Any) -> Any:
     if f.name == "minutes":
         return None if value is None else arguments.above(where, value, 0.0)
     if f.name == "parts":
-        if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{where} must be a list of names ({arguments.listed(PARTS)}), got {value!r}.")
-        for part in value:
-            arguments.known(where, part, PARTS)
-        return tuple(value)
+        return _names(where, value, PARTS)
+    if f.name == "baselines":
+        from sbirules.inference.baselines.catalogue import BASELINES  # some are compiled, which is slow to import
+
+        return _names(where, value, tuple(BASELINES))
+    if f.name == "baselines_held_out" and value is not None:
+        arguments.known(where, value, HELD_OUT)
     return value
+
+
+def _names(where: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of a list in a file, each once."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where} must be a list of names ({arguments.listed(allowed)}), got {value!r}.")
+    problems = Problems()
+    for name in value:
+        problems.attempt(partial(arguments.known, where, name, allowed))
+    problems.refuse()
+    return tuple(dict.fromkeys(value))
 
 
 def _made(kind: type[Any], where: str, given: Any) -> Any:
     """Settings from a table."""
     if not isinstance(given, Mapping):
         raise ValueError(f"[{where}] must be a table of settings, got {given!r}.")
-    for name in given:
-        check_key(f"key in [{where}]", name, tuple(f.name for f in fields(kind)))
-    return kind(**given)
+    known, problems = tuple(f.name for f in fields(kind)), Problems()
+    problems.attempt(lambda: check_keys(f"key in [{where}]", given, known))
+    options = {name: value for name, value in given.items() if name in known}
+    made = problems.attempt(lambda: made_with(f"[{where}]", kind, options))
+    problems.refuse()
+    return made
 
 
 def table(section: Any) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from sbirules.checks.checking import check
 from sbirules.checks.collected import Checks
 from sbirules.importance.overview import Sensitivity, sensitivity
 from sbirules.inference.arviz_data import inference_data
+from sbirules.inference.choice_families import ChoiceComparison, compare_choices
 from sbirules.inference.fitting import fit
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.rounds.refining import refine
@@ -26,27 +25,25 @@ from sbirules.reporting.numbers import summary
 from sbirules.reporting.writing import report
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
+from sbirules.studies.baselines import RULE, TABLE, remembered, table_of, write_table
 from sbirules.studies.expected_room import expected_room
+from sbirules.studies.folders import STORE, keep_study, plain_toml, refuse_other_simulations, replaced
 from sbirules.studies.sections import table
-from sbirules.studies.study import Study, StudyError
-from sbirules.support import arguments
+from sbirules.studies.study import Study
 from sbirules.support.durations import in_words
 from sbirules.support.files import (
     digest,
     make_folder,
     read_json,
-    reading,
     remove_unfinished,
     write_atomically,
-    write_bytes,
     write_json,
 )
 from sbirules.support.locks import locked
 
-__all__ = ["STAGES", "plain_toml", "run_study", "simulate_stage", "study_of", "trusted"]
+__all__ = ["STAGES", "run_study", "simulate_stage"]
 
 STAGES = ("fit", "check", "report")  # those that run on a folder of results
-ORIGIN = "origin.json"  # the study's name, and where its file was
 ASKED = "asked.json"  # beside a posterior: what it was fitted to
 
 
@@ -80,27 +77,36 @@ def run_study(
 def _run(
     study: Study, folder: Path, until: str, num_workers: int | None, progress: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
+    refuse_other_simulations(study, folder)
+    told = replaced(study, folder)
+    if told:
+        say(told)
     store = None
     if not study.exact:
         with _stage(say, "simulate: rules from the prior, one fresh network each"):
             store = simulate_stage(study, folder, num_workers, progress)
     text = tomli_w.dumps(plain_toml(study.resolved()))
-    write_bytes(folder / "study.toml", text.encode())
-    write_json(folder / ORIGIN, {"name": study.name, "folder": str(study.folder)})
+    keep_study(study, folder, text)
     with _stage(say, "fit: the posterior over rules"):
         posterior, key = fit_stage(study, store, folder, num_workers, progress)
     if until == "fit":
         return summary(store, posterior, simulator=study.simulator)
     with _stage(say, f"check: {study.question.checked_by}"):
         checked = check_stage(study, store, posterior, key, folder, num_workers, progress)
+    compared = None
+    if study.check.baselines:
+        with _stage(say, "baselines: does the rule predict better than models without one?"):
+            compared = baselines_stage(study, key, folder, progress)
+    else:
+        (folder / TABLE).unlink(missing_ok=True)  # of another study here before
     if until == "check":
-        return summary(store, posterior, checked, simulator=study.simulator)
+        return summary(store, posterior, checked, simulator=study.simulator, compared=compared)
     found = None
     if store is not None:
         with _stage(say, "sensitivity: which coefficients matter"):
             found = sensitivity_stage(study, store, posterior, num_workers, progress)
     with _stage(say, "report: page, figures and numbers"):
-        return report_stage(study, store, posterior, checked, found, folder, text)
+        return report_stage(study, store, posterior, checked, found, compared, folder, text)
 
 
 @contextmanager
@@ -110,43 +116,6 @@ def _stage(say: Callable[[str], None], line: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     say(f"{line} ({in_words(time.monotonic() - start)})")
-
-
-def trusted(folder: Path) -> None:
-    """Lets names of the form "module:Class" import what lies in the study's folder."""
-    place = str(folder.resolve())
-    if place not in sys.path:
-        sys.path.insert(0, place)
-
-
-def study_of(folder: Path, *, trust: bool = False) -> Study:
-    """The study whose results a folder holds.
-
-    Raises:
-        ValueError: If it holds none.
-    """
-    if not (folder / "study.toml").is_file():
-        raise ValueError(
-            f"{folder} holds no results of a study: study.toml is missing. Run 'sbirules run STUDY.toml --out {folder}' first."
-        )
-    origin = {"name": folder.name, "folder": str(folder)}
-    if (folder / ORIGIN).is_file():
-        with reading(folder / ORIGIN, "Remove it, or run the study again."):
-            written = read_json(folder / ORIGIN)
-            for name in origin:
-                arguments.instance(name, written[name], str)
-                origin[name] = written[name]
-            if "\0" in origin["folder"]:
-                raise ValueError("folder is no path")
-    if trust:
-        trusted(Path(origin["folder"]))
-    try:
-        study = Study.read(folder / "study.toml", trust=trust)
-    except StudyError as error:
-        if not trust and "--trust" in str(error):
-            raise ValueError(str(error)) from error
-        raise ValueError(f"{folder / 'study.toml'} is not as it was written: {error}") from error
-    return replace(study, name=origin["name"], folder=Path(origin["folder"]))
 
 
 def simulate_stage(
@@ -160,7 +129,7 @@ def simulate_stage(
         study.simulator,
         study.prior,
         s.num_simulations,
-        store=folder / "store",
+        store=folder / STORE,
         seed=s.seed,
         shard_size=s.shard_size,
         trial_types=study.question.trial_types,
@@ -168,15 +137,6 @@ def simulate_stage(
         num_workers=num_workers,
         progress=progress,
     )
-
-
-def plain_toml(value: Any) -> Any:
-    """Plain types that TOML knows: infinities stay numbers there."""
-    if isinstance(value, dict):
-        return {str(k): plain_toml(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_toml(v) for v in value]
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def fit_stage(
@@ -259,7 +219,8 @@ def check_stage(
     """All checks; their simulations go into `check/`, in a folder of its own for each posterior and set of settings."""
     s = study.check
     tables = {name: v[1].digest() for name, v in study.variants.items() if isinstance(v, tuple)}
-    place = folder / "check" / digest([key, table(s), tables])[:12]
+    own = {name: value for name, value in table(s).items() if not name.startswith("baselines")}
+    place = folder / "check" / digest([key, own, tables])[:12]
     return check(
         posterior,
         study.simulator,
@@ -274,6 +235,22 @@ def check_stage(
         num_workers=num_workers,
         progress=progress,
     )
+
+
+def baselines_stage(study: Study, key: str, folder: Path, progress: bool) -> ChoiceComparison:
+    """The study's rule beside baselines, on choices that were held out; the table goes into the folder."""
+    s, trials = study.check, table_of(study.question)
+    pooled = getattr(study.question, "animals", None)
+    animals = None if pooled == "partial" else pooled  # the table then says whether each has a rule of its own
+    how: dict[str, Any] = {"animals": animals, "held_out": s.baselines_held_out or "sessions", "seed": s.seed}
+
+    def make() -> ChoiceComparison:
+        families: dict[str, Any] = {RULE: (study.simulator, study.prior), **{name: name for name in s.baselines}}
+        return compare_choices(families, trials, **how, sampler=study.fit.sampler, progress=progress)
+
+    found = remembered(folder / "check" / "baselines.json", [key, list(s.baselines), how], make)
+    write_table(found, folder)
+    return found
 
 
 def sensitivity_stage(
@@ -303,13 +280,14 @@ def report_stage(
     posterior: Posterior,
     checked: Checks,
     found: Sensitivity | None,
+    compared: ChoiceComparison | None,
     folder: Path,
     text: str,
 ) -> dict[str, Any]:
     """Writes posterior.nc, summary.json, figures/ and report.html."""
     data = inference_data(posterior, checked=checked.resimulation)
     write_atomically(folder / "posterior.nc", lambda path: data.to_netcdf(str(path), engine="h5netcdf"))
-    made = drawable(make_figures(posterior, study.simulator, checked, found))
+    made = drawable(make_figures(posterior, study.simulator, checked, found, compared=compared))
     write_figures(made, folder / "figures")
     title = f"Posterior over plasticity rules: {study.name}"
     report(
@@ -318,11 +296,12 @@ def report_stage(
         study.simulator,
         checked=checked,
         sensitivity=found,
+        compared=compared,
         store=store,
         study=text,
         title=title,
         made=made,
     )
-    content = summary(store, posterior, checked, found, study.simulator)
+    content = summary(store, posterior, checked, found, study.simulator, compared)
     write_json(folder / "summary.json", content)
     return content

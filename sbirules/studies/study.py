@@ -6,6 +6,7 @@ import inspect
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from sbirules.model.abilities import Configured
 from sbirules.model.simulator import Simulator
 from sbirules.priors import PRIORS
 from sbirules.simulators import SIMULATORS
-from sbirules.studies.catalogue import check_key, keys_of, options_of
-from sbirules.studies.making import NAMED, Made, Problems, Sections, StudyError, kind_for
+from sbirules.studies.baselines import refuse_baselines
+from sbirules.studies.catalogue import keys_of, options_of
+from sbirules.studies.making import NAMED, Made, Sections, kind_for
+from sbirules.studies.problems import Problems, StudyError, check_keys
 from sbirules.studies.sections import (
     CheckSection,
     FitSection,
@@ -132,6 +135,8 @@ class Study:
         fit = read(FitSection, "fit", sections["fit"], kind, problems.attempt)
         check = read(CheckSection, "check", sections["check"], kind, problems.attempt)
         sensitivity = read(SensitivitySection, "sensitivity", sections["sensitivity"], kind, problems.attempt)
+        if check is not None and made.question is not None:
+            problems.attempt(partial(refuse_baselines, check, made.question))
         if problems or made.simulator is None or made.prior is None or made.question is None:
             raise StudyError(list(dict.fromkeys(problems)))
         if simulate is None or fit is None or check is None or sensitivity is None:
@@ -182,6 +187,8 @@ class Study:
             out["check"] = {name: value for name, value in out["check"].items() if name != "held_out" or value}
             for key, name in (("fit", "rounds"), ("fit", "round_simulations"), ("check", "calibration")):
                 out[key].pop(name, None)
+        else:
+            del out["check"]["baselines"]
         for key, made in (("rule", family), ("task", task)):
             for name in getattr(made, "without_effect", ()):
                 out[key].pop(name, None)
@@ -197,9 +204,12 @@ def _known(content: Plain, problems: Problems) -> Sections:
     questions = sections_of_questions()
     kind = next((kind for section, kind in questions.items() if section in content), None)
     every = (*NAMED, *FIXED, *questions)
+    simulator = content.get("simulator", {})
+    named = simulator.get("name", NAMED["simulator"][1]) if isinstance(simulator, Mapping) else ""
+    maker = SIMULATORS.get(str(named), (None, ()))[0]  # None where only making it tells what it is asked
     for key, section in content.items():
         if key not in every:
-            problems.attempt(lambda key=key: check_key("section", key, every))  # type: ignore[misc]
+            problems.attempt(partial(check_keys, "section", [key], every))
         elif not isinstance(section, Mapping):
             problems.append(f"[{key}] must be a table of settings, got {section!r}.")
         else:
@@ -209,12 +219,11 @@ def _known(content: Plain, problems: Problems) -> Sections:
                 allowed = (*keys(FIXED[key], kind), *(m for m in more if m not in keys(FIXED[key], kind)))
             elif key in NAMED:
                 allowed = keys_of(key, dict([NAMED[key]]) | dict(section))
-            out[key] = {}
-            for inner, value in section.items():
-                if allowed is None or inner in allowed:
-                    out[key][inner] = value
-                else:
-                    problems.attempt(lambda i=inner, k=key, a=allowed: check_key(f"key in [{k}]", i, a))  # type: ignore[misc]
+            elif kind is not None and key == kind.section and maker is not None:
+                allowed = kind_for(kind, maker).section_keys  # type: ignore[union-attr]
+            if allowed is not None:
+                problems.attempt(partial(check_keys, f"key in [{key}]", section, allowed))
+            out[key] = {inner: value for inner, value in section.items() if allowed is None or inner in allowed}
     return out
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.rules import LocalRule, PolicyRule
+from sbirules.support.own_code import called, must_broadcast
 
 from ._columns import PolicyColumns
 
@@ -133,12 +134,14 @@ def learned(
     if isinstance(family, LocalRule):
         every = {"pre": pre, "post": post, "state": post, "weight": w}
         seen = {name: every[name] for name in family.sees}
-        change = family.change(raw, **seen, **slow)
-        drift = family.drift(raw, **seen, **slow)
+        change = called(family.change, raw, **seen, **slow)
+        must_broadcast(family.change, change, w.shape)
+        drift = called(family.drift, raw, **seen, **slow)
         slow = {n: torch.where(teaches[:, None, None], v + drift.get(n, 0.0), v) for n, v in slow.items()}
     elif isinstance(family, PolicyRule):
         surprise = reward - before.expected
-        change = family.update(
+        change = called(
+            family.update,
             raw,
             x=pre,
             c=c[:, :, None],
@@ -148,6 +151,7 @@ def learned(
             r=reward[:, None, None],
             rd=surprise[:, None, None],
         )
+        must_broadcast(family.update, change, w.shape)
     else:
         raise ValueError(f"a policy needs a PolicyRule or a LocalRule, got {type(family).__name__}.")
     after = replace(before, weights=torch.where(teaches[:, None, None], w + change, w), slow=slow)
@@ -179,7 +183,7 @@ def decayed(theta: Tensor, columns: PolicyColumns, learner: Learner, which: Tens
         raise ValueError(f"weights decay by a PolicyRule, got {type(family).__name__}.")
 
     def change(weights: Tensor) -> Tensor:
-        return family.update(raw, x=feature, c=option, d=option, y=option, w=weights, r=none, rd=none)
+        return called(family.update, raw, x=feature, c=option, d=option, y=option, w=weights, r=none, rd=none)
 
     # without what does not depend on the weights: a constant is no decay
     moved = w + change(w) - change(torch.zeros_like(w))

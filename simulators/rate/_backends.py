@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.rules import LocalRule, PolynomialRule, RuleFamily, ThreeFactorRule
+from sbirules.support.own_code import called
 
 from ._drive import Drive
 from ._episode import NONLINEARITIES, Clamp, deviation_from_mean, episode
@@ -78,7 +79,7 @@ class Plasticity:
         s = self.settings
         deviation, _ = deviation_from_mean(x, mean, s.xbar_factor)
         rates, deviations = rate[:, s.trace_start : -1], deviation[:, s.trace_start :]
-        return self.family.trace(self.theta, rates, deviations, kernel.mT, s.dt, self.decay)
+        return called(self.family.trace, self.theta, rates, deviations, kernel.mT, s.dt, self.decay)
 
 
 def plasticity(s: Settings, family: RuleFamily, raw: Tensor, mask: Tensor | None) -> Plasticity | LocalPlasticity:

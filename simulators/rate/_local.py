@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.rules import LocalRule
+from sbirules.support.own_code import called, must_broadcast
 
 from ._drive import Drive
 from ._episode import NONLINEARITIES, Clamp, deviation_from_mean
@@ -99,8 +100,10 @@ class LocalPlasticity:
         }
         seen = {name: every[name] for name in self.family.sees} | {n: v[:, :, None] for n, v in slow.items()}
         dt = self.settings.dt
-        change = (dt * self.family.change(self.theta, **seen)).expand_as(weight)
-        drift = self.family.drift(self.theta, **seen)
+        growth = called(self.family.change, self.theta, **seen)
+        must_broadcast(self.family.change, growth, weight.shape)
+        change = (dt * growth).expand_as(weight)
+        drift = called(self.family.drift, self.theta, **seen)
         return change, {n: v + dt * drift[n][:, :, 0] if n in drift else v for n, v in slow.items()}
 
     def applied(self, kernel: Tensor, change: Tensor) -> Tensor:

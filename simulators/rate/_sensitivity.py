@@ -25,6 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sbirules.model.abilities import LearningGradient
 from sbirules.model.rules import ThreeFactorRule
+from sbirules.support.own_code import called
 
 from ._backends import Plasticity, TorchBackend
 from ._drive import Drive
@@ -204,7 +205,7 @@ def _sensitivity_of_trace(rule: Plasticity, raw: Tensor, kernel: Tensor, trial: 
     def total(theta: Tensor) -> Tensor:
         columns, tau_e, _ = family.split(theta)
         decay = None if rule.decay is None else torch.exp(-s.dt / tau_e)
-        trace = family.trace(columns, rates, deviation, kernel.mT, s.dt, decay).mT
+        trace = called(family.trace, columns, rates, deviation, kernel.mT, s.dt, decay).mT
         return (trace * there).sum(dim=(1, 2))
 
     linear = torch.tensor([p.linear for p in family.parameters], device=raw.device)

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from sbirules.model.tasks import Task, TrialTensors
+from sbirules.support.own_code import called
 
 from ._drive import Drive, Kicks, UniformKicks, draw_kicks
 from ._episode import Clamp
@@ -127,7 +128,7 @@ class Stage:
 
     @staticmethod
     def build(s: Settings, task: Task, device: torch.device, dtype: torch.dtype) -> Stage:
-        tensors = task.tensors(s.dt)
+        tensors = called(task.tensors, s.dt)
         response = tensors.response.nonzero()[:, 0].to(device)
         clamp = Clamp.of(dict(s.clamped), s.num_units, device, dtype)
         return Stage(s, task, tensors.to(device, dtype), clamp, response)
@@ -161,7 +162,7 @@ class Stage:
         """What the task draws for the rows of a block, checked: a task may be a user's own."""
         # rows beyond the batch repeat its last: what they are given is thrown away
         filled = torch.cat([types, types[-1:].expand(block.whole - len(types))])
-        inputs = self.task.draw_inputs(self.tensors, filled, block.inputs)
+        inputs = called(self.task.draw_inputs, self.tensors, filled, block.inputs)
         _, *shape = self.tensors.inputs.shape
         if tuple(inputs.shape) != (block.whole, *shape):
             raise ValueError(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sbirules.model.rules import RuleFamily, ThreeFactorRule
 from sbirules.model.tasks import Task
+from sbirules.support.own_code import called
 from sbirules.support.streams import Stream, lasting
 
 from ._backends import TorchBackend
@@ -55,7 +56,7 @@ def measure_raw_per_unit(s: Settings, family: RuleFamily, task: Task, dtype: tor
                     p.name: rate.new_full((BLOCK, 1, 1), 1.0 if p.name == name else 0.0 if p.linear else p.default)
                     for p in family.coefficients
                 }
-                trace = family.trace(theta, rate, deviation, kernel.mT, s.dt, None) * mask
+                trace = called(family.trace, theta, rate, deviation, kernel.mT, s.dt, None) * mask
                 size = (trace.double() ** 2).sum(dim=(1, 2))
                 fine = torch.isfinite(size)  # a network whose activity blows up has no say
                 squares[i] += float(size[fine].sum())

@@ -20,6 +20,7 @@ from sbirules.model.tasks import Task
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.devices import usable
+from sbirules.support.own_code import called
 from sbirules.support.streams import Key, global_seed
 from sbirules.support.typed import typed_class
 
@@ -129,7 +130,7 @@ class RateRNN(Simulator):
         self.backend = backend
         self.engine = f"{choose(backend, self.device, dtype, differentiable=False).name} on {self.device.type}"
         self.max_batch = None if max_batch is None else arguments.whole("max_batch", max_batch, 1)
-        tensors = task.tensors(self.settings.dt)
+        tensors = called(task.tensors, self.settings.dt)
         self.settings.check_room(len(tensors.response), isinstance(family, ThreeFactorRule))
         self.settings.check_task(tensors, task.num_types)
         # a constant, not what fits: the default size of a store's shards must be the same everywhere

@@ -16,6 +16,15 @@ from sbirules.samplers.smc import SamplerSettings, run_smc
 from sbirules.support.borrowed import without_notice
 from sbirules.support.durations import in_words
 
+CLOSED = """
+import os, sys
+from sbirules.cli import main
+gone, end = os.pipe()
+os.dup2(end, 1)
+os.close(gone)
+sys.exit(main(sys.argv[1:]))
+"""
+
 STUDY = """
 [rule]
 family = "taylor"
@@ -154,3 +163,11 @@ def test_arviz_is_imported_without_notice_everywhere():
 )
 def test_times_are_said_in_words(seconds, words):
     assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize("command", [["--version"], ["--help"], ["list", "tasks"], ["run", "--help"]])
+def test_a_reader_who_leaves_at_once_hears_nothing(command):
+    """As in `sbirules --version | true`: what is printed meets a pipe that nobody reads."""
+    done = subprocess.run([sys.executable, "-c", CLOSED, *command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0

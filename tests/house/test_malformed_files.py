@@ -18,7 +18,8 @@ from sbirules import EnsembleSettings, PointEstimate, Posterior, SimulationStore
 from sbirules.checks.calibrating import _kept
 from sbirules.inference.rounds.refining import RULES, _drawn_before
 from sbirules.stores.proposal import proposal_config
-from sbirules.studies.stages import ASKED, ORIGIN, _fitted_before, study_of
+from sbirules.studies.folders import ORIGIN, study_of
+from sbirules.studies.stages import ASKED, _fitted_before
 from sbirules.support import tensors
 from sbirules.support.files import digest
 from sbirules.support.rates import Rate

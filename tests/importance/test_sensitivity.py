@@ -181,6 +181,34 @@ def test_elasticities_against_differences():
         assert float(found.value[k]) == pytest.approx(float(base[0, k]) * slope / error(base), rel=2e-3, abs=1e-6)
 
 
+class Gated(sr.ThreeFactorRule):
+    """Synapses learn only above a threshold, which nothing is differentiable in."""
+
+    coefficients = (
+        sr.Coefficient("hebb", "r_j d_i"),
+        sr.Coefficient("threshold", low=0.0, high=1.0, linear=False, default=0.1),
+    )
+
+    def drive(self, theta, rate, deviation, weight):
+        return theta["hebb"] * rate * deviation * (rate.abs() > theta["threshold"])
+
+
+def test_an_elasticity_of_a_hard_threshold_is_said_to_be_no_answer():
+    simulator = RateRNN(Gated(), TASK, num_units=20)
+    found = elasticities(torch.tensor([[0.4, 0.05], [-0.3, 0.1]]), simulator, networks=2, episodes=40)
+    assert float(found.value[1]) == 0 == float(found.se[1])
+    assert float(found.value[0]) != 0
+    assert found.note.startswith("Exactly 0 for threshold: it acts through a hard threshold")
+    assert found.note in str(found)
+    whole = sr.Sensitivity("learned", math.nan, elasticities=found)
+    assert found.note in whole.figures()["elasticities"][1]
+    assert found.note in str(whole)
+    plain = RateRNN(sr.PolynomialRule(degree=1), TASK, num_units=20)
+    at_zero = elasticities(torch.tensor([[0.2, 0.0, 0.0, 0.3]]), plain, networks=1, episodes=30)
+    assert at_zero.value[1] == 0
+    assert not at_zero.note, "a coefficient of 0 has an elasticity of 0, whatever it does"
+
+
 def test_everything_at_once_and_what_cannot_be_had():
     store = sr.simulate(Cheap(), PRIOR, 1024, seed=1)
     posterior = sr.fit(store, PRIOR, constraints={"final_error": (0, 0.3)})
@@ -190,6 +218,11 @@ def test_everything_at_once_and_what_cannot_be_had():
     assert "total_se" in found.table().columns
     text = str(found)
     assert "left out: elasticities" in text
+    said = f"of whose variance it explains {found.explained:.0%}."
+    assert said in text
+    for name in ("sobol", "shapley"):
+        assert said in found.figures()[name][1]
+    assert "explains" not in found.figures()["knock_outs"][1], "those are simulated"
     for draw, caption in found.figures().values():
         assert draw() is not None
         assert caption

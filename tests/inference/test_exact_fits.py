@@ -130,6 +130,19 @@ def test_partial_pooling_gives_a_population_and_its_animals(tmp_path):
         found.potential(torch.tensor([[0.5, -0.2]]))
 
 
+def test_partial_pooling_shows_how_far_it_is(capfd):
+    quick = sr.SamplerSettings(num_particles=80)
+    asked = {"trials": animals(3), "animals": "partial", "sampler": quick}
+    shown = sr.fit(POLICY, PRIOR, **asked, progress=True)
+    said = capfd.readouterr().err
+    assert "guess population: 100%" in said
+    assert "4 chains of 60 steps: 100%" in said, "20 draws of each after 40 to warm up"
+    assert "240/240" in said, "steps in worker processes are counted"
+    quiet = sr.fit(POLICY, PRIOR, **asked)
+    assert capfd.readouterr().err == ""
+    assert torch.equal(shown.draws, quiet.draws), "counting changes no draw"
+
+
 def test_files_bring_back_rules_of_animals(tmp_path):
     trials = animals(3)
     own = sr.fit(POLICY, PRIOR, trials=trials, animals="own", sampler=FAST)

@@ -109,3 +109,22 @@ def test_what_rules_did_goes_into_the_explorer():
     assert made["tried"]
     assert '"groups":[{"name":"success","labels":["success"],"values":[[' in str(made["data"])
     assert not explorer(posterior, [""] * 4, None)["tried"]
+
+
+def test_a_report_counts_the_simulations_of_several_stores(tmp_path):
+    prior = uniform(SIMULATOR.family, -1, 1)
+    posterior = posterior_of([0.0] * 4, [0.3] * 4, prior)
+    stores = [
+        sr.simulate(SIMULATOR, prior, n, seed=seed, num_workers=1, progress=False) for n, seed in ((40, 3), (25, 8))
+    ]
+    sr.report(tmp_path / "all.html", posterior, SIMULATOR, store=stores, made=[])
+    page = (tmp_path / "all.html").read_text()
+    ok = sum(int(s.status_counts()["OK"]) for s in stores)
+    assert f"<dt>simulated networks</dt><dd>{ok} OK" in page
+    assert ", in 2 stores of 40, 25</dd>" in page
+    assert "<dt>seed of simulations</dt><dd>3, 8</dd>" in page
+    assert page.count(f"torch {torch.__version__}") == 1
+    sr.report(tmp_path / "one.html", posterior, SIMULATOR, store=stores[0], made=[])
+    assert "stores of" not in (tmp_path / "one.html").read_text()
+    with pytest.raises(ValueError, match="store must be"):
+        sr.report(tmp_path / "none.html", posterior, SIMULATOR, store=[1], made=[])

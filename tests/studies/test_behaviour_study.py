@@ -104,6 +104,45 @@ def test_a_study_of_choices_runs_end_to_end(folder, capsys):
     assert sr.Posterior.load(out / "posterior").names == tuple(NAMES)
 
 
+def test_baselines_stand_beside_the_rule(folder, capsys):
+    spoilt(folder, "rules = 8", 'rules = 8\nbaselines = ["random_walk", "coin"]')
+    assert run(folder) == EXIT["done"]
+    printed = " ".join(capsys.readouterr().out.split())
+    out = folder / "out"
+    found = json.loads((out / "summary.json").read_text())["baselines"]
+    assert "drift as a random walk" in found["plasticity"]
+    assert "Fitted was one rule for all animals" in found["plasticity"]
+    assert found["plasticity"] in printed
+    assert set(found["families"]) == {"the rule", "random_walk", "coin"}
+    assert (out / "figures" / "baselines.png").is_file()
+    page = (out / "report.html").read_text()
+    assert page.count(found["plasticity"]) >= 3, "beside the answer, the figure and the table"
+    kept = pd.read_csv(out / "baselines.csv", index_col="family")
+    for name, row in found["families"].items():
+        assert kept.loc[name, "score"] == pytest.approx(row["score"])
+
+    # a coin, and the rule by the function that is called in Python
+    study = sr.Study.read(folder / "small.toml")
+    last = pd.read_csv(folder / "flies.csv").groupby("fly").tail(20)  # of a single session its last third
+    assert kept.loc["coin", "score"] == pytest.approx(-0.6931472 * len(last))
+    families = {"the rule": (study.simulator, study.prior), "random_walk": "random_walk", "coin": "coin"}
+    sampler = sr.SamplerSettings(num_particles=256)
+    again = sr.compare_families(families, study.question.table, animals="shared", sampler=sampler).table()
+    assert kept["score"].to_dict() == pytest.approx(again["score"].to_dict())
+
+    assert main(["show", str(out)]) == EXIT["done"]
+    shown = capsys.readouterr().out
+    assert found["plasticity"] in shown
+    assert "missing" not in shown
+    stamp = (out / "check" / "baselines.json").stat().st_mtime_ns
+    assert run(folder) == EXIT["done"]
+    assert (out / "check" / "baselines.json").stat().st_mtime_ns == stamp, "what was compared is not compared again"
+    spoilt(folder, '\nbaselines = ["random_walk", "coin"]', "")
+    assert run(folder) == EXIT["done"]
+    assert "baselines" not in json.loads((out / "summary.json").read_text())
+    assert not (out / "baselines.csv").exists()
+
+
 @pytest.mark.parametrize("command", ["fit", "check", "report"])
 def test_the_folder_gives_the_same_study_again(folder, command, capsys):
     assert run(folder) == EXIT["done"]
@@ -127,6 +166,10 @@ def spoilt(folder, old, new):
         ('animals = "shared"', 'animals = "pooled"', "'pooled'"),
         ("[prior.lapse]", "[prior.laps]", "laps"),
         ('terms = ["c rd", "w"]', 'terms = ["c rt", "w"]', "c rt"),
+        ("rules = 8", 'baselines = ["randomwalk"]', "did you mean 'random_walk'"),
+        ("rules = 8", 'baselines = "coin"', "must be a list of names"),
+        ("rules = 8", 'baselines = ["coin"]\nbaselines_held_out = "session"', "did you mean 'sessions'"),
+        ("rules = 8", 'baselines_held_out = "sessions"', "needs baselines"),
         ("[fit]", '[fit]\nanimals = "own"', "'animals'"),  # belongs to [data]; here it would change nothing
     ],
 )
@@ -138,6 +181,27 @@ def test_a_wrong_study_gets_one_sentence(folder, old, new, words, capsys):
     assert words in said
     assert len(said.splitlines()) == 1
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('animals = "shared"', 'animals = "own"', "needs a rule that animals share"),
+        ('odor"}', 'odor"}\nrows = {fly = "fly01"}', "needs at least two animals, got 1"),
+    ],
+)
+def test_baselines_that_cannot_be_compared_are_refused_before_the_fit(folder, old, new, words, capsys):
+    spoilt(folder, "rules = 8", 'baselines = ["coin"]\nbaselines_held_out = "animals"')
+    test_a_wrong_study_gets_one_sentence(folder, old, new, words, capsys)
+
+
+def test_baselines_where_nothing_is_known_before_what_is_held_out_are_refused(folder, capsys):
+    rows = pd.read_csv(folder / "flies.csv")
+    rows.loc[(rows.fly == "fly01") & (rows.trial < 40), ["odor", "reward"]] = None
+    rows.to_csv(folder / "flies.csv", index=False)
+    spoilt(folder, "rules = 8", 'baselines = ["coin"]')
+    assert run(folder) == EXIT["wrong input"]
+    assert "too few sessions to hold out the last ones" in capsys.readouterr().err
 
 
 def test_a_wrong_table_is_told_where(folder, capsys):

@@ -67,6 +67,63 @@ estimator = "ratio"              # 9
 rule = 4                         # 10
 """
 
+MANY_OF_A_SECTION = """
+[rule]
+degre = 3
+infr = ["tau_e"]
+degree = -2
+[task]
+delayy = 3
+delay = -5
+stimulus = -40
+[simulator]
+num_unit = 64
+num_units = -3
+num_trials = -1
+[prior]
+low = "a"
+high = "b"
+[prior.theta_00]
+lo = 3
+low = "x"
+[constraints]
+learned = [1, 0]
+lerned = [0, 1]
+mean_rate = [2, 1]
+[fit.sampler]
+num_particle = 3
+num_particles = 3
+num_moves = -1
+[check.held_out.a]
+tusk = { delay = 3 }
+taskk = 3
+[check.held_out.b]
+task = 3
+[sensitivity]
+parts = ["sobl", "stif"]
+"""
+
+OF_COEFFICIENTS = """
+[rule]
+degree = 1
+infer = ["tau_e"]
+[prior]
+low = 1
+high = 0
+lw = 3
+theta_99 = 4
+theta_00 = 4
+[prior.theta_01]
+lo = 3
+low = "x"
+[prior.tau_e]
+low = 3
+[data]
+trails = "nowhere.csv"
+trials = "nowhere.csv"
+rows = 4
+"""
+
 # where the suite runs in the background, SIGINT is ignored, and a child inherits that
 LISTENING = """
 import signal, sys
@@ -136,6 +193,79 @@ def test_ten_mistakes_get_ten_messages(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "every"),
+    [
+        (
+            MANY_OF_A_SECTION,
+            (
+                *("[rule]: 'degre'", "[rule]: 'infr'", "degree must be a whole number of at least 1, got -2"),
+                *("[task]: 'delayy'", "delay must be at least 0, got -5", "stimulus must be at least 0, got -40"),
+                *(
+                    "[simulator]: 'num_unit'",
+                    "at least 1, got -3",
+                    "num_trials must be a whole number of at least 1, got -1",
+                ),
+                *("low must be a number, got 'a'", "high must be a number, got 'b'"),
+                *(
+                    "[prior.theta_00]: 'lo'",
+                    "[prior.theta_00] lacks high",
+                    "[prior.theta_00] low must be a finite number",
+                ),
+                *("learned: low must not exceed high", "'lerned' is not known", "mean_rate: low must not exceed high"),
+                *(
+                    "[fit.sampler]: 'num_particle'",
+                    "at least 80, got 3",
+                    "num_moves must be a whole number of at least 1",
+                ),
+                *(
+                    "[check.held_out.a]: 'tusk'",
+                    "[check.held_out.a]: 'taskk'",
+                    "[check.held_out.b] task must be a table",
+                ),
+                *("'sobl' is not known", "'stif' is not known"),
+            ),
+        ),
+        (
+            OF_COEFFICIENTS,
+            (
+                *(
+                    "low must be less than high",
+                    "[prior]: 'lw'",
+                    "[prior]: 'theta_99'",
+                    "[prior.theta_00] must be a table",
+                ),
+                *(
+                    "[prior.theta_01]: 'lo'",
+                    "[prior.theta_01] lacks high",
+                    "[prior.theta_01] low must be a finite number",
+                ),
+                *("[prior.tau_e] lacks high", "[data]: 'trails'", "[data]: 'rows'", "no file"),
+            ),
+        ),
+    ],
+)
+def test_all_mistakes_within_sections_are_said_once_and_nothing_else(text, every, tmp_path, capsys):
+    (tmp_path / "many.toml").write_text(text)
+    assert main(["run", str(tmp_path / "many.toml")]) == EXIT["wrong input"]
+    lines = capsys.readouterr().err.splitlines()[1:]
+    for words in every:
+        assert sum(words in line for line in lines) == 1, words
+    assert len(lines) == len(every)
+
+
+def test_what_stands_in_for_a_wrong_rule_is_not_complained_of(tmp_path, capsys):
+    """Coefficients of a rule whose terms are wrong are not known, so that their priors may be right."""
+    (tmp_path / "s.toml").write_text(
+        '[rule]\ndegree = 2\ninfer = ["tau_e"]\nterms = ["theta_99"]\n[prior]\nlow = -1\nhigh = 1\n'
+        "[prior.theta_99]\nlow = 0\nhigh = 1\n[prior.tau_e]\nlow = 5\nhigh = 50\n[constraints]\nlearned = [1, 1]\n"
+    )
+    assert main(["run", str(tmp_path / "s.toml")]) == EXIT["wrong input"]
+    said = capsys.readouterr().err
+    assert "theta_99" in said
+    assert len(said.splitlines()) == 1
+
+
 def test_a_dry_run_prints_the_study_and_how_long_it_will_take(finished, capsys):
     assert main(["run", str(finished / "small.toml"), "--dry-run"]) == 0
     out = capsys.readouterr().out
@@ -147,6 +277,12 @@ def test_a_dry_run_prints_the_study_and_how_long_it_will_take(finished, capsys):
     assert again.check.held_out["longer delay"] == {"task": {"delay": 60}}
     assert list(again.variants) == ["longer delay"]
     assert again.variants["longer delay"].task.delay == 60
+
+
+def test_a_forecast_is_said_as_stages_say_how_long_they_took(tmp_path, capsys):
+    (tmp_path / "long.toml").write_text(STUDY.replace("num_simulations = 300", "num_simulations = 400_000"))
+    assert main(["run", str(tmp_path / "long.toml"), "--dry-run", "--workers", "1"]) == 0
+    assert re.search(r"expected time of these: about \d+ (min \d+ s|h \d+ min) with 1 worker", capsys.readouterr().out)
 
 
 def test_json_is_the_summary_and_nothing_else(finished, capsys):

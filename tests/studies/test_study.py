@@ -16,6 +16,7 @@ from sbirules import PolynomialRule, Study
 from sbirules.cli import main
 from sbirules.model.tasks.catalogue import DelayedDiscrimination
 from sbirules.simulators import RateRNN
+from sbirules.studies.folders import replaced
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -155,8 +156,39 @@ def test_other_checks_of_the_same_posterior_get_a_folder_of_their_own(finished):
 def test_another_study_in_the_same_folder_is_refused(finished, capsys):
     other = finished / "other.toml"
     other.write_text(CONSTRAINTS + SMALL.format(n=600).replace("seed = 3", "seed = 4"))
-    assert main(["run", str(other), "--out", str(finished / "out"), "--quiet"]) == 2
-    assert "seed was 3 and is now 4" in capsys.readouterr().err
+    out = finished / "out"
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    said = []
+    for more in (["--dry-run"], ["--quiet"], []):
+        assert main(["run", str(other), "--out", str(out), *more]) == 2
+        printed = capsys.readouterr()
+        assert "seed was 3 and is now 4" in printed.err
+        assert not printed.out, "nothing is replaced, and nothing forecast"
+        said.append(printed.err)
+    assert len(set(said)) == 1, "a dry run says the same"
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_run_says_whose_results_it_replaces(finished, capsys):
+    first, other = finished / "small.toml", finished / "renamed.toml"
+    out = ["--out", str(finished / "out"), "--workers", "1"]
+    assert main(["run", str(first), *out]) == 0  # as it was, whatever other tests left
+    capsys.readouterr()
+    changed = (CONSTRAINTS + SMALL.format(n=600)).replace('"knock_outs"]', '"stiff"]')
+    other.write_text(changed.replace("0.01]", "0.012]"))
+    line = replaced(Study.read(other), finished / "out")
+    assert line.startswith(f"results of small in {finished / 'out'} are replaced, since [")
+    assert line.endswith(" changed")
+    assert all(section in line for section in ("[constraints]", "[sensitivity]"))
+    assert not any(section in line for section in ("[fit]", "[rule]", "[check]"))
+    other.write_text(changed)
+    assert main(["run", str(other), *out]) == 0
+    assert " are replaced, since [sensitivity] changed\n" in capsys.readouterr().out
+    assert main(["run", str(first), *out]) == 0
+    assert capsys.readouterr().out.startswith("results of renamed in ")
+    for again in (["run", str(first), *out], ["fit", str(finished / "out")]):
+        assert main(again) == 0
+        assert "replaced" not in capsys.readouterr().out
 
 
 def test_a_data_study_from_table_to_report(tmp_path):
@@ -231,6 +263,7 @@ def bad(text, words):
         bad('[constraints]\nlearned=[1,1]\n[rule]\ninfer=["tau_e"]\n[prior.tau_e]\nlow=5', "lacks high"),
         bad('[constraints]\nlearned=[1,1]\n[task]\nname="mine:Task"', "--trust"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=2", "reliability"),
+        bad('[constraints]\nlearned=[1,1]\n[check]\nbaselines=["coin"]', "belongs to studies of choices"),
         bad("[constraints]\nlearned=[1,1]\n[fit]\nreliability=0.9\nall_of_networks=3", "not both"),
         bad("[constraints]\nlearned=[1,1]\n[fit.sampler]\nnum_particle=3", "did you mean 'num_particles'"),
         bad("[constraints]\nlearned=[1,1]\n[simulate]\nnum_simulations=0", "num_simulations"),

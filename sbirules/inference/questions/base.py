@@ -77,6 +77,7 @@ class Question(ABC):
     kind: ClassVar[str]  # its name: in files, in `fit(..., kind=value)`, as a section of study files
     section: ClassVar[str]  # of study files, where that is another word
     estimators: ClassVar[tuple[str, ...]] = ()  # that can learn its potential, the default first
+    section_keys: ClassVar[tuple[str, ...] | None] = None  # keys of that section; None where they name summaries
     fit_keys: ClassVar[tuple[str, ...]] = ()  # keys of a study's [fit] that belong to it
     units: ClassVar[str] = "natural units"  # of coefficients, in words
     checked_by: ClassVar[str] = (

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.rules import PolicyRule
+from sbirules.support.own_code import called
 
 __all__ = ["Updates", "updates_of"]
 
@@ -51,7 +52,7 @@ def updates_of(family: PolicyRule, theta: Tensor) -> Updates:
             # points stand in the place of features
             x, rd, w = (v.double()[None, None] for v in (seen["x"], seen["rd"], seen["w"]))
             y = w * x
-            dw = family.update(raw, x=x, c=torch.ones(1, 1, 1), d=1 - torch.sigmoid(y), y=y, w=w, r=rd, rd=rd)
+            dw = called(family.update, raw, x=x, c=torch.ones(1, 1, 1), d=1 - torch.sigmoid(y), y=y, w=w, r=rd, rd=rd)
             rows.append(torch.broadcast_to(dw, (len(theta), 1, POINTS))[:, 0])
         along[axis], changes[axis] = values, torch.stack(rows, dim=1)
     return Updates(along, tuple(f"{v:g}" for v in WEIGHTS), changes)

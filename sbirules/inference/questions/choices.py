@@ -46,6 +46,7 @@ class ChoicesQuestion(TableQuestion):
     kind, units = "choices", "logit units"
     predicted_by, potential, argument = PredictsChoices, ChoicePotential, "trials"
     reading = ("columns", "rows", "options", "one_hot")
+    section_keys = ("trials", "animals", *reading)
     checked_by = "each choice as posterior rules predict it, or animals in closed loop where the task is known"
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "choices": ChoicePotential,

@@ -58,6 +58,7 @@ class LearnersQuestion(Question):
 
     kind, section = "trials", "data"
     estimators = ("ratio", "likelihood", "npe")
+    section_keys = ("trials",)
     fit_keys = ("summaries",)
     repeatable = True
 
@@ -130,7 +131,7 @@ class LearnersQuestion(Question):
     @classmethod
     def from_study(cls, section: Plain, fit: Plain, simulator: Simulator, folder: Path) -> Question:
         for key in section:
-            arguments.known("key in [data]", key, ("trials",))
+            arguments.known("key in [data]", key, cls.section_keys)
         if "trials" not in section:
             raise ValueError('[data] lacks trials, the file of the table, such as trials = "learners.csv".')
         path = (folder / str(section["trials"])).resolve()

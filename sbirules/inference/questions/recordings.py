@@ -51,6 +51,7 @@ class RecordingsQuestion(TableQuestion):
     kind, units = "recordings", "naive weights"
     predicted_by, potential, argument = PredictsActivity, RecordingPotential, "recordings"
     reading = ("columns", "rows", "unit")
+    section_keys = ("recordings", "animals", *reading)
     checked_by = "each response as posterior rules predict it, beside the circuit without plasticity"
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "recordings": RecordingPotential,

@@ -73,7 +73,7 @@ class TableQuestion(Question):
                 f'[data] lacks {cls.argument}, the file of the table, such as {cls.argument} = "{cls.argument}.csv".'
             )
         for key in section:
-            arguments.known("key of [data]", key, (cls.argument, "animals", *cls.reading))
+            arguments.known("key of [data]", key, cls.section_keys or ())
         path = (folder / str(section[cls.argument])).resolve()
         reading = {key: section[key] for key in cls.reading if key in section}
         return cls(cls.read(path, simulator, **reading), str(section.get("animals", "shared")))

@@ -26,6 +26,7 @@ from sbirules.model.rules.text import (
 )
 from sbirules.support import arguments
 from sbirules.support.notebook import Card, Shown
+from sbirules.support.readable import arguments_of, one_line
 from sbirules.support.typed import typed
 
 __all__ = ["RuleFamily"]
@@ -108,6 +109,9 @@ class RuleFamily(Shown, ABC):
             if wrong.any():
                 value = column[wrong][0].item()
                 raise ValueError(f"{p.name} must lie in [{p.low:g}, {p.high:g}], got {value:g}.")
+
+    def __repr__(self) -> str:
+        return one_line(self, *arguments_of(self), f"{self.dim} coefficient{'s' * (self.dim != 1)}")
 
     # Text -----------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from sbirules.model.rules.coefficient import TIME_CONSTANTS, Coefficient
 from sbirules.model.rules.family import RuleFamily
 from sbirules.model.rules.text import RuleText, general_sum, number_tex, others_in_words, others_tex, terms_tex
 from sbirules.support import arguments
+from sbirules.support.own_code import called, must_broadcast
 from sbirules.support.typed import typed
 
 __all__ = ["ThreeFactorRule"]
@@ -130,7 +131,8 @@ class ThreeFactorRule(RuleFamily):
         """
         e = torch.zeros_like(weight)
         for t in range(rate.shape[1]):
-            growth = self.drive(theta, rate[:, t, None, :], deviation[:, t, :, None], weight)
+            growth = called(self.drive, theta, rate[:, t, None, :], deviation[:, t, :, None], weight)
+            must_broadcast(self.drive, growth, weight.shape)
             e = e + dt * growth if decay is None else decay[:, None, None] * e + dt * growth
         return e
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
+from sbirules.support.own_code import called
 from sbirules.support.typed import typed, typed_class
 
 __all__ = ["Summary", "SummaryLike", "parts_of_sessions", "summarise", "summary", "summary_names"]
@@ -105,7 +106,7 @@ def summarise(trajectory: Trajectory, summaries: Sequence[Summary]) -> Tensor:
         if missing:
             columns.append(torch.full((len(trajectory), width), torch.nan, dtype=trajectory.dtype))
             continue
-        value = torch.as_tensor(s.function(trajectory)).to(trajectory.dtype)
+        value = torch.as_tensor(called(s.function, trajectory)).to(trajectory.dtype)
         value = value[:, None] if value.ndim == 1 else value
         if tuple(value.shape) != (len(trajectory), width):
             raise ValueError(
