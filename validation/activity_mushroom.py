@@ -29,7 +29,7 @@ COLUMNS = {
     "events": ["odor", "shock"],
 }
 TERMS = ["x r", "x", "w"]
-SMALL = sr.SamplerSettings(num_runs=2, num_particles=256, num_moves=6, max_doublings=1)  # of each of 21 cell types
+SMALL = sr.SamplerSettings(num_runs=2, num_particles=256, num_moves=6, max_doublings=1)
 
 
 def recordings(path: Path, cell: str) -> sr.Recordings:

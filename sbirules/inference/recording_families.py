@@ -20,6 +20,7 @@ from sbirules.model.recordings import Recordings
 from sbirules.model.simulator import Simulator
 from sbirules.priors import PriorLike, completed
 from sbirules.samplers.chains import Chains, draw_chains
+from sbirules.samplers.modes import Reference, reference_of
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support import arguments
 from sbirules.support.notebook import Card, Shown
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["NO_PLASTICITY", "RecordingComparison", "compare_recordings"]
 
 NO_PLASTICITY = "no_plasticity"  # the circuit of the first rule, which does not learn
-SETTINGS = SamplerSettings(num_runs=2, num_particles=512, num_moves=8, max_doublings=1)
+SETTINGS = SamplerSettings(num_runs=2, num_particles=512, num_moves=6, max_doublings=1)
 DRAWS = 1024
 
 
@@ -201,12 +202,13 @@ def compare_recordings(
     of_score, evidence = torch.zeros(f, a, dtype=torch.float64), torch.full((f, 2), math.nan, dtype=torch.float64)
     for k, (simulator, prior) in enumerate(ready.values()):
         whole = simulator.likelihood(table)
-        of_all_animals = _drawn(whole, prior, None, settings, child(seed, Stream.FAMILY, k))
+        near = reference_of(lambda t, own=whole: own.log_prob(t).sum(dim=1), prior, seed=child(seed, Stream.POINTS, k))  # type: ignore[misc]
+        of_all_animals = _drawn(whole, prior, None, settings, near, child(seed, Stream.FAMILY, k))
         given_all = of_all_animals.draws.flatten(0, 1).double()
         evidence[k] = torch.tensor(of_all_animals.log_evidence)
         for left in range(a):
             others = [i for i in range(a) if i != left]
-            chains = _drawn(whole, prior, others, settings, child(seed, Stream.HELD_OUT, k, left))
+            chains = _drawn(whole, prior, others, settings, near, child(seed, Stream.HELD_OUT, k, left))
             theta = chains.draws.flatten(0, 1).double()
             one = simulator.likelihood(table.subset([left]))
             n = one.recordings.trial_types.shape[1]
@@ -237,16 +239,21 @@ def compare_recordings(
 
 
 def _drawn(
-    likelihood: Any, prior: Distribution, animals: list[int] | None, settings: SamplerSettings, seed: int
+    likelihood: Any,
+    prior: Distribution,
+    animals: list[int] | None,
+    settings: SamplerSettings,
+    near: Reference | None,
+    seed: int,
 ) -> Chains:
-    """Rules given some of the animals, all by default."""
+    """Rules given some of the animals, all by default; they start where all animals lead to."""
 
     def log_likelihood(theta: Tensor) -> Tensor:
         each = likelihood.log_prob(theta)
         out: Tensor = (each if animals is None else each[:, animals]).sum(dim=1)
         return out
 
-    return draw_chains(log_likelihood, prior, DRAWS, settings, seed=seed, from_modes=True, progress=False)
+    return draw_chains(log_likelihood, prior, DRAWS, settings, seed=seed, from_modes=True, reference=near)
 
 
 def _ready(families: Mapping[str, Any], table: Recordings) -> dict[str, tuple[Any, Distribution]]:

@@ -67,6 +67,8 @@ class RecordingsSummary(Shown):
         mean: Mean of all values.
         low: Smallest value.
         high: Largest value.
+        scatter: S.d. of a channel from trial to trial of one type, median over channels and animals: from successive trials, so
+            that slow change does not count. What `recording_noise` of simulated networks should bring it to.
         types: Trials of each type, by name.
         events: What each event is, in words.
         by_animal: The same for each animal, columns by name.
@@ -83,6 +85,7 @@ class RecordingsSummary(Shown):
     mean: float
     low: float
     high: float
+    scatter: float
     types: Mapping[str, int]
     events: Mapping[str, str]
     by_animal: Mapping[str, Sequence[Any]] = field(repr=False)
@@ -101,6 +104,7 @@ class RecordingsSummary(Shown):
             "trials": f"{self.trials} in {self.sessions} sessions{each}",
             "channels": f"up to {self.channels} an animal",
             "values": f"mean {self.mean:.4g}, from {self.low:.4g} to {self.high:.4g}{unit}; {self.missing:.1%} missing",
+            "scatter": f"{self.scatter:.3g}{unit} from trial to trial of one type",
         }
         if self.types:
             out["types"] = ", ".join(f"{name} {count}" for name, count in self.types.items())
@@ -157,11 +161,23 @@ def summary_of(r: Recorded) -> RecordingsSummary:
         float(known.mean()),
         float(known.min()),
         float(known.max()),
+        _scatter(means.trial_types, means.values),
         types,
         {name: _happened(r, name, there) for name in r.events},
         by_animal,
         tuple(_cautions(r, means.values, recorded, used)),
     )
+
+
+def _scatter(types: Tensor, values: Tensor) -> float:
+    """S.d. from differences of successive trials of one type, median over channels and animals."""
+    found = []
+    for a in range(len(types)):
+        for kind in torch.unique(types[a][types[a] >= 0]).tolist():
+            steps = values[a, types[a] == kind].diff(dim=0)
+            found.append((steps.square().nanmean(dim=0) / 2).sqrt())
+    every = torch.cat(found) if found else torch.empty(0)
+    return float(every.nanmedian()) if bool(torch.isfinite(every).any()) else float("nan")
 
 
 def _share(part: Tensor, whole: Tensor) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.model.prior import Sparse
-from sbirules.samplers.modes import reference_of
+from sbirules.samplers.modes import Reference, reference_of
 from sbirules.samplers.smc import FEWEST, Particles, SamplerSettings, run_smc
 from sbirules.support.borrowed import without_notice
 from sbirules.support.streams import Stream, child
@@ -47,6 +47,7 @@ def draw_chains(
     seed: int,
     hold: Mapping[int, float] | None = None,
     from_modes: bool = False,
+    reference: Reference | None = None,
     progress: bool = False,
 ) -> Chains:
     """Samples from prior x likelihood.
@@ -59,6 +60,7 @@ def draw_chains(
         seed: Makes the draws repeatable.
         hold: Columns of theta that are fixed, and at what.
         from_modes: Whether to start at the modes of a likelihood that has gradients, see `sbirules.samplers.modes`.
+        reference: Where to start instead, found for a likelihood that is nearly the same.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -72,7 +74,8 @@ def draw_chains(
         return log_likelihood(theta.flatten(0, 1)).reshape(theta.shape[:2])
 
     smooth = from_modes and not hold and not isinstance(prior, Sparse)
-    reference = reference_of(log_likelihood, prior, seed=child(seed, Stream.POINTS)) if smooth else None
+    if smooth and reference is None:
+        reference = reference_of(log_likelihood, prior, seed=child(seed, Stream.POINTS))
     for doubling in range(s.max_doublings + 1):
         out = run_smc(
             runs,

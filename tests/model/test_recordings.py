@@ -152,7 +152,7 @@ def written(path, trials, spikes=None, rois=None, subject="m1", day=1, ids=None)
     for k, times in enumerate(spikes or []):
         file.add_unit(spike_times=times, id=k if ids is None else ids[k])
     if rois is not None:
-        file.add_acquisition(pynwb.TimeSeries("dff", data=rois, unit="dF/F", rate=10.0, starting_time=0.0))
+        file.add_acquisition(pynwb.TimeSeries(name="dff", data=rois, unit="dF/F", rate=10.0, starting_time=0.0))
     with pynwb.NWBHDF5IO(str(path), "w") as io:
         io.write(file)
 
