@@ -38,7 +38,7 @@ from sbirules.figures.learning import (
 )
 from sbirules.figures.overlay import overlay
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
-from sbirules.figures.recordings import controls, responses
+from sbirules.figures.recordings import controls, recorded, responses
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 from sbirules.figures.updates import updates
 
@@ -72,6 +72,7 @@ __all__ = [
     "overlay",
     "pairs",
     "palette",
+    "recorded",
     "regime_correlations",
     "regime_scatter",
     "regimes",

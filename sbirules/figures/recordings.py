@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from sbirules.figures.style import bare, palette, panel, panels
+from sbirules.model.recording_means import cells_of
+from sbirules.model.recordings import Recordings
 from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from sbirules.figures.style import Grid, GridLike
 
-__all__ = ["controls", "responses"]
+__all__ = ["controls", "recorded", "responses"]
 
 IN_A_ROW = 4
 
@@ -82,6 +84,24 @@ def responses(
     handles, names = flat[0].get_legend_handles_labels()
     flat[0].figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return axes
+
+
+@typed
+def recorded(recordings: Recordings, *, axes: GridLike | None = None) -> Grid:
+    """What was recorded: mean over animals and channels by trial type over the session, with its standard error over animals.
+
+    Arguments:
+        recordings: With or without bins of time.
+        axes: One for each trial type.
+    """
+    means = recordings.means()
+    cells = cells_of(means)
+    by_animal = cells.by_animal(means.values)
+    mean = by_animal.nanmean(dim=0)
+    count = torch.isfinite(by_animal).sum(dim=0)
+    error = ((by_animal - mean).square().nanmean(dim=0) / (count - 1).clamp(min=1)).sqrt()
+    unit = f" ({recordings.unit})" if recordings.unit else ""
+    return responses(cells.types, cells.trial, mean, error, quantity=f"mean response{unit}", axes=axes)
 
 
 @typed

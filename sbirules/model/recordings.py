@@ -240,6 +240,10 @@ class Recordings(Shown):
                 values[a, at] = self.values[a, at[torch.randperm(len(at), generator=stream)]]
         return replace(self, values=values)
 
+    def scaled(self, by: float, unit: str = "") -> Recordings:
+        """The same values times a number, in another unit: those of networks whose rates lie between -1 and 1, say."""
+        return replace(self, values=self.values * arguments.above("by", by, 0.0), unit=unit)
+
     def event(self, name: str) -> Tensor:
         """An event of every trial, `(A, T)`: numbers or codes; NaN past an animal's end."""
         arguments.known("event", name, tuple(self.events))

@@ -263,6 +263,10 @@ def test_simulations_without_enough_units_are_refused(networks):
         store = sr.simulate(simulator, prior, 120, seed=1, num_workers=1, progress=False)
         with pytest.raises(ValueError, match=said):
             sr.fit(store, prior, trials=trials, recordings=recordings)
+    simulator = RateRNN(FAMILY, TASK, num_recorded=5, **SMALL)
+    store = sr.simulate(simulator, prior, 120, seed=1, num_workers=1, progress=False)
+    with pytest.raises(ValueError, match=r"another unit of measurement; .*scaled\(0.0"):
+        sr.fit(store, prior, trials=trials, recordings=recordings.scaled(30.0, "Hz"))
     with pytest.raises(ValueError, match="num_recorded must be at most the 15"):
         RateRNN(FAMILY, TASK, num_recorded=16, **SMALL)
 

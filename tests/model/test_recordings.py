@@ -73,6 +73,18 @@ def test_means_over_bins_are_those_of_their_window():
         r.means((5.0, 6.0))
 
 
+def test_a_picture_shows_means_and_errors_over_animals():
+    r = conditioning(animals=4)
+    grid = sr.figures.recorded(r)
+    line = grid[0, 1].lines[0]
+    by_animal = r.values[:, 1::2, 0]
+    assert np.allclose(line.get_ydata(), by_animal.mean(dim=0))
+    ends = grid[0, 1].collections[0].get_segments()
+    error = by_animal.std(dim=0) / 2
+    assert np.allclose([e[1, 1] - e[0, 1] for e in ends], 2 * error)
+    assert torch.equal(r.scaled(2.0, "a.u.").values, 2 * r.values)
+
+
 def test_trials_in_another_order_keep_their_type():
     r = conditioning()
     other = r.shuffled(1)

@@ -20,6 +20,7 @@ from sbirules.support.streams import Stream, child, generator, seeded
 
 __all__ = ["cut_like_learners", "learners_of", "recorded_like", "rows_like_learners", "summaries_of"]
 
+FAR = 5.0  # times as large or as small as simulated ones: then recordings are in another unit
 ATTEMPTS = 5  # rules drawn for each that is wanted, since learners of some fail
 
 
@@ -112,6 +113,13 @@ def recorded_like(runs: Trajectory, table: Trials, learner: Tensor) -> Trajector
         raise ValueError(
             f"{seen.shape[2]} units were recorded of a learner, but only {made.shape[2]} in simulations; simulate with "
             f"num_recorded={seen.shape[2]}."
+        )
+    sizes = [float(v[torch.isfinite(v)].double().square().mean().sqrt()) for v in (seen, made)]
+    if not 1 / FAR < sizes[0] / max(sizes[1], 1e-30) < FAR:
+        raise ValueError(
+            f"the recordings have values of about {sizes[0]:.3g} (root mean square), simulated units of {sizes[1]:.3g}: "
+            f"another unit "
+            f"of measurement; bring them to the simulator's with recordings.scaled({sizes[1] / max(sizes[0], 1e-30):.3g})."
         )
     shown = torch.full_like(made[:, :, : seen.shape[2]], torch.nan)
     trials = min(made.shape[1], seen.shape[1])
