@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sbirules.support.files import write_bytes
 
 if TYPE_CHECKING:
     from sbirules.model.tables import Trials
@@ -14,6 +18,25 @@ SEED = 0
 NUMBER = 8  # of animals or networks
 OF_LEARNERS = {"theta_11": 0.0, "theta_13": -0.3, "theta_31": 0.0, "theta_33": -0.5}
 OF_ANIMALS = {"c_rd": 0.16, "c": 0.17, "w": -0.12, "lapse": 0.1}
+
+OF_FLIES = {"x_r": -0.5, "w": -0.1, "overlap": 0.2, "gain": 1.0, "gain_spread": 0.4, "noise": 0.1, "noise_growth": 0.25}
+
+
+class Writable(Protocol):
+    """A table that is written as CSV."""
+
+    def write(self, path: str | Path, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A CSV table as text."""
+
+    text: str
+
+    def write(self, path: str | Path, /) -> None:
+        """Writes the file."""
+        write_bytes(Path(path), self.text.encode())
 
 
 def learners(num_trials: int = 200) -> Trials:
@@ -49,4 +72,31 @@ def animals(num_trials: int = 240) -> Trials:
     return lab.animals(theta, seed=SEED, names=[f"animal{k + 1}" for k in range(NUMBER)])
 
 
-EXAMPLES: Mapping[str, Callable[[], Trials]] = {"data": learners, "choices": animals}  # by question
+def flies(num_trials: int = 16) -> Rows:
+    """The response of an output neuron in flies that share the rule `OF_FLIES`: odour B comes with a shock in the middle."""
+    import torch
+
+    from sbirules.model.recordings import Recordings
+    from sbirules.model.rules import TaylorRule
+    from sbirules.simulators import MushroomBody
+
+    odour = torch.arange(num_trials) % 2
+    shock = odour * (torch.arange(num_trials) >= 4) * (torch.arange(num_trials) < 12)
+    like = Recordings.of(
+        torch.ones(NUMBER, num_trials, 1), trial_types=odour, events={"odour": odour, "shock": shock}, unit="dF/F"
+    )
+    lab = MushroomBody(TaylorRule(["x r", "w"]), dopamine="shock").suited(like)
+    made = lab.recorded(torch.tensor([OF_FLIES.get(name, 0.0) for name in lab.names]), seed=SEED)
+    rows = [
+        f"fly{k + 1},{t},{'AB'[int(odour[t])]},{int(shock[t])},{3 * float(made.values[k, t, 0]):.3f}"
+        for k in range(NUMBER)
+        for t in range(num_trials)
+    ]
+    return Rows("\n".join(["learner,trial,odour,shock,response", *rows]) + "\n")
+
+
+EXAMPLES: Mapping[str, Callable[[], Writable]] = {
+    "data": learners,
+    "choices": animals,
+    "recordings": flies,
+}  # by question

@@ -8,7 +8,7 @@ import torch
 
 from sbirules import Trials
 from sbirules.cli import EXIT, main
-from sbirules.commands.example_tables import OF_ANIMALS, OF_LEARNERS
+from sbirules.commands.example_tables import OF_ANIMALS, OF_FLIES, OF_LEARNERS
 from sbirules.commands.parsing import QUESTIONS
 from sbirules.studies.study import Study, sections_of_questions
 
@@ -53,6 +53,21 @@ def test_what_is_written_is_a_study_and_says_how_to_go_on(question, tmp_path, ca
     headings = [line for line in text.splitlines() if line.startswith("[") and not line.startswith("[prior.")]
     bare = [line for line in headings if "#" not in line and line not in ("[fit]", "[check]", "[simulate]", "[task]")]
     assert all(line in ("[simulator]",) for line in bare), "sections say what they are for"
+
+
+def test_the_table_of_recordings_is_made_by_the_rule_that_is_told(tmp_path):
+    for name in ("a", "b"):
+        assert main(["new", f"{name}.toml", "--question", "recordings"]) == EXIT["done"]
+    assert (tmp_path / "a_trials.csv").read_bytes() == (tmp_path / "b_trials.csv").read_bytes()
+    study = Study.read(tmp_path / "a.toml")
+    told = {n: float(v) for n, v in re.findall(r"\b(x_r|w|overlap) = (-?0\.\d+)", (tmp_path / "a.toml").read_text())}
+    assert told == {name: OF_FLIES[name] for name in ("x_r", "w", "overlap")}
+    simulator = study.simulator
+    rule = torch.tensor([[OF_FLIES.get(name, 0.0) for name in simulator.names]])
+    likelihood = simulator.likelihood(study.question.table)
+    other = rule.clone()
+    other[:, simulator.names.index("x_r")] = 0.3
+    assert float(likelihood.log_prob(rule).sum()) > float(likelihood.log_prob(other).sum()) + 20
 
 
 def test_a_new_study_asks_for_constraints_by_default(tmp_path):
