@@ -22,6 +22,7 @@ from sbirules.inference.choice_scores import (
     later_of_baseline,
     least_p,
     left_out_of_baseline,
+    paired_tests,
     wilcoxon_p,
 )
 from sbirules.model.abilities import PredictsChoices
@@ -154,22 +155,10 @@ class ChoiceComparison(Shown):
             against: The family; the best by default.
             held_out: `"sessions"` or `"animals"`; the first that there is by default.
         """
-        import pandas as pd
-
         name, score, _ = self._of(held_out)
         one = self.names[_highest(score.sum(dim=1))] if against is None else against
         arguments.known("against", one, self.names)
-        others = [n for n in self.names if n != one]
-        each = [self._difference(n, one, name) for n in others]
-        p = [wilcoxon_p(d) for d in each]
-        columns = {
-            "against": [one] * len(others),
-            "difference": [float(np.median(d)) for d in each],
-            "ahead": [int((d > 0).sum()) for d in each],
-            "p": p,
-            "p_holm": holm(p),
-        }
-        return pd.DataFrame(columns, index=others)
+        return paired_tests(one, {n: self._difference(n, one, name) for n in self.names if n != one})
 
     def _difference(self, name: str, other: str, held_out: str) -> np.ndarray:
         """By how much one family's score per choice is above another's, by animal."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from sbirules.priors import PriorLike, completed
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support.streams import Stream, child
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
     "RuleScores",
     "Scored",
@@ -36,6 +39,7 @@ __all__ = [
     "later_of_baseline",
     "least_p",
     "left_out_of_baseline",
+    "paired_tests",
     "wilcoxon_p",
 ]
 
@@ -294,6 +298,26 @@ def wilcoxon_p(difference: np.ndarray) -> float:
         return math.nan
     moved = difference[difference != 0]
     return float(wilcoxon(moved).pvalue) if len(moved) else 1.0
+
+
+def paired_tests(one: str, differences: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Wilcoxon's test of each family against one: a row each with `against`, `difference`, `ahead`, `p` and `p_holm`.
+
+    Arguments:
+        one: The family.
+        differences: By how much the scores of others are above its, by animal.
+    """
+    import pandas as pd
+
+    p = [wilcoxon_p(d) for d in differences.values()]
+    columns = {
+        "against": [one] * len(differences),
+        "difference": [float(np.median(d)) for d in differences.values()],
+        "ahead": [int((d > 0).sum()) for d in differences.values()],
+        "p": p,
+        "p_holm": holm(p),
+    }
+    return pd.DataFrame(columns, index=list(differences))
 
 
 def least_p(difference: np.ndarray) -> float:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules import figures
-from sbirules.inference.choice_scores import bridge, holm, least_p, wilcoxon_p
+from sbirules.inference.choice_scores import bridge, least_p, paired_tests, wilcoxon_p
 from sbirules.inference.questions.controls import DECISIVE, prior_without_rule
 from sbirules.model.abilities import PredictsActivity
 from sbirules.model.recordings import Recordings
@@ -109,24 +108,12 @@ class RecordingComparison(Shown):
         Arguments:
             against: The family; the best by default.
         """
-        import pandas as pd
-
         one = self.best if against is None else against
         arguments.known("against", one, self.names)
-        others = [n for n in self.names if n != one]
-        each = [((self._of(n) - self._of(one)) / self.values.double()).numpy() for n in others]
-        p = [wilcoxon_p(d) for d in each]
-        columns = {
-            "against": [one] * len(others),
-            "difference": [float(np.median(d)) for d in each],
-            "ahead": [int((d > 0).sum()) for d in each],
-            "p": p,
-            "p_holm": holm(p),
-        }
-        return pd.DataFrame(columns, index=others)
-
-    def _of(self, name: str) -> Tensor:
-        return self.score[self.names.index(name)]
+        score, count = self.score.double(), self.values.double()
+        own = score[self.names.index(one)]
+        each = {n: ((v - own) / count).numpy() for n, v in zip(self.names, score, strict=True) if n != one}
+        return paired_tests(one, each)
 
     @property
     def plasticity(self) -> str:

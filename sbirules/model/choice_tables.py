@@ -14,6 +14,7 @@ from sbirules.model.choices import BETTER, ChoiceColumns
 from sbirules.model.lines import Lines
 from sbirules.model.runs import Status, Trajectory
 from sbirules.support import arguments
+from sbirules.support.cells import natural
 from sbirules.support.columns import Columns
 
 __all__ = ["choice_table"]
@@ -223,21 +224,13 @@ def _texts(argument: str, values: Any) -> tuple[str, ...]:
     return out
 
 
-def _natural(text: str) -> tuple[int, float, str]:
-    """Sorts numbers by value, then text."""
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
-
-
 def _coded(
     table: Columns, column: str, known: tuple[str, ...] | None, what: str, missing: bool
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Codes of labels `(rows,)`, NaN where missing, and the labels by code."""
     codes, texts = table.coded(column, missing=missing)
     texts = [_plain(text) for text in texts]
-    found = sorted({text for text in texts if text}, key=_natural)
+    found = sorted({text for text in texts if text}, key=natural)
     names = tuple(found) if known is None else known
     outside = [code for code, text in enumerate(texts) if text and text not in names]
     if outside:

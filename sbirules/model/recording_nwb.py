@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from sbirules.support import arguments
+from sbirules.support.cells import natural
 
 __all__ = ["read_nwb"]
 
@@ -68,7 +69,7 @@ def read_nwb(
     found = [_session(path, values, align, span, count, rate, trial_type, named, learner) for path in paths]
     animals = list(dict.fromkeys(f["learner"] for f in found))
     parts = [_joined([f for f in sorted(found, key=lambda f: f["start"]) if f["learner"] == a]) for a in animals]
-    kinds = sorted({t for p in parts for t in p["types"]}, key=_natural) if trial_type else []
+    kinds = sorted({t for p in parts for t in p["types"]}, key=natural) if trial_type else []
     edges = np.linspace(span[0], span[1], count + 1)
     return _as_recordings(
         animals,
@@ -92,13 +93,6 @@ def _paths(source: Any) -> list[Path]:
             f"source: there is no file {missing[0]}." if missing else f"source: there is no .nwb file in {given[0]}."
         )
     return out
-
-
-def _natural(text: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
 
 
 # One file -----------------------------------------------------------------------------------------
@@ -260,7 +254,7 @@ def _as_recordings(
     for name in events:
         every = [v for p in parts for v in p["events"][name]]
         if not all(isinstance(v, (int, float, bool, np.number, np.bool_)) for v in every):
-            labels[name] = tuple(sorted({str(v) for v in every}, key=_natural))
+            labels[name] = tuple(sorted({str(v) for v in every}, key=natural))
             codes = {label: float(k) for k, label in enumerate(labels[name])}
             happened[name] = [np.array([codes[str(v)] for v in p["events"][name]]) for p in parts]
         else:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sbirules.support import arguments
+from sbirules.support.cells import natural
 from sbirules.support.columns import Columns
 
 __all__ = ["recording_table"]
@@ -120,15 +121,8 @@ def _groups(table: Columns, column: str | None) -> tuple[np.ndarray, tuple[str, 
 def _coded(table: Columns, column: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Codes of labels `(rows,)`, and the labels in their order: by value where all are numbers, else by text."""
     codes, texts = table.coded(column)
-    names = sorted(set(texts), key=_natural)
+    names = sorted(set(texts), key=natural)
     return np.array([float(names.index(text)) for text in texts])[codes], tuple(names)
-
-
-def _natural(text: str) -> tuple[int, float, str]:
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
 
 
 def _in_time(table: Columns, columns: Mapping[str, Any], animal: np.ndarray, session: np.ndarray) -> np.ndarray:

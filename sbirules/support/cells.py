@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-__all__ = ["WITH_PANDAS", "empty", "flag", "hint", "label", "not_finite", "number", "same"]
+__all__ = ["WITH_PANDAS", "empty", "flag", "hint", "label", "natural", "not_finite", "number", "same"]
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
@@ -71,3 +71,11 @@ def hint(cell: object) -> str:
     if isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell.strip()):
         return f"numbers need a decimal point; {WITH_PANDAS}"
     return ""
+
+
+def natural(text: str) -> tuple[int, float, str]:
+    """Sorts labels: numbers by value, then text."""
+    try:
+        return (0, float(text), text)
+    except ValueError:
+        return (1, 0.0, text)
