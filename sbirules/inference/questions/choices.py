@@ -17,7 +17,6 @@ from sbirules.model.fields import Layout
 from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.model.verdicts import Verdict
-from sbirules.support.files import Plain
 
 __all__ = ["ChoicesQuestion"]
 
@@ -47,33 +46,20 @@ class ChoicesQuestion(TableQuestion):
     predicted_by, potential, argument = PredictsChoices, ChoicePotential, "trials"
     reading = ("columns", "rows", "options", "one_hot")
     section_keys = ("trials", "animals", *reading)
+    remembered = _Known
     checked_by = "each choice as posterior rules predict it, or animals in closed loop where the task is known"
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "choices": ChoicePotential,
         "pooled choices": PooledPotential,
     }
 
-    def __init__(self, table: Trials | None, animals: str = "shared", known: Plain | None = None) -> None:
-        super().__init__(table, animals)
-        if table is None:
-            told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(known or {}).items()}
-            self.known = _Known(**told)
-            return
+    @classmethod
+    def known_of(cls, table: Trials) -> _Known:
         if table.meaning is None:
             raise ValueError("trials must be a table of choices; see Trials.read, columns={'choice': ...}.")
         cautions = tuple(table.describe().cautions)
         m, decisions = table.meaning, int(table.num_trials.sum())
-        self.known = _Known(table.learners, decisions, table.digest(), m.options, m.stimuli, cautions)
-
-    # Plain form -----------------------------------------------------------------------------------
-
-    def config(self) -> dict[str, Any]:
-        told = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.known).items()}
-        return {"animals": self.animals, "known": told}
-
-    @classmethod
-    def from_config(cls, config: Plain) -> ChoicesQuestion:
-        return cls(None, str(config["animals"]), config["known"])
+        return _Known(table.learners, decisions, table.digest(), m.options, m.stimuli, cautions)
 
     @classmethod
     def ask(cls, value: Any, layout: Layout, summary_names: Sequence[str], **options: Any) -> ChoicesQuestion:
@@ -84,9 +70,6 @@ class ChoicesQuestion(TableQuestion):
     def read(cls, source: Any, simulator: Simulator | None, **reading: Any) -> Trials:
         return Trials.read(source, None if simulator is None else simulator.layout, **reading)
 
-    def cautions(self) -> tuple[str, ...]:
-        return self.known.cautions
-
     # Checks ---------------------------------------------------------------------------------------
 
     def resimulate(self, posterior: Asked, simulator: Simulator, fresh: Fresh) -> ChoicesCheck:
@@ -96,10 +79,6 @@ class ChoicesQuestion(TableQuestion):
 
     def verdicts(self, found: ChoicesCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
         return choice_verdicts(found)
-
-    @property
-    def size(self) -> int:
-        return len(self.known.learners)
 
     # Words ----------------------------------------------------------------------------------------
 

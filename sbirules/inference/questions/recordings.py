@@ -22,7 +22,6 @@ from sbirules.model.fields import Layout
 from sbirules.model.recordings import Recordings
 from sbirules.model.simulator import Simulator
 from sbirules.model.verdicts import Verdict
-from sbirules.support.files import Plain
 
 __all__ = ["RecordingsQuestion"]
 
@@ -52,31 +51,18 @@ class RecordingsQuestion(TableQuestion):
     predicted_by, potential, argument = PredictsActivity, RecordingPotential, "recordings"
     reading = ("columns", "rows", "unit")
     section_keys = ("recordings", "animals", *reading)
+    remembered = _Known
     checked_by = "each response as posterior rules predict it, beside the circuit without plasticity"
     potentials: ClassVar[Mapping[str, type[Potential]]] = {
         "recordings": RecordingPotential,
         "pooled choices": PooledPotential,
     }
 
-    def __init__(self, table: Recordings | None, animals: str = "shared", known: Plain | None = None) -> None:
-        super().__init__(table, animals)
-        if table is None:
-            told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(known or {}).items()}
-            self.known = _Known(**told)
-            return
+    @classmethod
+    def known_of(cls, table: Recordings) -> _Known:
         count = int((~table.values.isnan()).sum())
         cautions = table.describe().cautions
-        self.known = _Known(table.learners, count, table.digest(), table.channels, table.unit, cautions)
-
-    # Plain form -----------------------------------------------------------------------------------
-
-    def config(self) -> dict[str, Any]:
-        told = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.known).items()}
-        return {"animals": self.animals, "known": told}
-
-    @classmethod
-    def from_config(cls, config: Plain) -> RecordingsQuestion:
-        return cls(None, str(config["animals"]), config["known"])
+        return _Known(table.learners, count, table.digest(), table.channels, table.unit, cautions)
 
     @classmethod
     def ask(cls, value: Any, layout: Layout, summary_names: Sequence[str], **options: Any) -> RecordingsQuestion:
@@ -85,9 +71,6 @@ class RecordingsQuestion(TableQuestion):
     @classmethod
     def read(cls, source: Any, simulator: Simulator | None, **reading: Any) -> Recordings:
         return Recordings.read(source, **reading)
-
-    def cautions(self) -> tuple[str, ...]:
-        return self.known.cautions
 
     # Checks ---------------------------------------------------------------------------------------
 
@@ -98,10 +81,6 @@ class RecordingsQuestion(TableQuestion):
 
     def verdicts(self, found: RecordingsCheck, posterior: Asked, simulator: Simulator) -> list[Verdict]:
         return recording_verdicts(found)
-
-    @property
-    def size(self) -> int:
-        return len(self.known.learners)
 
     # Words ----------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class TableQuestion(Question):
     Arguments:
         table: The animals; None where only what was learned from them is known.
         animals: Whether one rule is `"shared"`, each animal has its `"own"`, or they are `"partial"`ly pooled.
+        known: Without a table: what is known of it.
     """
 
     section = "data"
@@ -49,18 +50,46 @@ class TableQuestion(Question):
     argument: ClassVar[str]  # of fit, and the key of [data]
     reading: ClassVar[tuple[str, ...]] = ()  # further keys of [data], which say how the table is read
 
-    def __init__(self, table: Any, animals: str = "shared") -> None:
+    remembered: ClassVar[type[Any]]  # dataclass of what is known of a table that is not there any more
+    known: Any
+
+    def __init__(self, table: Any, animals: str = "shared", known: Plain | None = None) -> None:
         arguments.known("animals", animals, ANIMALS)
         self.table, self.animals = table, animals
+        if table is None:
+            told = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(known or {}).items()}
+            self.known = self.remembered(**told)
+        else:
+            self.known = self.known_of(table)
+
+    @classmethod
+    @abstractmethod
+    def known_of(cls, table: Any) -> Any:
+        """What is to be known of a table once it is not there any more."""
+
+    # Plain form -----------------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        told = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self.known).items()}
+        return {"animals": self.animals, "known": told}
+
+    @classmethod
+    def from_config(cls, config: Plain) -> TableQuestion:
+        return cls(None, str(config["animals"]), config["known"])
+
+    @property
+    def size(self) -> int:
+        return len(self.known.learners)
 
     @classmethod
     @abstractmethod
     def read(cls, source: Any, simulator: Simulator | None, **reading: Any) -> Any:
         """The table from what a user gives."""
 
-    @abstractmethod
     def cautions(self) -> tuple[str, ...]:
         """What to be careful about in the table, a sentence each."""
+        told: tuple[str, ...] = self.known.cautions
+        return told
 
     def with_table(self, table: Any) -> TableQuestion:
         """The same question of another table."""
