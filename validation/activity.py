@@ -36,12 +36,10 @@ PARTS = ("mushroom", "added", "carried", "families", "speed")
 RECURRENT = [
     ("both", 300, 20),
     ("activity", 300, 20),
-    ("behaviour", 300, 20),
-    ("both", 300, 5),
     ("both", 75, 20),
-    ("both", 75, 5),
+    ("activity", 75, 5),
 ]
-FEEDFORWARD = [("both", 120, 20), ("activity", 120, 20), ("both", 120, 5), ("both", 30, 20)]
+FEEDFORWARD = [("both", 120, 20), ("both", 30, 5)]
 
 
 def main() -> None:
@@ -79,10 +77,12 @@ def main() -> None:
         found, table = carried(sizes, args.jobs)
         add("carried", found, {"nats over behaviour": table})
     if "families" in args.part:
-        found, frames = confusion(three_families(), sizes, args.jobs, RECURRENT[: 1 if args.quick else None], 0.9)
+        found, frames = confusion(
+            three_families(), sizes, args.jobs, RECURRENT[: 1 if args.quick else None], 0.9, sizes.of_family
+        )
         add("families", found, dict(frames))
         if not args.quick:
-            found, frames = confusion(five_families(), sizes, args.jobs, FEEDFORWARD, None)
+            found, frames = confusion(five_families(), sizes, args.jobs, FEEDFORWARD, None, sizes.of_family // 2)
             add("families", found, {f"feedforward, {k}": v for k, v in frames.items()})
     if "speed" in args.part:
         add("speed", speed(sizes), {})

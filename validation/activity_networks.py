@@ -37,10 +37,11 @@ class Sizes:
     sets: int
     of_family: int
     cases: int
+    fewer: int
     rows: int
 
 
-FULL, QUICK = Sizes(8192, 100, 48, 4096, 34, 10_000), Sizes(2048, 20, 20, 1024, 8, 1000)
+FULL, QUICK = Sizes(8192, 100, 48, 4096, 34, 12, 10_000), Sizes(2048, 20, 20, 1024, 8, 8, 1000)
 
 
 # What activity adds to behaviour ----------------------------------------------------------------------
@@ -195,14 +196,16 @@ def confusion(
     jobs: int,
     conditions: Sequence[tuple[str, int, int]],
     goal: float | None,
+    rows_of_family: int,
 ) -> tuple[list[Row], dict[str, pd.DataFrame]]:
     """Share of each true family for which each was the most probable, by what was recorded."""
     keep: dict[str, Any] = {"num_workers": jobs, "progress": False}
     stores, priors, tables, true = {}, {}, [], []
     for k, (name, (simulator, prior)) in enumerate(families.items()):
-        stores[name] = sr.simulate(simulator, prior, sizes.of_family, seed=SEED + 10 + k, **keep)
+        stores[name] = sr.simulate(simulator, prior, rows_of_family, seed=SEED + 10 + k, **keep)
         priors[name] = prior
-        own = learners_of(simulator, prior, sizes.cases, LEARNERS, folder=None, seed=SEED + 20 + k, fewest=2, **keep)[1]
+        cases = sizes.cases if goal is not None else sizes.fewer
+        own = learners_of(simulator, prior, cases, LEARNERS, folder=None, seed=SEED + 20 + k, fewest=2, **keep)[1]
         tables += own
         true += [k] * len(own)
     names = list(families)
@@ -212,10 +215,12 @@ def confusion(
         still = torch.cat([summarise(t.trajectory, [sr.summaries.drift(3)]) for t in quiet]).double()
         shown = [names[k] == "no plasticity" or changed(t, still) for t, k in zip(tables, true, strict=True)]
     rows, frames = [], {}
-    kept = torch.tensor(shown)
+    place = [true[:k].count(true[k]) for k in range(len(true))]
     for number, (kind, trials, units) in enumerate(conditions):
-        evidence = found_by(stores, priors, [cut(t, trials, units) for t in tables], kind)
-        best, label = evidence.argmax(dim=1), torch.tensor(true)
+        some = [k for k in range(len(true)) if number == 0 or place[k] < sizes.fewer]
+        evidence = found_by(stores, priors, [cut(tables[k], trials, units) for k in some], kind)
+        best, label = evidence.argmax(dim=1), torch.tensor([true[k] for k in some])
+        kept = torch.tensor([shown[k] for k in some])
         right = (best == label).double()
         told = f"{kind}, {trials} trials" + (f", {units} units" if kind != "behaviour" else "")
         truth, found = (pd.Series([names[int(k)] for k in v[kept]]) for v in (label, best))
@@ -227,6 +232,7 @@ def confusion(
         wanted = f">= {goal:.0%}" if asked else ""
         met = share >= goal if asked else None
         rows.append(row(f"{len(names)} families told apart by {told}", wanted, text, met))
+        print(f"{told}: {text}", flush=True)
     return rows, frames
 
 

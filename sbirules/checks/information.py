@@ -7,6 +7,7 @@ import math
 import torch
 
 from sbirules.checks.collected import CONTRACTION, LITTLE, NATS
+from sbirules.inference.exact import PooledPotential
 from sbirules.inference.posterior import Posterior
 from sbirules.model.prior import prior_draws
 from sbirules.model.verdicts import Verdict
@@ -45,7 +46,8 @@ def learned_nats(posterior: Posterior) -> float | None:
     The posterior's mean of log-likelihood - log-evidence.
     """
     evidence = posterior.chains.log_evidence[0]
-    if not math.isfinite(evidence) or posterior.hold or posterior.region:
+    drawn_only = isinstance(posterior.potential_net, PooledPotential)  # of animals that differ no density is known
+    if not math.isfinite(evidence) or posterior.hold or posterior.region or drawn_only:
         return None
     with torch.no_grad():
         value = posterior.log_likelihood(posterior.spread_out(min(2000, len(posterior.draws)))).double()

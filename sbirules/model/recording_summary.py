@@ -20,6 +20,7 @@ __all__ = ["RecordingsSummary", "summary_of"]
 
 WIDTH = 100
 FEW = 5  # trials that tell a mean
+FAR_OUT = 50.0  # robust s.d. from the median: no response is so far out, a code such as 999 is
 
 
 class Recorded(Protocol):
@@ -169,6 +170,21 @@ def summary_of(r: Recorded) -> RecordingsSummary:
     )
 
 
+def _far_out(r: Recorded, values: Tensor, recorded: Tensor) -> list[str]:
+    """A value that is far from all others, as a code for what was not recorded is."""
+    known = values[recorded]
+    middle = known.median()
+    spread = (known - middle).abs().median() / 0.6745
+    away = torch.where(recorded, (values - middle).abs(), 0.0)
+    if not float(spread) > 0 or float(away.max()) <= FAR_OUT * float(spread):
+        return []
+    a, t, k = (int(i) for i in (away == away.max()).nonzero()[0])
+    return [
+        f"{r.channels[k]} of {r.learners[a]} is {float(values[a, t, k]):.4g} in trial {t + 1}, far from all others (median "
+        f"{float(middle):.3g}): is it the code of something that was not recorded? Leave such cells empty."
+    ]
+
+
 def _scatter(types: Tensor, values: Tensor) -> float:
     """S.d. from differences of successive trials of one type, median over channels and animals."""
     found = []
@@ -207,6 +223,7 @@ def _cautions(r: Recorded, values: Tensor, recorded: Tensor, used: Tensor) -> li
         out.append(
             f"{r.channels[k]} of {r.learners[a]}{others} {what}; it tells nothing, leave it out with pick or set it to NaN."
         )
+    out += _far_out(r, values, recorded)
     none = [name for name, row in zip(r.learners, used, strict=True) if not bool(row.any())]
     if none:
         out.append(f"animal {none[0]!r} has no recorded value; leave it out with subset.")

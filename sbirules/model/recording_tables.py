@@ -134,6 +134,13 @@ def _in_time(table: Columns, columns: Mapping[str, Any], animal: np.ndarray, ses
     given = columns.get("trial", "trial" if "trial" in table else ())
     names = (given,) if isinstance(given, str) else tuple(given)
     table.need(names)
+    if names and not table.numeric(names[0]):
+        raise ValueError(
+            f"{table.where}: {names[0]} must be numbers in the order of time, got {table.cells[names[0]][0]!r:.60}; labels "
+            f"have no "
+            f"order in time, except as later columns of several, trial = ['repeat', {names[0]!r}], which count within the "
+            f"first."
+        )
     keys = [
         table.numbers(name) if table.numeric(name) else _coded(table, name)[0] for name in names
     ]  # labels count in their order

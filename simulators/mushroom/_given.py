@@ -23,12 +23,14 @@ class Conditioning:
         dopamine: Reinforcement that dopamine neurons carry, `(A, T)`.
         delay: Seconds from the odour to it, `(A, T)`.
         odours: Number of odours.
+        unknown: Trials in which the reinforcement is not known.
     """
 
     odour: Tensor
     dopamine: Tensor
     delay: Tensor
     odours: int
+    unknown: int = 0
 
     def distinct(self) -> tuple[Conditioning, Tensor]:
         """Each sequence once, and which of them each animal had, `(A,)`."""
@@ -58,7 +60,8 @@ def conditioning(
     code = torch.where(recordings.trial_types >= 0, code.nan_to_num(-1.0), -1.0).long()
     later = recordings.event(delay) if isinstance(delay, str) else torch.full(code.shape, delay, dtype=torch.float64)
     r = recordings.event(dopamine)
-    return Conditioning(code, r.nan_to_num(0.0).double(), later.nan_to_num(0.0).double(), len(odours))
+    unknown = int((torch.isnan(r) & (code >= 0)).sum())
+    return Conditioning(code, r.nan_to_num(0.0).double(), later.nan_to_num(0.0).double(), len(odours), unknown)
 
 
 def numbered(recordings: Recordings, name: str) -> tuple[str, ...]:
@@ -88,6 +91,8 @@ def untold(
     """
     there = given.odour >= 0
     r, out = given.dopamine[there], []
+    if given.unknown:
+        out.append(f"the event {dopamine!r} is not known in {given.unknown} trials, where it is taken for 0.")
     if "trace_time" in nuisance and len(torch.unique(given.delay[there])) == 1:
         out.append(
             "one delay from odour to reinforcement in all trials: trace_time and the strength of x r are told together only."

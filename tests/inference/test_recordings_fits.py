@@ -88,6 +88,7 @@ def test_animals_may_have_rules_of_their_own(conditioned):
     table = conditioned[0].subset([0, 1, 2])
     own = sr.fit(simulator, prior_of(simulator), recordings=table, animals="own", sampler=FAST)
     assert own.rules_of_animals(5).shape == (5, 3, len(own.names))
+    assert sr.check(own, simulator.suited(table), rules=20, parts=["information"])["information"].level == "pass"
     one = own.animal(table.learners[1])
     theta = own.draws[:4]
     alone = simulator.suited(table).likelihood(table).log_prob(theta)[:, 1]

@@ -101,6 +101,10 @@ def test_the_summary_says_what_to_be_careful_about():
     assert "unit 2 of 1 is 0 in every trial: a unit that never fires" in told
     assert "unit of the values is not given" in told
     assert not sr.Recordings.of(values[:, :, :1], unit="Hz").describe().cautions
+    coded = values.copy()
+    coded[1, 3, 2] = 999
+    told = " ".join(sr.Recordings.of(coded, unit="Hz").describe().cautions)
+    assert "unit 3 of 2 is 999 in trial 4, far from all others" in told
     values[1, 4:, 2] = np.nan
     sessions = [0, 0, 0, 0, 1, 1, 1, 1]
     told = " ".join(sr.Recordings.of(values, sessions=sessions, unit="Hz").describe().cautions)
@@ -119,6 +123,10 @@ def test_the_summary_says_what_to_be_careful_about():
         (lambda: sr.Recordings.read(TABLE, columns={**COLUMNS, "values": "middle"}), "lacks the column 'middle'"),
         (lambda: sr.Recordings.read(TABLE, columns={**COLUMNS, "trial": "repeat"}), "a trial comes twice"),
         (lambda: sr.Recordings.read(TABLE, columns={**COLUMNS, "values": "odor"}), "must be a finite number"),
+        (
+            lambda: sr.Recordings.read(TABLE, columns={**COLUMNS, "trial": ["odor", "repeat"]}),
+            "numbers in the order of time",
+        ),
         (lambda: sr.Recordings.read(TABLE, columns={**COLUMNS, "animal": "fly"}), "learner"),
         (lambda: sr.Recordings.read(TABLE, columns=COLUMNS, align="start_time"), "belongs to NWB files"),
     ],

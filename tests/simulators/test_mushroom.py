@@ -203,3 +203,7 @@ def test_what_cannot_be_told_apart_is_said():
     assert "trace_time and the strength of x r are told together only" in told
     assert "dopamine_gain" in told
     assert not mushroom().suited(like).cautions(like)
+    shock = like.events["shock"].clone()
+    shock[1, 3] = torch.nan
+    gap = dataclasses.replace(like, events={**like.events, "shock": shock})
+    assert "'shock' is not known in 1 trials" in " ".join(mushroom().suited(gap).cautions(gap))
