@@ -10,11 +10,13 @@ from typing import Any
 from sbirules.checks.case import CHECKS, Case, refuse
 from sbirules.checks.collected import Checks
 from sbirules.checks.given_simulations import Simulations, other_than, refuse_store, simulator_of
-from sbirules.inference.fitting import question_of
+from sbirules.inference.fitting import question_of, with_recordings
 from sbirules.inference.posterior import Posterior
-from sbirules.inference.questions import QUESTIONS, Fresh, Question, TableQuestion
+from sbirules.inference.questions import QUESTIONS, Fresh, LearnersQuestion, Question, TableQuestion
 from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
+from sbirules.model.summaries.activity import FROM_ACTIVITY
+from sbirules.model.tables import Trials
 from sbirules.model.verdicts import attempted
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
@@ -23,6 +25,7 @@ from sbirules.support.typed import typed
 __all__ = ["check"]
 
 RULES = 128
+RECORDED = tuple(FROM_ACTIVITY)  # with which names of summaries of units begin
 
 
 @typed
@@ -138,6 +141,21 @@ def _asked(
         table = own.read(given[own.argument], source if isinstance(source, Simulator) else None)
         given = {**given, own.argument: None}
         question = own.with_table(table) if question is None else question
+    units = isinstance(own, LearnersQuestion) and any(n.startswith(RECORDED) for n in own.names)
+    if isinstance(own, LearnersQuestion) and given["recordings"] is not None:
+        given = {
+            **given,
+            "trials": with_recordings(given["trials"], given["recordings"], source.layout),
+            "recordings": None,
+        }
+    elif (
+        units
+        and given["trials"] is not None
+        and "responses" not in Trials.read(given["trials"], source.layout).trajectory.per_unit
+    ):
+        raise ValueError(
+            "this posterior was fitted to recorded units as well: give check recordings=... beside trials=...."
+        )
     found = question_of(given, question, {}, source.layout, source.summary_names, "check")
     if found is not None or posterior.question is not None:
         return found if found is not None else posterior.question

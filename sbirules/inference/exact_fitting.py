@@ -59,6 +59,7 @@ def fit_exactly(
         )
     settings = sampler or EXACT
     out = Posterior(whole, suited.names, fitted.potential, question, fitted.record, settings)
+    out.own_seed = seed
     if question.animals == "shared":
         return out
     return _own(out, settings, seed, progress)

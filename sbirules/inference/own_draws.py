@@ -34,11 +34,12 @@ class RuleDraws(RuleDensity):
     """A density over rules with draws that are made once and are always the same, or that it was given."""
 
     _given_chains: Chains | None = None
+    own_seed: int = 0  # of the draws that it makes of its own
 
     @cached_property
     def chains(self) -> Chains:
         """The posterior's own draws, run by run: those it was given, or 2000 that are always the same."""
-        return self.draw(DRAWS) if self._given_chains is None else self._given_chains
+        return self.draw(DRAWS, seed=self.own_seed) if self._given_chains is None else self._given_chains
 
     @property
     def has_draws(self) -> bool:

@@ -61,6 +61,8 @@ def recorded_arrays(
 
 def _animals(argument: str, values: Any, ndim: int) -> list[Tensor]:
     """One array an animal, each with `ndim` axes."""
+    if isinstance(values, (list, tuple)) and not values:
+        raise ValueError(f"{argument} must hold at least one animal, got an empty list.")
     if isinstance(values, (list, tuple)) and values and all(hasattr(v, "shape") for v in values):
         each = [arguments.numbers(argument, v, torch.float64) for v in values]
     else:

@@ -87,6 +87,9 @@ def _paths(source: Any) -> list[Path]:
     for one in given:
         path = arguments.path("source", one)
         out += sorted(path.glob("*.nwb")) if path.is_dir() else [path]
+    twice = next((p for p in out if out.count(p) > 1), None)
+    if twice is not None:
+        raise ValueError(f"source: {twice} is given twice.")
     missing = [p for p in out if not p.is_file()]
     if missing or not out:
         raise ValueError(
@@ -116,7 +119,8 @@ def _session(
             f"source: {path.name} needs pynwb, which is not installed: pip install 'sbirules[nwb]'."
         ) from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # libraries' remarks about other versions of the format
+        for library in ("pynwb", "hdmf"):  # remarks about other versions of the format
+            warnings.filterwarnings("ignore", module=library)
         try:
             io = NWBHDF5IO(str(path), "r", load_namespaces=True)
         except Exception as error:  # h5py has errors of its own for broken files
@@ -133,7 +137,7 @@ def _session(
                     raise ValueError(
                         f"{path.name} has no column {column!r} in its trials, only {arguments.listed(trials.columns)}."
                     )
-            at = trials[align].to_numpy(dtype=float)
+            at = _times(path, trials[align], align)
             order = np.argsort(at, kind="stable")
             trials, at = trials.iloc[order], at[order]
             edges = at[:, None] + np.linspace(span[0], span[1], bins + 1)
@@ -162,12 +166,22 @@ def _spikes(path: Path, file: Any, edges: np.ndarray, rate: bool) -> tuple[np.nd
         raise ValueError(f"{path.name} holds no units with spike times; name a series of responses, values=...")
     columns, first, last = [], np.inf, -np.inf
     for k in range(len(units)):
-        times = np.asarray(units["spike_times"][k])  # of this unit alone
+        times = np.sort(np.asarray(units["spike_times"][k], dtype=float))  # of this unit alone
+        if np.isnan(times).any():
+            raise ValueError(f"{path.name}: unit {units.id[k]} has spike times that are not numbers; repair the file.")
         if len(times):
             first, last = min(first, float(times[0])), max(last, float(times[-1]))
         columns.append(np.searchsorted(times, edges[:, 1:]) - np.searchsorted(times, edges[:, :-1]))
     counts = np.stack(columns, axis=-1).astype(float)
+    if first > last:
+        raise ValueError(f"{path.name}: none of its {len(units)} units has a spike.")
     _refuse_apart(path, edges, first, last)
+    counts[_unseen(path, edges, first, last)] = np.nan
+    if "obs_intervals" in units.colnames:
+        for k in range(len(units)):
+            seen = np.atleast_2d(np.asarray(units["obs_intervals"][k], dtype=float))
+            inside = ((edges[:, :-1, None] >= seen[:, 0]) & (edges[:, 1:, None] <= seen[:, 1])).any(axis=2)
+            counts[..., k] = np.where(inside, counts[..., k], np.nan)
     return (counts / np.diff(edges, axis=1)[:, :, None] if rate else counts), [str(i) for i in units.id[:]], "counts"
 
 
@@ -200,6 +214,36 @@ def _series(path: Path, file: Any, name: str, edges: np.ndarray) -> tuple[np.nda
         else [str(k) for k in range(width)]
     )
     return out * float(series.conversion or 1.0), channels, str(series.unit or "")
+
+
+def _times(path: Path, column: Any, name: str) -> np.ndarray:
+    """Times of trials in seconds."""
+    try:
+        at = column.to_numpy(dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.name}: the column {name!r} of its trials must hold times in seconds, got {column.iloc[0]!r:.60}."
+        ) from error
+    if not np.isfinite(at).all():
+        raise ValueError(
+            f"{path.name}: {name} is not known in {int((~np.isfinite(at)).sum())} of {len(at)} trials; leave these out of the "
+            f"file, or "
+            f"align to another column."
+        )
+    return np.asarray(at)
+
+
+def _unseen(path: Path, edges: np.ndarray, first: float, last: float) -> np.ndarray:
+    """Trials whose windows lie wholly before the first spike of any unit or after the last, `(trials,)`; warns of them."""
+    outside: np.ndarray = (edges[:, -1] < first) | (edges[:, 0] > last)
+    if outside.any():
+        warnings.warn(
+            f"{path.name}: the windows of {int(outside.sum())} trials lie outside {first:.6g} to {last:.6g} s, where units "
+            f"fired; they "
+            f"are taken for not recorded (NaN).",
+            stacklevel=2,
+        )
+    return outside
 
 
 def _refuse_apart(path: Path, edges: np.ndarray, first: float, last: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -156,4 +157,24 @@ def _in_time(table: Columns, columns: Mapping[str, Any], animal: np.ndarray, ses
                 f"one "
                 f"kind with rows=..., name the animals as learner, or count trials by several columns, trial = [...]."
             )
+        if len(names) == 1:
+            _warn_of_gaps(table, names[0], keys[0][order], animal[order], session[order])
     return np.asarray(order)
+
+
+def _warn_of_gaps(table: Columns, name: str, trial: np.ndarray, animal: np.ndarray, session: np.ndarray) -> None:
+    """Warns of trials that an animal's rows leave out, which then count as not having happened."""
+    if not len(trial) or not bool((trial == np.floor(trial)).all()):
+        return
+    inside = (animal[1:] == animal[:-1]) & (session[1:] == session[:-1])
+    steps = trial[1:] - trial[:-1]
+    usual = steps[inside].min() if bool(inside.any()) else 1.0
+    gaps = np.flatnonzero(inside & (steps > usual))
+    if len(gaps):
+        at = int(gaps[0])
+        warnings.warn(
+            f"{table.where}: {len(gaps)} gaps in {name}, the first between {trial[at]:g} and {trial[at + 1]:g}: trials without "
+            f"a row "
+            f"count as not having happened. Give each a row with its events, the value left empty.",
+            stacklevel=2,
+        )

@@ -189,6 +189,8 @@ class Study:
                 out[key].pop(name, None)
         else:
             del out["check"]["baselines"]
+        if task is None:  # of simulators that take none
+            del out["task"]
         for key, made in (("rule", family), ("task", task)):
             for name in getattr(made, "without_effect", ()):
                 out[key].pop(name, None)

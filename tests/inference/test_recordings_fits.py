@@ -52,6 +52,18 @@ def test_controls_pass_where_animals_learned_and_caution_where_not(conditioned):
 
 
 @pytest.mark.filterwarnings("ignore:the sampler")
+def test_a_rule_that_cannot_make_the_change_fails(conditioned):
+    simulator = mushroom(("w",))
+    posterior = sr.fit(simulator, prior_of(simulator), recordings=conditioned[0], sampler=FAST)
+    checked = sr.check(posterior, simulator.suited(conditioned[0]), rules=100, parts=["predictions"])
+    assert checked["change over learning"].level == "fail"
+    assert checked["mean responses"].level != "pass"
+    again = sr.fit(simulator, prior_of(simulator), recordings=conditioned[0], sampler=FAST, seed=1)
+    assert not torch.equal(again.draws, posterior.draws)
+    torch.testing.assert_close(again.draws.mean(dim=0), posterior.draws.mean(dim=0), atol=0.3, rtol=0.3)
+
+
+@pytest.mark.filterwarnings("ignore:the sampler")
 def test_animals_left_out_are_predicted_best_by_the_rule_that_made_them(conditioned):
     right, wrong = (mushroom(terms, nuisance=()) for terms in (("x r", "w"), ("x", "w")))
     families = {"with": (right, prior_of(right)), "without": (wrong, prior_of(wrong)), "none": "no_plasticity"}
@@ -209,6 +221,8 @@ def test_behaviour_and_activity_are_one_observation(networks):
         both, simulator, trials=trials.with_recordings(recordings), rules=12, calibration=0, num_workers=1
     )
     assert {"recorded activity", "untrained control", "learning curve"} <= {v.name for v in checked.verdicts}
+    with pytest.raises(ValueError, match="was fitted to recorded units as well"):
+        sr.check(both, simulator, trials=trials, rules=12, calibration=0)
     table = alone.question.table
     checked = sr.check(alone, simulator, trials=table, rules=12, calibration=50, num_workers=1)
     assert "learning curve" not in {v.name for v in checked.verdicts}

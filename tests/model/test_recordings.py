@@ -201,6 +201,30 @@ def test_spikes_in_windows_are_counted_as_they_fell(tmp_path):
     assert sr.Recordings.read(tmp_path / "r.npz").digest() == rates.digest()
 
 
+def test_trials_in_which_nothing_was_recorded_are_missing(tmp_path):
+    spikes = [np.arange(0.05, 5.0, 0.1), np.array([0.5, 1.5])]
+    written(tmp_path / "a.nwb", [1.0, 3.0, 4.0, 9.0], spikes)
+    with pytest.warns(UserWarning, match="the windows of 1 trials lie outside"):
+        r = sr.Recordings.read(tmp_path / "a.nwb", rate=False)
+    assert torch.isnan(r.values[0, 3]).all()
+    assert r.values[0, :3].tolist() == [[10, 1], [10, 0], [10, 0]]
+    written(tmp_path / "b.nwb", [1.0, 3.0], [spikes[0][::-1].copy(), np.array([])])
+    assert sr.Recordings.read(tmp_path / "b.nwb", rate=False).values[0, :, 0].tolist() == [10, 10]
+    with pytest.raises(ValueError, match="is given twice"):
+        sr.Recordings.read([tmp_path / "a.nwb", tmp_path / "a.nwb"])
+    written(tmp_path / "c.nwb", [1.0], [np.array([])])
+    with pytest.raises(ValueError, match="none of its 1 units has a spike"):
+        sr.Recordings.read(tmp_path / "c.nwb")
+    with pytest.raises(ValueError, match="must hold times in seconds, got 'A'"):
+        sr.Recordings.read(tmp_path / "b.nwb", align="odour")
+
+
+def test_gaps_in_time_are_warned_of():
+    table = pd.DataFrame({"trial": [0, 1, 4, 5], "values": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.warns(UserWarning, match="1 gaps in trial, the first between 1 and 4"):
+        sr.Recordings.read(table)
+
+
 def test_responses_in_windows_are_means_over_their_frames(tmp_path):
     frames = np.random.default_rng(1).normal(size=(100, 3))
     written(tmp_path / "a.nwb", [1.0, 4.0], rois=frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +53,8 @@ class Controls:
         if not gain > DECISIVE + 2 * se:
             level = "caution"
             verb = "explains the recordings better than" if gain < -DECISIVE else "explains the recordings as well as"
-            finding = f"The circuit without plasticity {verb} the rule. {finding}"
-            advice = "No plasticity is needed for these recordings: do not read the coefficients as evidence of any."
+            finding = f"The circuit without plasticity {verb} this rule. {finding}"
+            advice = "Do not read its coefficients as evidence of plasticity; of other rules compare_families tells."
         elif without > DECISIVE:
             level = "caution"
             finding = f"The rule is preferred even where the order of trials is lost. {finding}"
@@ -77,8 +78,9 @@ def evidence_of(simulator: Any, prior: Distribution, recordings: Recordings, see
         out: Tensor = likelihood.log_prob(theta).sum(dim=1)
         return out
 
-    chains = draw_chains(log_likelihood, prior, 512, SETTINGS, seed=seed, from_modes=True, progress=False)
-    return chains.log_evidence
+    with warnings.catch_warnings():  # of draws that nobody sees: their evidence comes with its error
+        warnings.filterwarnings("ignore", message="the sampler")
+        return draw_chains(log_likelihood, prior, 512, SETTINGS, seed=seed, from_modes=True).log_evidence
 
 
 def controls_of(posterior: Asked, simulator: Any, recordings: Recordings, fresh: Fresh) -> Controls | None:

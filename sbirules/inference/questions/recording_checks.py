@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 
 from sbirules import figures
@@ -87,7 +88,8 @@ class RecordingsCheck:
         return float(self.within.double().mean())
 
     def p_value(self, name: str) -> float:
-        """Two-sided posterior predictive p-value of a statistic, 2 (k + 1) / (n + 1) with k of n rules beyond the animals."""
+        """Two-sided posterior predictive p-value of a statistic: by rank, and by a t distribution where it lies beyond all "
+        "rules."""
         arguments.known("statistic", name, tuple(self.statistics))
         return two_sided(self.statistics[name], self.made[name])
 
@@ -109,8 +111,14 @@ def two_sided(own: float, made: Tensor) -> float:
     known = made[torch.isfinite(made)]
     if math.isnan(own) or 2 * len(known) <= len(made):
         return math.nan
-    below = float((known < own).double().sum() + 0.5 * (known == own).double().sum())
-    return min(1.0, 2 * (min(below, len(known) - below) + 1) / (len(known) + 1))
+    below, n = float((known < own).double().sum() + 0.5 * (known == own).double().sum()), len(known)
+    p = min(1.0, 2 * (min(below, n - below) + 1) / (n + 1))
+    sd = float(known.std())
+    if 0 < below < n or not sd > 0:
+        return p
+    # beyond all rules the rank is a bound only
+    away = abs(own - float(known.mean())) / sd / math.sqrt(1 + 1 / n)
+    return min(p, float(2 * student.sf(away, n - 1)))
 
 
 def predicted_recordings(
@@ -148,9 +156,15 @@ def predicted_recordings(
         recordings.unit,
         controls=controls_of(posterior, simulator, recordings, fresh),
         explained=explained,
-        ceiling=reliability(by_animal),
+        ceiling=reliability(by_animal) if _same_protocol(recordings) else math.nan,
         information=_information(likelihood, posterior, simulator),
     )
+
+
+def _same_protocol(recordings: Recordings) -> bool:
+    """Whether all animals were given the same, so that halves of them can be compared."""
+    every = [recordings.trial_types, *recordings.events.values()]
+    return all(bool((v.nan_to_num(-9.0) == v.nan_to_num(-9.0)[0]).all()) for v in (t.double() for t in every))
 
 
 def _information(likelihood: RecordingLikelihood, posterior: Asked, simulator: Simulator) -> Information | None:
@@ -208,13 +222,17 @@ def recording_verdicts(c: RecordingsCheck) -> list[Verdict]:
     left = (n * mean - c.predicted) / (n - 1)
     each = ((c.predicted - left) / sd).abs().max(dim=1).values
     p, worst = tail_p(own, each), int(((c.observed - mean) / sd).abs().argmax())
-    level = by_p_value(p)
     count = int(c.within.sum())
+    # and how many lie outside, against how many of each rule's own do
+    order = c.predicted.argsort(dim=0).argsort(dim=0).double() / max(n - 1, 1)
+    outside = ((order < 0.025) | (order > 0.975)).double().sum(dim=1)
+    p_outside = two_sided(float(len(c.names) - count), outside) if len(c.names) - count > float(outside.mean()) else 1.0
+    level = by_p_value(min(p, p_outside), 2)
     finding = (
-        f"{count} of {len(c.names)} mean responses lie in the 95 % band of {c.rules} posterior rules; the farthest, "
-        f"{c.names[worst]}, "
-        f"is {float(c.observed[worst]):.3g}, predicted {float(mean[worst]):.3g} ± {float(sd[worst]):.2g} (p = {p:.2g} of all "
-        f"together)."
+        f"{count} of {len(c.names)} mean responses lie in the 95 % band of {c.rules} posterior rules (p of so many outside "
+        f"{p_outside:.2g}); the farthest, {c.names[worst]}, is {float(c.observed[worst]):.3g}, predicted "
+        f"{float(mean[worst]):.3g} ± "
+        f"{float(sd[worst]):.2g} (p = {p:.2g} of all together)."
     )
     advice = "" if level == "pass" else ADVICE["change"]
     caption = (
@@ -230,7 +248,7 @@ def recording_verdicts(c: RecordingsCheck) -> list[Verdict]:
         predicted=c.predicted,
         quantity=_quantity(c.unit),
     )
-    numbers = {"p": p, "inside": c.inside, "explained": c.explained, "ceiling": c.ceiling}
+    numbers = {"p": p, "p_outside": p_outside, "inside": c.inside, "explained": c.explained, "ceiling": c.ceiling}
     out = [Verdict("mean responses", level, finding, advice, numbers, cast(Any, draw), caption)]
     p_values = {name: c.p_value(name) for name in c.statistics}
     told = {name: p for name, p in p_values.items() if not math.isnan(p)}
