@@ -95,7 +95,7 @@ def one_cell(path: Path, rules: int) -> tuple[list[Row], str]:
 
 
 def cell_type(path: Path, cell: str) -> dict[str, Any]:
-    """Evidence of a rule above no plasticity, and its score on flies left out by importance sampling (rough where k is above .7)."""
+    """Evidence of a rule above no plasticity, and its score on flies left out by importance sampling (rough for k > .7)."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     table = recordings(path, cell)
