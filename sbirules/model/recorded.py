@@ -128,7 +128,8 @@ class RecordingLikelihood:
         return torch.nan_to_num(out, nan=-math.inf)
 
     def _log_prob(self, rows: Tensor, where: Tensor | None) -> Tensor:
-        y, z = self._shape(rows), self._nodes(rows, where)
+        y = self._shape(rows)
+        z = self._nodes(rows, y, where)
         value = self._given_gain(rows, y, z, where) + self._log_prior(rows, z)
         if not self.own_gains:
             return torch.nan_to_num(value[..., 0], nan=-math.inf)
@@ -158,8 +159,8 @@ class RecordingLikelihood:
         away = (z - self._column(rows, "gain").log()[..., None]) / sd
         return -0.5 * away.square() - sd.log() - 0.5 * math.log(2 * math.pi)
 
-    def _nodes(self, rows: Tensor, where: Tensor | None) -> Tensor:
-        """Log gains over which the likelihood is summed, `(n, A, G)`, evenly spaced where it is not 0.
+    def _nodes(self, rows: Tensor, y: Tensor, where: Tensor | None) -> Tensor:
+        """Log gains over which the likelihood of `y` is summed, `(n, A, G)`, evenly spaced where it is not 0.
 
         Where they lie does not change the integral, so no gradient flows through them.
         """
@@ -167,7 +168,7 @@ class RecordingLikelihood:
         if not self.own_gains:
             return centre
         with torch.no_grad():
-            rows, y = rows.detach(), self._shape(rows.detach())
+            rows, y = rows.detach(), y.detach()
             middle, width = centre.detach(), FAR * self._column(rows, "gain_spread")[..., None]
             for _ in range(REFINED):
                 z = middle + width * torch.linspace(-1.0, 1.0, COARSE, dtype=torch.float64)
@@ -201,9 +202,10 @@ class RecordingLikelihood:
             if not self.own_gains:
                 out.append(self._column(rows, "gain"))
                 continue
-            z = self._nodes(rows, where)
             with torch.no_grad():
-                value = self._given_gain(rows, self._shape(rows), z, where) + self._log_prior(rows, z)
+                y = self._shape(rows)
+                z = self._nodes(rows, y, where)
+                value = self._given_gain(rows, y, z, where) + self._log_prior(rows, z)
             weight = torch.softmax(torch.nan_to_num(value, nan=-math.inf), dim=2).nan_to_num(1.0 / z.shape[2])
             node = torch.multinomial(weight.flatten(0, 1), 1).reshape(*weight.shape[:2], 1)
             within = (torch.rand(node.shape, dtype=torch.float64) - 0.5) * (z[..., 1:2] - z[..., :1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -116,7 +116,7 @@ class MushroomBody(Simulator):
         self.scale, self.unit = 1.0, ""
         self.protocol: Recordings | None = None
         super().__init__(family, None, summaries)
-        _ = self._distinct_names()
+        self._refuse_names_twice()
 
     def suited(self, recordings: Recordings) -> MushroomBody:
         """The same with the odours of recordings, and their scale: the root mean square of what was recorded.
@@ -245,14 +245,13 @@ class MushroomBody(Simulator):
             out.scale, out.unit = float(config["scale"]), str(config["unit"])
             return out
 
-    def _distinct_names(self) -> tuple[str, ...]:
+    def _refuse_names_twice(self) -> None:
         names = self.names
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice is not None:
             raise ValueError(
                 f"the rule has a coefficient {twice!r}, which is also one of circuit or measurement; leave one out."
             )
-        return names
 
     # Likelihood and simulations -------------------------------------------------------------------
 
@@ -263,27 +262,31 @@ class MushroomBody(Simulator):
             theta: Rules of each animal `(n, A, D)`. Gradients flow.
             recordings: What the animals were given.
         """
-        given, names = (
-            self._given(recordings),
-            [c.name for c in circuit_coefficients(self.nuisance, self.odours)],
-        )
-        r = self.family.dim if self.plastic else 0
-        shared = theta.stride(1) == 0 or theta.shape[1] == 1
-        which = torch.arange(theta.shape[1])
-        if shared:  # animals of one rule that were given the same need computing once
-            given, which = given.distinct()
-            theta = theta[:, :1].expand(-1, len(given.odour), -1)
-        circuit = theta[..., r : r + len(names)]
-        found = responses(theta[..., :r], circuit, self.rule if self.plastic else None, names, given)
-        return found[:, which]
+        return self._expected(recordings)(theta)
+
+    def _expected(self, recordings: Recordings) -> Callable[[Tensor], Tensor]:
+        """`responses` of these animals; what they were given is read once, for rules by the thousand."""
+        given, names = self._given(recordings), [c.name for c in circuit_coefficients(self.nuisance, self.odours)]
+        once, which = given.distinct()
+        rule, r = (self.rule, self.family.dim) if self.plastic else (None, 0)
+
+        def expected(theta: Tensor) -> Tensor:
+            if theta.stride(1) != 0 and theta.shape[1] != 1:
+                return responses(theta[..., :r], theta[..., r : r + len(names)], rule, names, given)
+            # animals of one rule that were given the same need computing once
+            own = theta[:, :1].expand(-1, len(once.odour), -1)
+            return responses(own[..., :r], own[..., r : r + len(names)], rule, names, once)[:, which]
+
+        return expected
 
     def likelihood(self, recordings: Recordings) -> RecordingLikelihood:
         """The exact likelihood of recordings, for rules in any number."""
         self.observation.check(recordings)
+        expected = self._expected(recordings)
         return RecordingLikelihood(
             self.names,
             recordings,
-            lambda rows: self.responses(rows, recordings)[..., None],
+            lambda rows: expected(rows)[..., None],
             self.observation,
             self.scale,
         )
