@@ -28,6 +28,7 @@ PRINTED = re.compile(r"^(\s*)print\((.+)\)$", re.MULTILINE)
 PICTURE = re.compile(r"^!\[[^\]]*\]\(images/[^)]*\)\n+", re.MULTILINE)  # the notebook makes its own
 LINK = re.compile(r"\]\((?!https?:|#)(\.\./)?([^)]+)\)")
 TIMEOUT = 1200  # seconds for a cell
+END = "after the sections"  # checks of the script, which a reader need not see: run, not kept
 
 
 def names() -> list[str]:
@@ -42,7 +43,7 @@ def cells(name: str) -> list[tuple[str, str]]:
     parts = INCLUDE.split(page)
     texts, wanted = parts[::2], parts[1::2]
     code = sections(script)
-    unused = [section for section in code if section and section not in wanted]
+    unused = [section for section in code if section not in ("", END, *wanted)]
     if unused:
         raise ValueError(
             f"{name}.md does not show the sections {', '.join(unused)} of {name}.py, which later ones may need"
@@ -57,12 +58,17 @@ def cells(name: str) -> list[tuple[str, str]]:
 
 
 def sections(script: str) -> dict[str, str]:
-    """Code by section, as a notebook has it; under "" what comes before them: imports, helpers, settings."""
+    """Code by section, as a notebook has it; under "" what comes before them (imports, helpers, settings), under END after."""
     whole = {m.group(1): shown(textwrap.dedent(m.group(2))) for m in SECTION.finditer(script)}
     module, body = SECTION.sub("<<section>>\n", script).split("def main() -> None:\n")
-    start = body.split("<<section>>")[0].split("if __name__")[0]
+    start, *between, end = body.split("if __name__")[0].split("<<section>>\n")
+    lost = "".join(between).split("\n")
+    if any(line.strip() for line in lost):
+        line = next(line.strip() for line in lost if line.strip())
+        raise ValueError(f"'{line}' stands between two sections, so that no notebook would have it")
     imports = module.split('"""\n', 1)[1].replace("<<section>>\n", "")
     before = re.sub(r"\n{3,}", "\n\n\n", imports).strip("\n")
+    whole[END] = textwrap.dedent(end).strip()
     whole[""] = f"%matplotlib inline\n{before}\n\n{textwrap.dedent(start).strip()}"
     return whole
 
@@ -108,7 +114,9 @@ def run(name: str) -> None:
     place = RUNS / name
     place.mkdir(parents=True, exist_ok=True)
     made = notebook(name)
+    made.cells.append(nbformat.v4.new_code_cell(sections((PAGES / f"{name}.py").read_text())[END]))
     NotebookClient(made, timeout=TIMEOUT, resources={"metadata": {"path": str(place)}}).execute()
+    made.cells.pop()
     figures = sum("image/png" in o.get("data", {}) for c in made.cells for o in c.get("outputs", []))
     pages = sum("text/html" in o.get("data", {}) for c in made.cells for o in c.get("outputs", []))
     nbformat.write(made, RUNS / f"{name}.ipynb")

@@ -1,6 +1,6 @@
 """Are posteriors of many learners right, and how much do they learn? Fresh rules of the prior, 1, 4 and 24 learners of each.
 
-    python validation/many_learners.py [--quick] [--part NAME ...] [--pipelines N] [--jobs N]
+    python validation/many_learners.py [--quick] [--part NAME ...] [--pipelines N] [--folder DIR] [--jobs N]
         [--json validation/results/many_learners.json]
 
 Delayed discrimination, 300 trials, uniform(-1, 1), degree 2 and 3.
@@ -128,8 +128,14 @@ def amortised(degree: int, sizes: Sizes) -> dict[str, Any]:
     return out
 
 
-def pipeline(k: int, store: sr.SimulationStore) -> dict[str, Any]:
-    """One rule of the prior and its 24 learners, fitted with rounds as default studies do, now and as before."""
+def pipeline(k: int, store: sr.SimulationStore, folder: Path) -> dict[str, Any]:
+    """One rule of the prior and its 24 learners, fitted with rounds as default studies do, now and as before.
+
+    What was found is kept in `folder` and read from there if the script was stopped.
+    """
+    kept = folder / f"{len(store)}-{k}.json"
+    if kept.is_file():
+        return dict(json.loads(kept.read_text()))
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     simulator = simulator_of(2)
@@ -153,6 +159,8 @@ def pipeline(k: int, store: sr.SimulationStore) -> dict[str, Any]:
         net = posterior.potential_net
         out[name]["share"] = net.share if isinstance(net, ProductPotential) else 1.0
         print(f"pipeline {k}, {name}: {out[name]}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(out))
     return out
 
 
@@ -249,6 +257,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pipelines", type=int)
+    parser.add_argument("--folder", type=Path, default=Path("runs/validation/pipelines"), help="keeps finished pipelines")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -265,7 +274,7 @@ def main() -> None:
         first = 8 * sizes.networks // 17
         store = sr.simulate(simulator, uniform(simulator.family, -1, 1), first, seed=SEED, num_workers=args.jobs)
         count = args.pipelines or sizes.pipelines
-        found = Parallel(n_jobs=args.jobs)(delayed(pipeline)(k, store) for k in range(count))
+        found = Parallel(n_jobs=args.jobs)(delayed(pipeline)(k, store, args.folder) for k in range(count))
         rows += [{**r, "part": "pipelines"} for r in rows_of_pipelines(list(found))]
     for r in rows:
         mark = {True: "met ", False: "MISS", None: "    "}[r["met"]]

@@ -64,7 +64,6 @@ def main() -> None:
     checked = sr.check(posterior, simulator, store=store, rules=64, networks_per_rule=8)
     print(checked)
     # --8<-- [end:refine]
-    assert checked.success.posterior_success.value > checked.success.prior_success.value
 
     # --8<-- [start:report]
     found = sr.sensitivity(posterior, simulator, store=store, num_rules=24, networks=4)
@@ -72,6 +71,7 @@ def main() -> None:
     sr.report(OUT / "report.html", posterior, simulator, checked=checked, sensitivity=found, store=store)
     # --8<-- [end:report]
     assert theta.shape == (4000, 5)
+    assert checked.success.posterior_success.value > checked.success.prior_success.value
     print(f"open {OUT / 'report.html'}")
 
 

@@ -101,9 +101,8 @@ def main() -> None:
     print(compared)
     # --8<-- [end:compare]
 
-    trials, units = pretend_networks()
-
     # --8<-- [start:networks]
+    trials, units = pretend_networks()
     network = RateRNN(FAMILY, TASK, num_trials=200, num_recorded=20, recording_noise=0.1)
     prior = uniform(FAMILY, -1.0, 1.0)
     store = sr.simulate(network, prior, 4096, store=OUT / "store", seed=0)
