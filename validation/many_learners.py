@@ -257,7 +257,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pipelines", type=int)
-    parser.add_argument("--folder", type=Path, default=Path("runs/validation/pipelines"), help="keeps finished pipelines")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/validation/pipelines"), help="keeps finished pipelines"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
