@@ -79,11 +79,17 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument("parts", metavar="DIR", type=a_path, nargs="+", help="results of simulate --shards")
     merge.add_argument("--out", metavar="DIR", type=a_path, required=True, help="where the joined results go")
 
-    data = command("data", "Say what a table of choices or errors holds, as it would be read.")
+    data = command("data", "Say what a table of choices, errors or recordings holds, as it would be read.")
     data.add_argument("file", metavar="FILE", type=a_path, help="a table, or a study file with [data]")
     pairs: dict[str, Any] = {"action": "extend", "nargs": "+", "default": []}
-    data.add_argument("--columns", metavar="ROLE=COLUMN", **pairs, help="such as learner=fly,choice=odor,stimulus=a+b")
+    data.add_argument(
+        "--columns",
+        metavar="ROLE=COLUMN",
+        **pairs,
+        help="such as learner=fly,choice=odor,stimulus=a+b; values=dff for recordings",
+    )
     data.add_argument("--rows", metavar="COLUMN=VALUE", **pairs, help="rows that are read, such as accept=1")
+    data.add_argument("--unit", metavar="UNIT", help="what recorded values are measured in, such as Hz or dF/F")
     data.add_argument("--json", action="store_true", help="print the same as JSON")
 
     catalogue = command("list", "List what studies can name.")

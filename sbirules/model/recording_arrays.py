@@ -100,7 +100,10 @@ def _per_trial(name: str, value: Any, sizes: Sequence[int]) -> list[Tensor]:
             f"{arguments.listed(lengths)}: "
             f"do they belong to the same trials?"
         )
-    if not isinstance(value, Tensor) and any(a > b for a, b in zip(lengths, sizes, strict=True)) and listed:
+    padded = len(set(lengths)) == 1 and lengths[0] == max(
+        sizes
+    )  # or one sequence, of which some animals did the beginning
+    if not padded and any(a > b for a, b in zip(lengths, sizes, strict=True)):
         raise ValueError(
             f"{name} has more trials ({max(lengths)}) than values ({max(sizes)}): do they belong together?"
         )

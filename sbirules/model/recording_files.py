@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from sbirules.support.files import write_bytes
 
-__all__ = ["read_npz", "write_npz"]
+__all__ = ["holds_recordings", "read_npz", "write_npz"]
 
 KIND = "sbirules recordings"
 TENSORS = ("values", "trial_types", "sessions")
@@ -28,6 +29,11 @@ def write_npz(path: Path, fields: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, told=np.array(json.dumps(told)), **arrays)
     write_bytes(path, buffer.getvalue())
+
+
+def holds_recordings(path: Path) -> bool:
+    """Whether `write_npz` may have made a file; other archives hold columns of a table."""
+    return zipfile.is_zipfile(path) and "told.npy" in zipfile.ZipFile(path).namelist()
 
 
 def read_npz(path: Path) -> dict[str, Any]:

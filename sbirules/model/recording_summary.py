@@ -212,6 +212,16 @@ def _happened(r: Recorded, name: str, there: Tensor) -> str:
     return f"mean {float(value.mean()):.4g}, from {float(value.min()):.4g} to {float(value.max()):.4g}"
 
 
+def _twins(names: Sequence[str]) -> tuple[str, str] | None:
+    """The first two labels that differ in case or blanks only."""
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault("".join(name.split()).casefold(), name)
+        if first != name:
+            return first, name
+    return None
+
+
 def _cautions(r: Recorded, values: Tensor, recorded: Tensor, used: Tensor) -> list[str]:
     out = []
     flat = [(a, k) for a, k in used.nonzero().tolist() if float(values[a, recorded[a, :, k], k].std(correction=0)) == 0]
@@ -246,6 +256,12 @@ def _cautions(r: Recorded, values: Tensor, recorded: Tensor, used: Tensor) -> li
                 f"taken for granted."
             )
             break
+    for what, names in {"trial type": r.type_names, **r.labels}.items():
+        twins = _twins(names)
+        if twins:
+            out.append(
+                f"{what} {twins[0]!r} and {twins[1]!r} differ in case or blanks only, and count as two: are they one?"
+            )
     if not r.unit:
         out.append(
             'the unit of the values is not given (unit="Hz", "dF/F"): whether a model can make them is not checked.'

@@ -1,6 +1,7 @@
 """Recordings: what is read is what was written, whatever the form; what cannot be meant is refused in a sentence."""
 
 import datetime
+import json
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ import torch
 from recordings import conditioning
 
 import sbirules as sr
+from sbirules.cli import main
+from sbirules.commands.exits import EXIT
 from sbirules.model.recording_means import cells_of, reliability
 
 TABLE = pd.DataFrame(
@@ -109,12 +112,49 @@ def test_the_summary_says_what_to_be_careful_about():
     sessions = [0, 0, 0, 0, 1, 1, 1, 1]
     told = " ".join(sr.Recordings.of(values, sessions=sessions, unit="Hz").describe().cautions)
     assert "not all channels of 2 were recorded in all sessions" in told
+    named = {"trial_types": [0, 1] * 4, "unit": "Hz", "events": {"cue": [0] * 8}}
+    told = " ".join(sr.Recordings.of(values, type_names=["OCT", "oct "], **named).describe().cautions)
+    assert "trial type 'OCT' and 'oct ' differ in case or blanks only" in told
+
+
+def test_one_sequence_of_trials_may_be_that_of_all_animals_whatever_their_length():
+    found = sr.Recordings.of([np.ones((3, 1)), np.ones((2, 1))], trial_types=[0, 1, 2])
+    assert found.trial_types.tolist() == [[0, 1, 2], [0, 1, -1]]
+
+
+def test_the_command_says_what_would_be_read(tmp_path, capsys):
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+    named = ["learner=fly", "trial=repeat+odor", "trial_type=odor", "values=left+right", "events=odor+shock"]
+    assert main(["data", str(tmp_path / "t.csv"), "--unit", "dF/F", "--columns", *named]) == EXIT["done"]
+    table = capsys.readouterr().out
+    assert "recordings of 2 animals" in table
+    assert "types       A 4, B 4" in table
+    assert "event shock 0 in 6, 1 in 2" in table
+    columns = {"learner": "fly", "trial": ["repeat", "odor"], "trial_type": "odor", "values": ["left", "right"]}
+    sr.Recordings.read(TABLE, columns={**columns, "events": ["odor", "shock"]}, unit="dF/F").write(tmp_path / "t.npz")
+    study = f'[data]\nrecordings = "t.csv"\nunit = "dF/F"\ncolumns = {json.dumps({**columns, "events": ["odor", "shock"]})}\n'
+    (tmp_path / "study.toml").write_text(study.replace('": ', '" = '))
+    for name in ("t.npz", "study.toml"):
+        assert main(["data", str(tmp_path / name)]) == EXIT["done"]
+        assert capsys.readouterr().out == table
+    np.savez(tmp_path / "columns.npz", learner=["a", "a"], trial=[0, 1], error=[0.1, 0.3])
+    assert main(["data", str(tmp_path / "columns.npz")]) == EXIT["done"]
+    assert "errors of 1 learner" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda: sr.Recordings.of(np.ones((3, 2)), trial_types=[0, 1]), "do they belong to the same trials"),
+        (lambda: sr.Recordings.of(np.ones((3, 2)), trial_types=[0, 1, 1, 0]), r"more trials \(4\) than values \(3\)"),
+        (
+            lambda: sr.Recordings.of([np.ones((3, 2)), np.ones((2, 2))], trial_types=[[0, 1, 1], [0, 1, 1], [0]]),
+            "do they belong to the same trials",
+        ),
+        (
+            lambda: sr.Recordings.of([np.ones((3, 2)), np.ones((2, 2))], trial_types=torch.zeros(2, 4)),
+            r"more trials \(4\) than values \(3\)",
+        ),
         (lambda: sr.Recordings.of(np.full((3, 2), np.inf)), "must be finite, or NaN"),
         (lambda: sr.Recordings.of(np.ones((3, 2)), channels=["a"]), "2 different names"),
         (lambda: sr.Recordings.of(np.ones((3, 2)), trial_types=[0, 0.5, 1]), "whole numbers"),
