@@ -21,8 +21,6 @@ from sbirules.support.streams import Stream, child, generator
 
 __all__ = ["elasticities", "knock_outs"]
 
-SHARES = 8  # of the networks of one experiment, for as many workers
-
 
 def _rules(rules: Posterior | ArrayLike, names: Sequence[str], num_rules: int) -> Tensor:
     if isinstance(rules, Posterior):
@@ -62,8 +60,6 @@ def knock_outs(
     theta = _rules(rules, simulator.names, num_rules)
     arguments.whole("networks", networks, 1)
     asked = {"learned": (1, 1)} if outcome == "learned" else outcome
-    # a store of the usual shards would keep one core busy: these are many small ones, one after another
-    size = max(simulator.batch, -(-len(theta) * networks // SHARES))
 
     def mean(changed: Tensor, label: str) -> Tensor:
         """Of each rule over its networks; the same networks whatever the rules."""
@@ -71,7 +67,6 @@ def knock_outs(
             simulator,
             changed.repeat_interleave(networks, dim=0),
             seed=child(seed, Stream.EXPERIMENTS),
-            shard_size=min(size, len(changed) * networks),
             num_workers=num_workers,
             progress=progress,
             label=label,
