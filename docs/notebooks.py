@@ -62,10 +62,9 @@ def sections(script: str) -> dict[str, str]:
     whole = {m.group(1): shown(textwrap.dedent(m.group(2))) for m in SECTION.finditer(script)}
     module, body = SECTION.sub("<<section>>\n", script).split("def main() -> None:\n")
     start, *between, end = body.split("if __name__")[0].split("<<section>>\n")
-    lost = "".join(between).split("\n")
-    if any(line.strip() for line in lost):
-        line = next(line.strip() for line in lost if line.strip())
-        raise ValueError(f"'{line}' stands between two sections, so that no notebook would have it")
+    lost = "".join(between).strip()
+    if lost:
+        raise ValueError(f"{lost.splitlines()[0]!r} stands between two sections, so that no notebook would have it")
     imports = module.split('"""\n', 1)[1].replace("<<section>>\n", "")
     before = re.sub(r"\n{3,}", "\n\n\n", imports).strip("\n")
     whole[END] = textwrap.dedent(end).strip()

@@ -6,9 +6,13 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sbirules.commands.exits import EXIT
+
+if TYPE_CHECKING:
+    from sbirules.model.recording_summary import RecordingsSummary
+    from sbirules.model.table_summary import TrialsSummary
 
 __all__ = ["run"]
 
@@ -23,10 +27,6 @@ def run(args: argparse.Namespace) -> int:
     """
     from dataclasses import asdict
 
-    from sbirules.model.recording_files import holds_recordings
-    from sbirules.model.recordings import Recordings
-    from sbirules.model.tables import Trials
-    from sbirules.support.columns import Columns
     from sbirules.support.files import plain
 
     columns: dict[str, Any] = dict(_pairs("--columns", args.columns))
@@ -36,18 +36,36 @@ def run(args: argparse.Namespace) -> int:
     rows = dict(_pairs("--rows", args.rows))
     reading: dict[str, Any] = {"columns": {k: v or None for k, v in columns.items()}, "rows": rows, "unit": args.unit}
     reading = {key: value for key, value in reading.items() if value}
-    path = args.file
-    kind = "recordings" if "values" in columns else "trials"
-    if path.suffix.lower() == ".nwb" or args.unit or (path.suffix.lower() == ".npz" and holds_recordings(path)):
-        kind = "recordings"
-    if path.suffix.lower() == ".toml":
+    if args.file.suffix.lower() == ".toml":
         if reading:
             raise ValueError(f"--{next(iter(reading))} belongs to a table; a study file says it in [data].")
-        kind, path, reading = _data_of(path)
-    if kind == "recordings":
-        found = Recordings.read(path, **reading).describe()
-        print(json.dumps(plain(asdict(found)), indent=1) if args.json else found)
-        return EXIT["done"]
+        kind, path, reading = _data_of(args.file)
+    else:
+        kind, path = _kind(args.file, reading), args.file
+    summary = _of_recordings(path, reading) if kind == "recordings" else _of_trials(path, reading)
+    print(json.dumps(plain(asdict(summary)), indent=1) if args.json else summary)
+    return EXIT["done"]
+
+
+def _kind(path: Path, reading: dict[str, Any]) -> str:
+    """Whether a file is to be read as recordings or as trials."""
+    from sbirules.model.recording_files import holds_recordings
+
+    said = "unit" in reading or "values" in reading.get("columns", {})
+    suffix = path.suffix.lower()
+    return "recordings" if said or suffix == ".nwb" or (suffix == ".npz" and holds_recordings(path)) else "trials"
+
+
+def _of_recordings(path: Path, reading: dict[str, Any]) -> RecordingsSummary:
+    from sbirules.model.recordings import Recordings
+
+    return Recordings.read(path, **reading).describe()
+
+
+def _of_trials(path: Path, reading: dict[str, Any]) -> TrialsSummary:
+    from sbirules.model.tables import Trials
+    from sbirules.support.columns import Columns
+
     names: tuple[str, ...] = ()
     told = reading.get("columns", {})
     if not {"choice", "accept"} & set(told):  # by the columns that it has, a table of errors may be one
@@ -55,9 +73,7 @@ def run(args: argparse.Namespace) -> int:
         if not {"choice", "accept"} & set(table.names) and {"error", "correct"} & {*table.names, *told}:
             types = told.get("trial_type", "trial_type")
             names = tuple(dict.fromkeys(table.labels(types))) if types in table else ("all",)
-    summary = Trials.read(path, sorted(names) or None, **reading).describe()
-    print(json.dumps(plain(asdict(summary)), indent=1) if args.json else summary)
-    return EXIT["done"]
+    return Trials.read(path, sorted(names) or None, **reading).describe()
 
 
 def _pairs(option: str, given: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -73,21 +89,23 @@ def _data_of(path: Path) -> tuple[str, Path, dict[str, Any]]:
     """What a study file names in [data], trials or recordings, where it is and how it is to be read."""
     import tomllib
 
+    from sbirules.inference.questions.choices import ChoicesQuestion
+    from sbirules.inference.questions.recordings import RecordingsQuestion
+
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path.name} is not valid TOML: {error}.") from error
     section = content.get("data")
-    kinds = [
-        kind for kind in ("trials", "recordings") if isinstance(section, dict) and isinstance(section.get(kind), str)
-    ]
-    if not kinds or not isinstance(section, dict):
+    section = section if isinstance(section, dict) else {}
+    readings = {"trials": ChoicesQuestion.reading, "recordings": RecordingsQuestion.reading}
+    kind = next((kind for kind in readings if isinstance(section.get(kind), str)), None)
+    if kind is None:
         raise ValueError(
             f'{path.name} names no table: it needs [data] with trials = "choices.csv", or recordings = "responses.csv".'
         )
-    keys = ("columns", "rows", "unit") if kinds[0] == "recordings" else ("columns", "rows", "options", "one_hot")
-    reading = {key: section[key] for key in keys if key in section}
+    reading = {key: section[key] for key in readings[kind] if key in section}
     for key in ("columns", "rows"):
         if not isinstance(reading.get(key, {}), dict):
             raise ValueError(f"[data] {key} must be a table of names, got {reading[key]!r:.80}.")
-    return kinds[0], path.parent / section[kinds[0]], reading
+    return kind, path.parent / section[kind], reading

@@ -100,10 +100,9 @@ def _per_trial(name: str, value: Any, sizes: Sequence[int]) -> list[Tensor]:
             f"{arguments.listed(lengths)}: "
             f"do they belong to the same trials?"
         )
-    padded = len(set(lengths)) == 1 and lengths[0] == max(
-        sizes
-    )  # or one sequence, of which some animals did the beginning
-    if not padded and any(a > b for a, b in zip(lengths, sizes, strict=True)):
+    # a matrix is filled up to the longest animal, and of one sequence for all some may have done the beginning
+    filled_up = set(lengths) == {max(sizes)}
+    if not filled_up and any(a > b for a, b in zip(lengths, sizes, strict=True)):
         raise ValueError(
             f"{name} has more trials ({max(lengths)}) than values ({max(sizes)}): do they belong together?"
         )

@@ -33,7 +33,10 @@ def write_npz(path: Path, fields: Mapping[str, Any]) -> None:
 
 def holds_recordings(path: Path) -> bool:
     """Whether `write_npz` may have made a file; other archives hold columns of a table."""
-    return zipfile.is_zipfile(path) and "told.npy" in zipfile.ZipFile(path).namelist()
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return "told.npy" in file.namelist()
 
 
 def read_npz(path: Path) -> dict[str, Any]:
