@@ -11,6 +11,7 @@ Delayed discrimination, 300 trials, uniform(-1, 1), degree 2 and 3.
 - *alarms*: how often the checks of a refined posterior fail it where it is right, and where it is too narrow or shifted.
 - *pipelines*: the default study's fit, 3 rounds and recalibration, each rule on its own data, against the same with what there
   was before.
+- *cubic*: the same pipelines with degree 3, without what there was before.
 
 Log score: log posterior density of the true rule above the prior's, mean over rules. Coverage: mean over coefficients, errors
 between rules. Seeds are fixed below. On two cores the amortised part takes about 10 minutes, a pipeline about 5.
@@ -47,7 +48,7 @@ from sbirules.priors import uniform
 from sbirules.simulators import RateRNN
 
 SEED = 20261127
-PARTS = ("amortised", "pipelines", "alarms")
+PARTS = ("amortised", "pipelines", "cubic", "alarms")
 COUNTS = (1, 4, 24)
 BASE, DRAWS = 32_768, 500
 KEEP: dict[str, Any] = {"num_workers": 1, "progress": False}
@@ -59,15 +60,15 @@ BEFORE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is simulated."""
+    """How much is simulated; pipelines by degree."""
 
     networks: int
     rules: int
     sets: int
-    pipelines: int
+    pipelines: tuple[int, int]
 
 
-FULL, QUICK = Sizes(17_408, 120, 64, 40), Sizes(3072, 30, 24, 1)
+FULL, QUICK = Sizes(17_408, 120, 64, (40, 16)), Sizes(3072, 30, 24, (1, 1))
 
 
 def row(goal: str, wanted: str, found: str, met: bool | None) -> dict[str, Any]:
@@ -128,21 +129,24 @@ def amortised(degree: int, sizes: Sizes) -> dict[str, Any]:
     return out
 
 
-def pipeline(k: int, store: sr.SimulationStore, folder: Path) -> dict[str, Any]:
-    """One rule of the prior and its 24 learners, fitted with rounds as default studies do, now and as before.
+def pipeline(k: int, degree: int, store: sr.SimulationStore, folder: Path) -> dict[str, Any]:
+    """One rule of the prior and its 24 learners, fitted with rounds as default studies do, now and (degree 2) as before.
 
     What was found is kept in `folder` and read from there if the script was stopped.
     """
-    kept = folder / f"{len(store)}-{k}.json"
+    kept = folder / (f"{len(store)}-{k}.json" if degree == 2 else f"{len(store)}-degree-{degree}-{k}.json")
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    simulator = simulator_of(2)
+    simulator = simulator_of(degree)
     prior = uniform(simulator.family, -1, 1)
     truth, tables = learners_of(simulator, prior, 1, 24, folder=None, seed=SEED + 100 + k, **KEEP)
     out: dict[str, Any] = {}
-    for name, options in (("now", {}), ("before", {**BEFORE, "recalibration": 0})):
+    methods: dict[str, dict[str, Any]] = {"now": {}}
+    if degree == 2:
+        methods["before"] = {**BEFORE, "recalibration": 0}
+    for name, options in methods.items():
         start = time.perf_counter()
         of_fit = {key: value for key, value in options.items() if key != "recalibration"}
         first = sr.fit(store, prior, trials=tables[0], seed=k, **of_fit)
@@ -158,7 +162,7 @@ def pipeline(k: int, store: sr.SimulationStore, folder: Path) -> dict[str, Any]:
         out[name] = {"score": score, "inside": inside, "seconds": time.perf_counter() - start}
         net = posterior.potential_net
         out[name]["share"] = net.share if isinstance(net, ProductPotential) else 1.0
-        print(f"pipeline {k}, {name}: {out[name]}", flush=True)
+        print(f"pipeline {k}, degree {degree}, {name}: {out[name]}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(out))
     return out
@@ -222,9 +226,9 @@ def rows_of_amortised(found: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
-def rows_of_pipelines(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def rows_of_pipelines(found: list[dict[str, Any]], degree: int) -> list[dict[str, Any]]:
     out = []
-    for name in ("now", "before"):
+    for name in found[0]:
         score = torch.tensor([f[name]["score"] for f in found])
         inside = torch.tensor([f[name]["inside"] for f in found])
         se = inside.std(dim=0) / math.sqrt(len(found))
@@ -242,7 +246,9 @@ def rows_of_pipelines(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 for j, want in enumerate((0.95, 0.5))
             )
         wanted = "95 / 50 % within 2.5 s.e." if name == "now" else ""
-        out.append(row(f"{len(found)} pipelines, degree 2, 24 learners, {name}", wanted, said, good))
+        out.append(row(f"{len(found)} pipelines, degree {degree}, 24 learners, {name}", wanted, said, good))
+    if "before" not in found[0]:
+        return out
     gap = torch.tensor([f["now"]["score"] - f["before"]["score"] for f in found])
     se = float(gap.std()) / math.sqrt(len(gap)) if len(gap) > 1 else math.nan
     ahead = float(gap.mean()) > 3 * se
@@ -271,13 +277,15 @@ def main() -> None:
         rows += [{**r, "part": "amortised"} for r in rows_of_amortised(dict(zip((2, 3), both, strict=True)))]
     if "alarms" in args.part:
         rows += [{**r, "part": "alarms"} for r in alarm_rows(20 if args.quick else 200, args.jobs)]
-    if "pipelines" in args.part:
-        simulator = simulator_of(2)
+    for part, degree, count in (("pipelines", 2, sizes.pipelines[0]), ("cubic", 3, sizes.pipelines[1])):
+        if part not in args.part:
+            continue
+        simulator = simulator_of(degree)
         first = 8 * sizes.networks // 17
         store = sr.simulate(simulator, uniform(simulator.family, -1, 1), first, seed=SEED, num_workers=args.jobs)
-        count = args.pipelines or sizes.pipelines
-        found = Parallel(n_jobs=args.jobs)(delayed(pipeline)(k, store, args.folder) for k in range(count))
-        rows += [{**r, "part": "pipelines"} for r in rows_of_pipelines(list(found))]
+        each = range(args.pipelines or count)
+        found = Parallel(n_jobs=args.jobs)(delayed(pipeline)(k, degree, store, args.folder) for k in each)
+        rows += [{**r, "part": part} for r in rows_of_pipelines(list(found), degree)]
     for r in rows:
         mark = {True: "met ", False: "MISS", None: "    "}[r["met"]]
         print(f"{mark} {r['goal']}: {r['found']}" + (f" (wanted {r['wanted']})" if r["wanted"] else ""))
