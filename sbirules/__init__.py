@@ -34,12 +34,14 @@ from sbirules.inference.questions import (
     ObservationCheck,
     Question,
     RecordingsCheck,
+    SessionsCheck,
     TrialsCheck,
 )
 from sbirules.inference.recording_families import RecordingComparison
 from sbirules.inference.rounds.filtering import FilterRound, RuleFilter, filter_rules
 from sbirules.inference.rounds.recalibrating import recalibrate
 from sbirules.inference.rounds.refining import refine
+from sbirules.inference.session_families import LawComparison
 from sbirules.model import summaries, tasks
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.constraints import Constraints
@@ -50,15 +52,22 @@ from sbirules.model.recordings import Recordings
 from sbirules.model.rules import (
     BCM,
     Backpropagation,
+    BCMLaw,
     Coefficient,
     Covariance,
+    DriftLaw,
     FeedbackAlignment,
+    HebbianLaw,
     HebbianLayer,
+    LatentLaw,
+    Law,
     LayeredRule,
     LocalRule,
     MLPRule,
+    MotifCircuit,
     NodePerturbation,
     Oja,
+    OjaLaw,
     OjaLayer,
     PolicyRule,
     PolynomialRule,
@@ -67,6 +76,8 @@ from sbirules.model.rules import (
     ThreeFactorRule,
 )
 from sbirules.model.runs import Recording, Status, Trajectory
+from sbirules.model.session_scales import SessionScales
+from sbirules.model.session_summary import SessionsSummary
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import Summary, summary
 from sbirules.model.table_summary import TrialsSummary
@@ -94,6 +105,7 @@ for _module in (reference, summaries, tasks):
 __all__ = [
     "BCM",
     "BPTL",
+    "BCMLaw",
     "Backpropagation",
     "Calibration",
     "Checks",
@@ -106,22 +118,29 @@ __all__ = [
     "Constraints",
     "Covariance",
     "CurveBand",
+    "DriftLaw",
     "EnsembleSettings",
     "FamilyComparison",
     "FamilyRecovery",
     "FeedbackAlignment",
     "Field",
     "FilterRound",
+    "HebbianLaw",
     "HebbianLayer",
+    "LatentLaw",
+    "Law",
+    "LawComparison",
     "LayeredRule",
     "Layout",
     "LikelihoodSettings",
     "LocalRule",
     "MLPRule",
+    "MotifCircuit",
     "NPESettings",
     "NodePerturbation",
     "ObservationCheck",
     "Oja",
+    "OjaLaw",
     "OjaLayer",
     "PointComparison",
     "PointEstimate",
@@ -141,6 +160,9 @@ __all__ = [
     "RuleFilter",
     "SamplerSettings",
     "Sensitivity",
+    "SessionScales",
+    "SessionsCheck",
+    "SessionsSummary",
     "SimulationStore",
     "Simulator",
     "Status",

@@ -19,6 +19,7 @@ from .mushroom import SETTINGS as OF_MUSHROOM
 from .mushroom import MushroomBody
 from .policy import PolicyNetwork, PolicySettings
 from .rate import MICONI_THETA_33, SETTINGS, RateRNN, miconi2017
+from .sessions import SESSION_SETTINGS, SessionLaw
 
 __all__ = [
     "FEEDFORWARD_SETTINGS",
@@ -31,6 +32,7 @@ __all__ = [
     "PolicyNetwork",
     "PolicySettings",
     "RateRNN",
+    "SessionLaw",
     "miconi2017",
     "rebuilt",
 ]
@@ -41,6 +43,7 @@ SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
     "miconi2017": (miconi2017, ("summaries", *SETTINGS)),
     "mushroom_body": (MushroomBody, OF_MUSHROOM),
     "feedforward": (FeedforwardNetwork, ("summaries", *FEEDFORWARD_SETTINGS)),
+    "session_law": (SessionLaw, SESSION_SETTINGS),
     "policy_network": (PolicyNetwork, ("summaries", *(f.name for f in fields(PolicySettings)))),
 }
 
@@ -48,7 +51,11 @@ SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
 @typed
 def rebuilt(config: Mapping[str, Any]) -> Simulator | None:
     """The simulator that gave this `config()`; None where files do not bring it back, as code of one's own."""
-    makers: dict[str, Any] = {"policy_network": PolicyNetwork, "mushroom_body": MushroomBody}
+    makers: dict[str, Any] = {
+        "policy_network": PolicyNetwork,
+        "mushroom_body": MushroomBody,
+        "session_law": SessionLaw,
+    }
     found = makers.get(str(config.get("simulator")))
     made: Simulator | None = None if found is None else found.from_config(config)
     return made

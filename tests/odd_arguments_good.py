@@ -573,12 +573,15 @@ SPECIAL = {
     "reference.Comparison(coverage)": always({"a": 0.9}),
     "reference.Comparison(level)": always(0.95),
     "reference.compare(posterior)": lambda c: torch.rand(100, 2),
+    **{f"{law}(circuit)": lambda c: CIRCUIT for law in ("BCMLaw", "HebbianLaw", "OjaLaw")},
     **choices.SPECIAL,
 }
+CIRCUIT = sr.MotifCircuit(0.2 * torch.eye(2), torch.ones(2, 1), torch.ones(2, 1))
 LAYERED = ("Backpropagation", "FeedbackAlignment", "HebbianLayer", "NodePerturbation", "OjaLayer")
 RULES = (
     *LAYERED,
     *("BCM", "Covariance", "MLPRule", "Oja", "PolynomialRule", "TaylorRule"),
+    *("BCMLaw", "DriftLaw", "HebbianLaw", "LatentLaw", "Law", "OjaLaw"),
     *("RuleFamily", "LayeredRule", "LocalRule", "ThreeFactorRule", "PolicyRule"),
 )
 for _family in RULES:
@@ -607,6 +610,12 @@ INSTANCES = {
     **{name: lambda c, name=name: getattr(sr, name)() for name in LAYERED},
     "LayeredRule": lambda c: sr.OjaLayer(),
     "BCM": lambda c: sr.BCM(),
+    "BCMLaw": lambda c: sr.BCMLaw(CIRCUIT),
+    "DriftLaw": lambda c: sr.DriftLaw(2),
+    "HebbianLaw": lambda c: sr.HebbianLaw(CIRCUIT),
+    "LatentLaw": lambda c: sr.LatentLaw(2, 1),
+    "Law": lambda c: sr.DriftLaw(2),
+    "OjaLaw": lambda c: sr.OjaLaw(CIRCUIT),
     "BPTL": lambda c: c.optimiser,
     "Covariance": lambda c: sr.Covariance(),
     "MLPRule": lambda c: sr.MLPRule(),
@@ -678,12 +687,15 @@ HOOKS = (
     "draw_inputs",
     "tensors",
     "general_growth",
+    "start",
+    "step",
 )
 OMITTED = {f"{name}.{hook}" for name in RULES for hook in HOOKS} | {"Question.*"}
 OMITTED |= {
     "Simulator.run",
     "Status",
     "Question",
+    "Law",
     "LayeredRule",
     "LocalRule",
     "RuleFamily",

@@ -37,6 +37,7 @@ def check(
     constraints: Mapping[str, Any] | Constraints | None = None,
     trials: Any = None,
     recordings: Any = None,
+    sessions: Any = None,
     x_o: Any = None,
     question: Question | None = None,
     rules: int = RULES,
@@ -63,6 +64,7 @@ def check(
         constraints: What was asked of the rules; by default what `fit` was asked.
         trials: Or the learners that were observed.
         recordings: Or what was recorded.
+        sessions: Or the session scales.
         x_o: Or the summaries that were observed, as in `fit`; by default those of the fit.
         question: Or a question as an object.
         rules: Rules drawn from the posterior, and from the prior.
@@ -101,7 +103,7 @@ def check(
     asked = _asked(
         posterior,
         source,
-        {"constraints": constraints, "trials": trials, "recordings": recordings, "x_o": x_o},
+        {"constraints": constraints, "trials": trials, "recordings": recordings, "sessions": sessions, "x_o": x_o},
         question,
     )
     place = None if folder is None else Path(folder)

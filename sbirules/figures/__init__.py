@@ -39,6 +39,7 @@ from sbirules.figures.learning import (
 from sbirules.figures.overlay import overlay
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
 from sbirules.figures.recordings import controls, recorded, responses
+from sbirules.figures.sessions import invariants, session_forecast, session_scales
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 from sbirules.figures.updates import updates
 
@@ -66,6 +67,7 @@ __all__ = [
     "held_out",
     "held_out_scores",
     "inclusion",
+    "invariants",
     "learning_curves",
     "marginals",
     "most_informed",
@@ -80,6 +82,8 @@ __all__ = [
     "responses",
     "reversals",
     "rule_matrix",
+    "session_forecast",
+    "session_scales",
     "statistics",
     "style",
     "success_over",

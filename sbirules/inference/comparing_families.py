@@ -11,6 +11,7 @@ from sbirules.inference.choice_families import ChoiceComparison, compare_choices
 from sbirules.inference.families import FamilyComparison, Stores, compare_simulated, first_store
 from sbirules.inference.fitting import with_recordings
 from sbirules.inference.recording_families import RecordingComparison, compare_recordings
+from sbirules.inference.session_families import LawComparison, compare_laws
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.tables import Trials
@@ -33,6 +34,7 @@ def compare_families(
     trials: str | Path | pd.DataFrame | Trials | None = None,
     *,
     recordings: Any = None,
+    sessions: Any = None,
     animals: str | None = None,
     held_out: str | None = None,
     seen: int | None = None,
@@ -42,7 +44,7 @@ def compare_families(
     sampler: SamplerSettings | None = None,
     seed: int = 0,
     progress: bool = False,
-) -> FamilyComparison | ChoiceComparison | RecordingComparison:
+) -> FamilyComparison | ChoiceComparison | RecordingComparison | LawComparison:
     """Which family of rules predicts learners best; and the evidence for each.
 
     **From simulations**, `(store, prior)`: each learner is left out in turn and scored by the posterior that the others lead
@@ -57,12 +59,16 @@ def compare_families(
     **On recordings**, `(simulator, prior)` with a simulator such as `MushroomBody`, and `"no_plasticity"` for its circuit that
     does not learn: each animal is left out in turn, and what was recorded of it predicted by what the others tell.
 
+    **On session scales**, `(simulator, prior)` with laws, `SessionLaw`, and `"no_law"` for scales that wander: by their evidence,
+    and by how well laws of the first sessions of each animal predict the last 40 %.
+
     Arguments:
         families: Simulations of rules drawn from a prior, and that prior, by a name for the family. All with the
             learners' trials: `simulate(..., trial_types=trials.trial_types)`. Or simulators and priors, and baselines.
         trials: A table of learners that share one rule, each in a network of its own; or of choices.
         recordings: Or what was recorded of animals; with families of simulations, which record units, beside the trials of the
             same learners.
+        sessions: Or the scales of a circuit's connectivity over sessions.
         animals: On choices: whether animals have one `"shared"` rule or each its `"own"`. By default their own if there are
             several sessions or more than 1000 decisions an animal, and shared else, or where only animals are held out.
         held_out: On choices: the last `"sessions"` (default) of each animal, a fifth of them and at least one, of a single
@@ -84,8 +90,21 @@ def compare_families(
         >>> table = compare_families({"degree 2": (store_2, prior_2), "degree 3": (store_3, prior_3)}, "trials.csv")
         >>> table = compare_families({"rule": (simulator, prior), "drift": "random_walk"}, trials)
     """
+    if sessions is not None:
+        told = {
+            "trials": trials,
+            "recordings": recordings,
+            "animals": animals,
+            "held_out": held_out,
+            "seen": seen,
+            "summaries": summaries,
+            "settings": settings,
+            "classifier": classifier,
+        }
+        _refuse(told, "other families; leave it out on session scales, whose last sessions are held out")
+        return compare_laws(families, sessions, sampler=sampler, seed=seed)
     if trials is None and recordings is None:
-        raise ValueError("compare_families needs trials, recordings, or both of the same learners.")
+        raise ValueError("compare_families needs trials, recordings (or both of the same learners), or sessions.")
     if recordings is not None:
         if _on_tables(families):
             told = {

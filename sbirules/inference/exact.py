@@ -1,4 +1,4 @@
-"""Likelihoods of tables that are known exactly, of choices and of recordings, as potentials."""
+"""Likelihoods of tables that are known exactly, of choices, recordings and session scales, as potentials."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ import torch
 from torch import Tensor
 
 from sbirules.inference.potentials import NormalisedPotential, Potential
-from sbirules.model.abilities import LikelihoodOfChoices, PredictsActivity, PredictsChoices, TableLikelihood
+from sbirules.model.abilities import (
+    LikelihoodOfChoices,
+    PredictsActivity,
+    PredictsChoices,
+    PredictsSessions,
+    TableLikelihood,
+)
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.recordings import Recordings
 from sbirules.model.runs import Status, Trajectory
+from sbirules.model.session_scales import SessionScales
 from sbirules.model.tables import Trials
 from sbirules.simulators import rebuilt
 from sbirules.support.files import Plain
 from sbirules.support.room import free_memory
 
-__all__ = ["ChoicePotential", "PooledPotential", "RecordingPotential", "TablePotential", "probabilities_in_parts"]
+__all__ = [
+    "ChoicePotential",
+    "PooledPotential",
+    "RecordingPotential",
+    "SessionsPotential",
+    "TablePotential",
+    "probabilities_in_parts",
+]
 
 
 class TablePotential(Potential):
@@ -193,7 +207,53 @@ class RecordingPotential(TablePotential):
         return cls(simulator if isinstance(simulator, PredictsActivity) else None, empty)
 
 
-TABLES: dict[str, type[TablePotential]] = {kind.kind: kind for kind in (ChoicePotential, RecordingPotential)}
+class SessionsPotential(TablePotential):
+    """log p(session scales | theta), the product over animals that share one law.
+
+    Arguments:
+        simulator: Suited to the sessions.
+        sessions: What was measured.
+    """
+
+    kind = "sessions"
+    parts = ("scales", "covariance", "stimulation", "time", "num_sessions")
+    told = ("learners", "names", "channels")
+
+    def __init__(self, simulator: PredictsSessions | None, sessions: SessionScales) -> None:
+        super().__init__()
+        self.simulator, self.learners, self.like = simulator, sessions.learners, sessions
+        for name in self.parts:
+            self.register_buffer(name, getattr(sessions, name).clone())
+
+    @property
+    def table(self) -> SessionScales:
+        parts: dict[str, Any] = {name: torch.as_tensor(getattr(self, name)) for name in self.parts}
+        return replace(self.like, **parts)
+
+    def subset(self, index: Sequence[int]) -> SessionsPotential:
+        return SessionsPotential(self.simulator, self.table.subset(index))
+
+    def config(self) -> dict[str, Any]:
+        told = {name: list(getattr(self.like, name)) for name in self.told}
+        sessions = int(self.like.scales.shape[1])
+        return {"simulator": self._simulator_config(), **told, "unit": self.like.unit, "sessions": sessions}
+
+    @classmethod
+    def from_config(cls, config: Plain) -> SessionsPotential:
+        told: dict[str, Any] = {name: tuple(map(str, config[name])) for name in cls.told}
+        a, k = len(told["learners"]), int(config["sessions"])
+        r, b = len(told["names"]), len(told["channels"])
+        shapes = {"scales": (a, k, r), "covariance": (a, k, r, r), "stimulation": (a, k, b), "time": (a, k)}
+        empty: dict[str, Any] = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
+        none = torch.zeros(a, dtype=torch.long)
+        sessions = SessionScales(**told, **empty, num_sessions=none, unit=str(config["unit"]))
+        simulator = None if config["simulator"] is None else rebuilt(config["simulator"])
+        return cls(simulator if isinstance(simulator, PredictsSessions) else None, sessions)
+
+
+TABLES: dict[str, type[TablePotential]] = {
+    kind.kind: kind for kind in (ChoicePotential, RecordingPotential, SessionsPotential)
+}
 
 
 class PooledPotential(NormalisedPotential):

@@ -13,7 +13,6 @@ from sbirules.inference.exact import PooledPotential, TablePotential
 from sbirules.inference.pooling import fit_partially
 from sbirules.inference.posterior import Posterior
 from sbirules.inference.questions import Question, TableQuestion
-from sbirules.model.abilities import PredictsActivity, PredictsChoices
 from sbirules.model.simulator import Simulator
 from sbirules.priors import PriorLike, completed
 from sbirules.samplers.chains import Chains, draw_chains
@@ -45,11 +44,9 @@ def fit_exactly(
             "questions give a store of simulations, simulate(simulator, prior, ...)."
         )
     suited: Any = question.suited(simulator)
-    able: Any = PredictsChoices if question.kind == "choices" else PredictsActivity
-    if not isinstance(suited, able):
-        who = "PolicyNetwork" if question.kind == "choices" else "MushroomBody"
+    if not isinstance(suited, question.predicted_by):
         raise ValueError(
-            f"the table is of {question.kind}, which {type(simulator).__name__} does not predict; use {who}."
+            f"the table is of {question.kind}, which {type(simulator).__name__} does not predict; use {question.predicted_with}."
         )
     whole: Distribution = completed(prior, suited.names, suited.nuisances)
     fitted = question.exactly(suited)

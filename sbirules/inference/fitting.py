@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "question_of", "with_recordings"]
 
+ASKED = "constraints, trials, recordings, sessions, x_o and question"
 BEYOND = 0.05  # share of the prior beyond all simulated rules, of any coefficient, that a fit refuses
 
 
@@ -52,6 +53,7 @@ def fit(
     constraints: Mapping[str, Any] | Constraints | None = None,
     trials: str | Path | pd.DataFrame | Trials | None = None,
     recordings: Any = None,
+    sessions: Any = None,
     x_o: Any = None,
     question: Question | None = None,
     all_of_networks: int | None = None,
@@ -82,6 +84,8 @@ def fit(
             simulator such as `MushroomBody` its likelihood is exact; with simulations that record units
             (`RateRNN(num_recorded=20)`) it is learned from summaries that do not depend on which unit is which, together with
             the trials of the same learners if these are given as well.
+        sessions: Or the scales of a circuit's connectivity over sessions: `SessionScales`, or the path of a table that
+            `SessionScales.read` reads; with the simulator `SessionLaw`, whose likelihood is known.
         x_o: Or the summaries of one network: values by summary name, all or some of the store's, or a row of all.
         question: Or a question as an object, of those in `sbirules.inference.questions` or of one's own.
         all_of_networks: With constraints: they hold in all of so many networks of the same rule
@@ -113,7 +117,7 @@ def fit(
         ValueError: If not exactly one question is asked, or it does not fit the store.
     """
     if isinstance(store, Simulator):
-        given = {"constraints": constraints, "trials": trials, "recordings": recordings, "x_o": x_o}
+        given = _given(constraints, trials, recordings, sessions, x_o)
         exactly = _asked_exactly(store, given, question, animals)
         unused = {"estimator": estimator, "settings": settings, "classifier": classifier, "summaries": summaries}
         for name, value in unused.items():
@@ -139,11 +143,11 @@ def fit(
     first = stores[0]
     if recordings is not None:  # of units that simulations record as well: one observation with the trials
         trials, recordings = with_recordings(trials, recordings, first.layout), None
-    given = {"constraints": constraints, "trials": trials, "recordings": recordings, "x_o": x_o}
+    given = _given(constraints, trials, recordings, sessions, x_o)
     options = {"all_of_networks": all_of_networks, "reliability": reliability, "summaries": summaries}
     asked = question_of(given, question, options, first.layout, first.summary_names, "fit")
     if asked is None:
-        raise ValueError("fit needs exactly one of constraints, trials, recordings, x_o and question.")
+        raise ValueError(f"fit needs exactly one of {ASKED}.")
     name = _estimator_of(asked, estimator, settings)
     if name == "npe" and len(stores) > 1:
         raise ValueError('estimator="npe" needs one store of rules drawn from the prior; the others take more.')
@@ -168,6 +172,17 @@ def fit(
     )
 
 
+def _given(constraints: Any, trials: Any, recordings: Any, sessions: Any, x_o: Any) -> dict[str, Any]:
+    """What is asked, by kind."""
+    return {
+        "constraints": constraints,
+        "trials": trials,
+        "recordings": recordings,
+        "sessions": sessions,
+        "x_o": x_o,
+    }
+
+
 def with_recordings(trials: Any, recordings: Any, layout: Layout) -> Trials:
     """Learners of whom trials, if there are any, and units were recorded, as one table."""
     recorded = Recordings.read(recordings)
@@ -186,12 +201,12 @@ def _asked_exactly(simulator: Simulator, given: Plain, question: Question | None
         if question is not None and animals is None and all(v is None for v in given.values()):
             return question
         raise ValueError(
-            "fit without a store needs a simulator that knows the likelihood of a table: PolicyNetwork and trials=..., or "
-            "MushroomBody and recordings=...; "
-            "for other questions simulate first: store = simulate(simulator, prior, 4096)."
+            "fit without a store needs a simulator that knows the likelihood of a table: PolicyNetwork and trials=..., "
+            "MushroomBody and recordings=..., or SessionLaw and sessions=...; for other questions simulate first: "
+            "store = simulate(simulator, prior, 4096)."
         )
     if any(given[name] is not None for name in given if name != argument):
-        raise ValueError("fit needs exactly one of constraints, trials, recordings, x_o and question.")
+        raise ValueError(f"fit needs exactly one of {ASKED}.")
     options = {} if animals is None else {"animals": animals}
     return kind.ask(value, simulator.layout, simulator.summary_names, **options)
 
@@ -208,7 +223,7 @@ def question_of(
     asked = {kind: value for kind, value in given.items() if value is not None}
     if len(asked) + (question is not None) > 1:
         more = arguments.listed((*asked, *(("question",) if question is not None else ())))
-        raise ValueError(f"{who} needs exactly one of constraints, trials, recordings, x_o and question, got {more}.")
+        raise ValueError(f"{who} needs exactly one of {ASKED}, got {more}.")
     set_options = {name: value for name, value in options.items() if value is not None}
     kind = type(question) if question is not None else QUESTIONS[next(iter(asked))] if asked else None
     for name in set_options:

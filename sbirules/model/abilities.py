@@ -19,6 +19,7 @@ from sbirules.model.recorded import RecordingLikelihood
 from sbirules.model.recordings import Recordings
 from sbirules.model.rules import RuleFamily
 from sbirules.model.runs import Trajectory
+from sbirules.model.session_scales import SessionScales
 from sbirules.model.simulator import Simulator
 from sbirules.model.tables import Trials
 from sbirules.model.tasks.task import Task
@@ -38,6 +39,7 @@ __all__ = [
     "OnDevice",
     "PredictsActivity",
     "PredictsChoices",
+    "PredictsSessions",
     "PredictsTables",
     "RecurrentNetwork",
     "ReplaysChoices",
@@ -228,6 +230,25 @@ class PredictsActivity(PredictsTables, Protocol):
         self, theta: ArrayLike, recordings: Recordings | None = None, *, seed: Key | None = None
     ) -> Recordings:
         """Recordings of simulated animals, which are given what those of the recordings were."""
+        ...
+
+
+@runtime_checkable
+class PredictsSessions(PredictsTables, Protocol):
+    """Knows the probability of how the scales of a circuit move from session to session."""
+
+    def suited(self, sessions: SessionScales, /) -> Any:
+        """The same with the spread of the scales and the strength of stimulation."""
+        ...
+
+    def without_plasticity(self) -> Any:
+        """No law: scales that wander; its theta has no coefficients of a law."""
+        ...
+
+    def measured(
+        self, theta: ArrayLike, sessions: SessionScales | None = None, *, seed: Key | None = None
+    ) -> SessionScales:
+        """Session scales of simulated animals, stimulated and measured as those of `sessions` were."""
         ...
 
 

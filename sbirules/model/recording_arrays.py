@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sbirules.support import arguments
 
-__all__ = ["recorded_arrays"]
+__all__ = ["names_of_parts", "recorded_arrays"]
 
 
 def recorded_arrays(
@@ -48,10 +48,10 @@ def recorded_arrays(
     if names and int(types.max()) >= len(names):
         raise ValueError(f"trial_types must lie in 0...{len(names) - 1}, the types named, got {int(types.max())}.")
     return {
-        "learners": _names("learners", learners, len(each), ""),
+        "learners": names_of_parts("learners", learners, len(each), ""),
         "values": whole,
         "trial_types": types,
-        "channels": _names("channels", channels, most, "unit "),
+        "channels": names_of_parts("channels", channels, most, "unit "),
         "type_names": names,
         "sessions": session.clamp(min=0),
         "events": padded,
@@ -120,7 +120,7 @@ def _codes(name: str, value: Tensor) -> Tensor:
     return torch.where(there, value, -1.0).long()
 
 
-def _names(argument: str, given: Sequence[str] | None, count: int, stem: str) -> tuple[str, ...]:
+def names_of_parts(argument: str, given: Sequence[str] | None, count: int, stem: str) -> tuple[str, ...]:
     names = tuple(f"{stem}{k + 1}" for k in range(count)) if given is None else arguments.strings(argument, given)
     if len(names) != count or len(set(names)) != count:
         raise ValueError(f"{argument} must be {count} different names, got {arguments.listed(names):.120}.")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cheap import Cheap
 from recordings import conditioning, mushroom
+from sessions import stimulated
 from spikes import Spikes
 
 import sbirules as sr
@@ -20,13 +21,14 @@ from sbirules.model.prior import prior_draws
 from sbirules.model.rules import FAMILIES
 from sbirules.model.summaries import CATALOGUE, rebuild, written
 from sbirules.model.tasks import TASKS
-from sbirules.simulators import FeedforwardNetwork, KnownNetwork, LinearGaussian, PolicyNetwork, RateRNN
+from sbirules.simulators import FeedforwardNetwork, KnownNetwork, LinearGaussian, PolicyNetwork, RateRNN, SessionLaw
 from sbirules.support.files import plain
 
 TASK = sr.tasks.DelayedDiscrimination(stimulus=40, delay=20, response=40)
 QUADRATIC = sr.PolynomialRule(degree=2)
 REINFORCE = sr.TaylorRule(["d x rd", "w"])
 CHANCES = [[0.9, 0.1], [0.1, 0.9]]
+CIRCUIT = sr.MotifCircuit(0.2 * torch.eye(2), torch.ones(2, 1), 0.5 * torch.ones(2, 1))
 FLIES = sr.tasks.ChoiceTask(("A", "B"), reward="bandit", stimuli={"odour": ("A", "B")}, probabilities=CHANCES)
 
 
@@ -137,6 +139,8 @@ SIMULATORS = {
     ),
     "mushroom_body": lambda: mushroom().suited(conditioning()),
     "mushroom_body of counts": lambda: mushroom(observation="negative_binomial").suited(counted()),
+    "session_law": lambda: SessionLaw(sr.LatentLaw(2, 1)).suited(stimulated()),
+    "session_law with memory": lambda: SessionLaw(sr.BCMLaw(CIRCUIT)).suited(stimulated()),
     "cheap": Cheap,
     "spikes": Spikes,
 }
@@ -331,6 +335,9 @@ def given(kind, store):
             priors.completed(priors.uniform(simulator.family, -1, 1), simulator.names, simulator.nuisances),
             kind,
         )
+    if kind == "sessions":
+        law = SessionLaw(sr.DriftLaw(2))
+        return law, priors.completed(priors.uniform(law.family, -1, 1), law.names, law.nuisances), kind
     prior, simulations = store
     return simulations, prior, kind
 
@@ -338,6 +345,7 @@ def given(kind, store):
 ASKED = {
     "choices": flies,
     "recordings": conditioning,
+    "sessions": stimulated,
     "constraints": {"final_error": (0, 0.3)},
     "trials": lambda: sr.Trials(("x", "y"), Cheap().run(torch.tensor([[0.3, 0.1]] * 2), seed=4)),
     "x_o": {"final_error": 0.2},
@@ -372,7 +380,7 @@ def test_questions_under_each_estimator(kind, estimator, store, tmp_path):
     assert back.config() == question.config()
     assert question.words("Which rules", " on a task").startswith("Which rules ")
     assert is_plain(question.facts())
-    assert posterior.record.simulations == (0 if kind in ("choices", "recordings") else len(simulations))
+    assert posterior.record.simulations == (0 if kind in ("choices", "recordings", "sessions") else len(simulations))
     theta = prior_draws(prior, 20)
     value = posterior.log_likelihood(theta)
     assert value.shape == (20,)

@@ -10,6 +10,8 @@ from sbirules.inference.questions.learning import TrialsCheck
 from sbirules.inference.questions.observation import ObservationCheck, ObservationQuestion
 from sbirules.inference.questions.recording_checks import RecordingsCheck
 from sbirules.inference.questions.recordings import RecordingsQuestion
+from sbirules.inference.questions.session_checks import SessionsCheck
+from sbirules.inference.questions.session_laws import SessionsQuestion
 from sbirules.inference.questions.success import ConstraintCheck
 from sbirules.inference.questions.tables import TableQuestion
 
@@ -30,11 +32,20 @@ __all__ = [
     "RecordingsCheck",
     "RecordingsQuestion",
     "Resimulation",
+    "SessionsCheck",
+    "SessionsQuestion",
     "TableQuestion",
     "TrialsCheck",
 ]
 
 QUESTIONS: dict[str, type[Question]] = {
     kind.kind: kind
-    for kind in (ConstraintsQuestion, LearnersQuestion, ChoicesQuestion, RecordingsQuestion, ObservationQuestion)
+    for kind in (
+        ConstraintsQuestion,
+        LearnersQuestion,
+        ChoicesQuestion,
+        RecordingsQuestion,
+        SessionsQuestion,
+        ObservationQuestion,
+    )
 }

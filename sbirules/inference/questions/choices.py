@@ -44,6 +44,7 @@ class ChoicesQuestion(TableQuestion):
 
     kind, units = "choices", "logit units"
     predicted_by, potential, argument = PredictsChoices, ChoicePotential, "trials"
+    predicted_with = "PolicyNetwork"
     reading = ("columns", "rows", "options", "one_hot")
     section_keys = ("trials", "animals", *reading)
     remembered = _Known

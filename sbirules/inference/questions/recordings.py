@@ -49,6 +49,7 @@ class RecordingsQuestion(TableQuestion):
 
     kind, units = "recordings", "naive weights"
     predicted_by, potential, argument = PredictsActivity, RecordingPotential, "recordings"
+    predicted_with = "MushroomBody"
     reading = ("columns", "rows", "unit")
     section_keys = ("recordings", "animals", *reading)
     remembered = _Known

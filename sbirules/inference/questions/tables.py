@@ -46,6 +46,7 @@ class TableQuestion(Question):
     fit_keys = ("varies", "spread")
     simulated = False
     predicted_by: ClassVar[Any]  # what a simulator must be able to do
+    predicted_with: ClassVar[str]  # a simulator that can
     potential: ClassVar[Any]  # of a simulator and a table
     argument: ClassVar[str]  # of fit, and the key of [data]
     reading: ClassVar[tuple[str, ...]] = ()  # further keys of [data], which say how the table is read

@@ -6,6 +6,7 @@ from sbirules.model.rules.bcm import BCM
 from sbirules.model.rules.coefficient import RESERVED, TIME_CONSTANTS, Coefficient
 from sbirules.model.rules.covariance import Covariance
 from sbirules.model.rules.family import RuleFamily
+from sbirules.model.rules.laws import DriftLaw, LatentLaw, Law
 from sbirules.model.rules.layer_rules import (
     Backpropagation,
     FeedbackAlignment,
@@ -16,6 +17,7 @@ from sbirules.model.rules.layer_rules import (
 from sbirules.model.rules.layered import LAYER_SIGHTS, READOUT_RATE, LayeredRule
 from sbirules.model.rules.local import SIGHTS, LocalRule
 from sbirules.model.rules.mlp import MLPRule
+from sbirules.model.rules.motif_laws import BCMLaw, HebbianLaw, MotifCircuit, OjaLaw
 from sbirules.model.rules.oja import Oja
 from sbirules.model.rules.policy import VARIABLES, PolicyRule
 from sbirules.model.rules.polynomial import PolynomialRule
@@ -32,16 +34,23 @@ __all__ = [
     "SIGHTS",
     "TIME_CONSTANTS",
     "VARIABLES",
+    "BCMLaw",
     "Backpropagation",
     "Coefficient",
     "Covariance",
+    "DriftLaw",
     "FeedbackAlignment",
+    "HebbianLaw",
     "HebbianLayer",
+    "LatentLaw",
+    "Law",
     "LayeredRule",
     "LocalRule",
     "MLPRule",
+    "MotifCircuit",
     "NodePerturbation",
     "Oja",
+    "OjaLaw",
     "OjaLayer",
     "PolicyRule",
     "PolynomialRule",
@@ -58,6 +67,8 @@ FAMILIES: dict[str, Callable[..., RuleFamily]] = {
     "mlp": MLPRule,
     "oja": Oja,
     "taylor": TaylorRule,
+    "latent_law": LatentLaw,
+    "drift_law": DriftLaw,
     "hebbian_layer": HebbianLayer,
     "oja_layer": OjaLayer,
     "node_perturbation": NodePerturbation,

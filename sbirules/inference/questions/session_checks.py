@@ -1,0 +1,258 @@
+"""Whether laws predict the next session, and the later ones, better than scales that wander; and whether their order matters."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sbirules.inference.questions.base import Asked
+from sbirules.inference.questions.controls import prior_without_rule
+from sbirules.inference.questions.fresh import Fresh
+from sbirules.model.law_responses import Invariants, invariants_of
+from sbirules.model.session_scales import SessionScales
+from sbirules.model.simulator import Simulator
+from sbirules.samplers.chains import Chains, draw_chains
+from sbirules.samplers.smc import SamplerSettings
+from sbirules.support.streams import Stream, child, generator, seeded
+from sbirules.support.typed import typed_class
+
+__all__ = [
+    "LAST",
+    "ORDERS",
+    "SETTINGS",
+    "SHUFFLED",
+    "WANDERING",
+    "SessionsCheck",
+    "drawn_laws",
+    "order_matters",
+    "predicted_sessions",
+]
+
+LAST = 0.4  # share of an animal's sessions that are held out, as in STEER
+SETTINGS = SamplerSettings(num_runs=2, num_particles=512, num_moves=6, max_doublings=0)
+ORDERS = 999  # permutations of the sessions
+RIDGE = 1e-3  # of the regression from one session to the next, in units of the variance of what it sees
+WANDERING, SHUFFLED = "scales that wander", "sessions in another order"
+
+
+@typed_class
+@dataclass(frozen=True)
+class SessionsCheck:
+    """Session scales held against laws of the posterior; A animals, K sessions, R scales, H held out.
+
+    Arguments:
+        rules: Laws.
+        networks_per_rule: Animals.
+        theta: The laws, `(rules, D)`.
+        surprise: Of each session given those before, in standard deviations of its prediction, whitened, `(rules, n)`.
+        scales: The animals' scales, `(A, K, R)`.
+        given: Sessions of each animal from which the held-out ones are predicted.
+        mean: Held-out sessions predicted by laws fitted to the sessions before, `(A, H, R)`.
+        low: Where their 95 % bands begin, `(A, H, R)`.
+        high: Where they end.
+        inside: Share of held-out scales in their bands.
+        explained: Share of the held-out scales' variance that is explained, by what predicts: the law, `"persistence"` (the last
+            session's scales), the law fitted to sessions in another order.
+        score: Log-probability of the held-out sessions given the first ones, by what predicts, with its Monte Carlo error.
+        evidence: Log-evidence of all sessions of the law above scales that wander, and its error; likewise of the sessions' order
+            above another.
+        order: P-value of their order, see `order_matters`.
+        invariants: What of the laws does not depend on coordinates.
+        prior_invariants: The same of laws of the prior.
+        names: Of the scales.
+        learners: Of the animals.
+        failures: None.
+    """
+
+    rules: int
+    networks_per_rule: int
+    theta: Tensor
+    surprise: Tensor
+    scales: Tensor
+    given: int
+    mean: Tensor
+    low: Tensor
+    high: Tensor
+    inside: float
+    explained: Mapping[str, float]
+    score: Mapping[str, tuple[float, float]]
+    evidence: Mapping[str, tuple[float, float]]
+    order: float
+    invariants: Invariants
+    prior_invariants: Invariants
+    names: tuple[str, ...]
+    learners: tuple[str, ...]
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    def quantiles(self) -> dict[str, tuple[float, float, float]]:
+        """Median and 95 % interval of each invariant."""
+        out = {}
+        for name, value in self.invariants.columns().items():
+            low, middle, high = torch.quantile(
+                value.clamp(max=1e6), torch.tensor([0.025, 0.5, 0.975]).double()
+            ).tolist()
+            out[name] = (middle, low, high)
+        return out
+
+
+def drawn_laws(
+    simulator: Any, prior: Distribution, sessions: SessionScales, seed: int, settings: SamplerSettings = SETTINGS
+) -> Chains:
+    """Laws given sessions, by few particles, with their evidence."""
+    likelihood = simulator.likelihood(sessions)
+
+    def log_likelihood(theta: Tensor) -> Tensor:
+        out: Tensor = likelihood.log_prob(theta).sum(dim=1)
+        return out
+
+    with warnings.catch_warnings():  # of draws that come with their error
+        warnings.filterwarnings("ignore", message="the sampler")
+        return draw_chains(log_likelihood, prior, 512, settings, seed=seed, from_modes=True)
+
+
+def order_matters(sessions: SessionScales, seed: int = 0) -> float:
+    """P-value of the order of sessions: how often a regression from each session to the next does as well in another order.
+
+    What is regressed are the scales of the next session, on those of this one and on its stimulation; whole sessions, with
+    their stimulation, are put in another order within each animal. That leaves laws aside: scales that only wander have an order,
+    too, which the evidence tells from a law. NaN where there are too few sessions for a regression.
+    """
+    r, b = len(sessions.names), len(sessions.channels)
+    if int((sessions.measured.sum(dim=1) - 1).clamp(min=0).sum()) < r + b + 4:
+        return math.nan
+    scale = sessions.scales[sessions.measured].std(dim=0).clamp(min=1e-12)
+    stream, values = generator(seed, Stream.PERMUTATIONS), [_left_over(sessions, None, scale)]
+    for _ in range(ORDERS):
+        order = [torch.randperm(int(n), generator=stream) for n in sessions.num_sessions]
+        values.append(_left_over(sessions, order, scale))
+    own = values[0]
+    return (1 + sum(v <= own for v in values[1:])) / (ORDERS + 1)
+
+
+def _left_over(sessions: SessionScales, orders: list[Tensor] | None, scale: Tensor) -> float:
+    """What a regression from session to session leaves over, in a given order of each animal's sessions."""
+    seen, after = [], []
+    for a, n in enumerate(sessions.num_sessions.tolist()):
+        order = torch.arange(n) if orders is None else orders[a]
+        value, u = sessions.scales[a, order] / scale, sessions.stimulation[a, order]
+        both = torch.isfinite(value[1:]).all(dim=1) & torch.isfinite(value[:-1]).all(dim=1)
+        seen.append(torch.cat([value[:-1], u[:-1]], dim=1)[both])
+        after.append(value[1:][both])
+    x, y = torch.cat(seen), torch.cat(after)
+    x = (x - x.mean(dim=0)) / x.std(dim=0).clamp(min=1e-12)
+    y = y - y.mean(dim=0)
+    ridge = RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+    rest = y - x @ torch.linalg.solve(x.T @ x + ridge, x.T @ y)
+    return float(rest.square().sum())
+
+
+def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: SessionScales, fresh: Fresh) -> SessionsCheck:
+    """Laws of the posterior held against the sessions, and laws of the first sessions against the last."""
+    model: Any = simulator
+    theta = posterior.rules_of_animals(fresh.rules, len(sessions)).double()
+    likelihood = model.likelihood(sessions)
+    each = likelihood.filtered(theta)
+    surprise = _whitened(each.predicted, each.covariance, likelihood)
+    seed = fresh.seed
+    given = max(2, round((1 - LAST) * int(sessions.num_sessions.min())))
+    first = sessions.first(given)
+    learns = getattr(model, "plastic", True)
+    still, prior = model.without_plasticity(), posterior.prior
+    fixed = prior_without_rule(prior, model) if learns else prior
+    other = sessions.shuffled(child(seed, Stream.PERMUTATIONS) % 2**31)
+    cases: dict[str, tuple[Any, Distribution, SessionScales]] = {
+        "law": (model, prior, sessions),
+        "law, first": (model, prior, first),
+        WANDERING: (still, fixed, sessions),
+        f"{WANDERING}, first": (still, fixed, first),
+        SHUFFLED: (model, prior, other),
+        f"{SHUFFLED}, first": (model, prior, first.shuffled(child(seed, Stream.PERMUTATIONS, 1) % 2**31)),
+    }
+    found = {name: drawn_laws(*case, child(seed, Stream.REFERENCES, k)) for k, (name, case) in enumerate(cases.items())}
+    z = {name: chains.log_evidence for name, chains in found.items()}
+
+    def gain(one: str, than: str) -> tuple[float, float]:
+        return z[one][0] - z[than][0], math.hypot(z[one][1], z[than][1])
+
+    later = sessions.scales[:, given:]
+    explained = {"persistence": _explained(first.scales[:, -1:].expand_as(later), later)}
+    mean, low, high, inside = _forecast(likelihood, found["law, first"], given, later, sessions.covariance, seed)
+    explained["the law"] = _explained(mean, later)
+    explained[SHUFFLED] = _explained(
+        _forecast(likelihood, found[f"{SHUFFLED}, first"], given, later, sessions.covariance, seed)[0], later
+    )
+    score = {"the law": gain("law", "law, first"), WANDERING: gain(WANDERING, f"{WANDERING}, first")}
+    evidence = {WANDERING: gain("law", WANDERING), SHUFFLED: gain("law", SHUFFLED)} if learns else {}
+    own = posterior.spread_out(fresh.rules).double()
+    with seeded(seed, Stream.PRIOR):
+        of_prior = prior.sample(torch.Size((fresh.rules,))).double()
+    return SessionsCheck(
+        fresh.rules,
+        len(sessions),
+        own,
+        surprise,
+        sessions.scales,
+        given,
+        mean,
+        low,
+        high,
+        inside,
+        explained,
+        score,
+        evidence,
+        order_matters(sessions, seed),
+        _invariants(model, own, sessions),
+        _invariants(model, of_prior, sessions),
+        sessions.names,
+        sessions.learners,
+    )
+
+
+def _whitened(mean: Tensor, cov: Tensor, likelihood: Any) -> Tensor:
+    """Measurements less what was predicted, in standard deviations of both, `(rules, n)`; the first sessions are left out."""
+    counts = likelihood.there.clone()
+    counts[:, 0] = False
+    root = torch.linalg.cholesky(cov[:, counts] + likelihood.error[counts])
+    away = (likelihood.value[counts] - mean[:, counts])[..., None]
+    white: Tensor = torch.linalg.solve_triangular(root, away, upper=False)[..., 0]
+    return white.flatten(1)
+
+
+def _explained(mean: Tensor, value: Tensor) -> float:
+    """Share of the variance of scales over sessions that a prediction explains, all scales and animals together."""
+    there = torch.isfinite(value).all(dim=2, keepdim=True) & torch.isfinite(mean)
+    rest = torch.where(there, value - mean, 0.0).square().sum()
+    centre = torch.where(there, value, torch.nan).nanmean(dim=1, keepdim=True)
+    whole = torch.where(there, value - centre, 0.0).square().sum()
+    return 1 - float(rest / whole) if float(whole) > 0 else math.nan
+
+
+def _forecast(
+    likelihood: Any, chains: Chains, given: int, value: Tensor, errors: Tensor, seed: int
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Mean and 95 % band of later measurements, `(A, H, R)` each, and the share that lies inside."""
+    theta = chains.draws.flatten(0, 1)[:512].double()
+    with torch.no_grad():
+        mean, cov = likelihood.ahead(theta, given)
+    sd = (cov + errors[:, given:]).diagonal(dim1=-2, dim2=-1).clamp(min=0.0).sqrt()
+    with seeded(seed, Stream.CHECK):
+        drawn = (mean + sd * torch.randn_like(mean)).nan_to_num(0.0, 1e30, -1e30)
+    low, high = (torch.quantile(drawn, q, dim=0) for q in (0.025, 0.975))
+    there = torch.isfinite(value)
+    inside = float(((value >= low) & (value <= high))[there].double().mean()) if bool(there.any()) else math.nan
+    return drawn.median(dim=0).values, low, high, inside
+
+
+def _invariants(simulator: Any, theta: Tensor, sessions: SessionScales) -> Invariants:
+    law = simulator.law
+    columns = {name: theta[:, k] for k, name in enumerate(simulator.names)}
+    u = sessions.stimulation[sessions.there].mean(dim=0) / simulator.strength
+    spread = 1.0 if law.relative else float(sessions.scales[sessions.measured].square().mean().sqrt())
+    return invariants_of(law, columns, u, spread)

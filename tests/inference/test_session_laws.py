@@ -1,0 +1,139 @@
+"""Posteriors over laws: against a conjugate one, through files, checked, and laws told apart."""
+
+import math
+
+import pytest
+import torch
+from sessions import THETA, schedule, stimulated
+from torch.distributions import Normal, Uniform
+
+import sbirules as sr
+from sbirules.inference.questions.session_checks import order_matters
+from sbirules.priors import IndependentPrior, uniform
+from sbirules.simulators import SessionLaw
+
+QUICK = sr.SamplerSettings(num_runs=2, num_particles=256, num_moves=4, max_doublings=0)
+
+
+def test_the_posterior_of_a_drift_is_that_of_regression():
+    """With a noise that is known, drift is the slope of a line with Gaussian errors: a conjugate posterior."""
+    law, k, drift, walk, error = sr.DriftLaw(1), 12, 0.4, 0.3, 0.2
+    gen = torch.Generator().manual_seed(0)
+    z = torch.cat([torch.randn(1, generator=gen), drift + walk * torch.randn(k - 1, generator=gen)]).cumsum(0)
+    y = (z + error * torch.randn(k, generator=gen)).double()
+    sessions = sr.SessionScales.of(y[:, None], error)
+    prior = IndependentPrior({"drift_1": Normal(0.0, 1.0), "walk": Uniform(walk - 1e-4, walk + 1e-4)})
+    simulator = SessionLaw(law, initial=1.0)
+    simulator.law.relative = False  # no scaling, so that numbers are those of the closed form
+    posterior = sr.fit(simulator, prior, sessions=sessions, seed=1)
+    draws = posterior.sample((4000,))[:, 0].double()
+    place = torch.arange(k, dtype=torch.float64)
+    cov = walk**2 * torch.minimum(place[:, None], place) + torch.ones(k, k) + error**2 * torch.eye(k)
+    weight = torch.linalg.solve(cov.double(), torch.stack([place, y], dim=1))
+    precision = 1.0 + float(place @ weight[:, 0])
+    mean = float(place @ weight[:, 1]) / precision
+    assert float(draws.mean()) == pytest.approx(mean, abs=4 / math.sqrt(precision * 1000))
+    assert float(draws.std()) == pytest.approx(1 / math.sqrt(precision), rel=0.08)
+    truth = torch.distributions.MultivariateNormal(
+        torch.zeros(k).double(), cov.double() + torch.outer(place, place)
+    ).log_prob(y)
+    value, se = posterior.log_evidence()
+    assert value == pytest.approx(float(truth), abs=4 * se + 0.1)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    law, sessions = sr.LatentLaw(2, 1), stimulated(2, 20)
+    posterior = sr.fit(SessionLaw(law), uniform(law, -1.5, 1.5), sessions=sessions, sampler=QUICK)
+    return posterior, sessions
+
+
+def test_a_law_is_recovered(fitted):
+    posterior, sessions = fitted
+    simulator = SessionLaw(sr.LatentLaw(2, 1)).suited(sessions)
+    truth = torch.tensor(THETA)
+    truth[4:6] *= simulator.strength / simulator.scale
+    truth[6:] /= simulator.scale
+    draws = posterior.sample((1000,))
+    z = (draws.mean(dim=0) - truth) / draws.std(dim=0)
+    assert (z.abs() < 4).all(), z
+    assert (draws.std(dim=0) < 0.3).all()
+
+
+def test_files_bring_the_posterior_back(fitted, tmp_path):
+    posterior, _ = fitted
+    posterior.save(tmp_path)
+    back = sr.Posterior.load(tmp_path)
+    theta = torch.tensor([THETA, THETA]) * torch.tensor([[1.0], [0.5]])
+    torch.testing.assert_close(back.log_likelihood(theta), posterior.log_likelihood(theta))
+    assert back.question.words("Which laws", "").startswith("Which laws could have moved 2 scales")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_checks_of_a_right_law_pass_and_look(fitted):
+    posterior, _ = fitted
+    checked = sr.check(posterior, SessionLaw(sr.LatentLaw(2, 1)), rules=64)
+    levels = {v.name: v.level for v in checked.verdicts}
+    assert {levels[n] for n in ("next session", "later sessions", "law", "order of sessions")} == {"pass"}, str(checked)
+    for verdict in checked.verdicts:
+        if verdict.draw is not None:
+            verdict.draw()
+    for _, draw, caption in posterior.question.figures(checked.resimulation, SessionLaw(sr.LatentLaw(2, 1))):
+        draw()
+        assert caption
+    low, high = checked.resimulation.quantiles()["largest eigenvalue"][1:]
+    truth = torch.linalg.eigvals(torch.eye(2) + torch.tensor(THETA[:4]).reshape(2, 2)).abs().max()
+    assert low - 0.1 < float(truth) < high + 0.1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_checks_tell_of_a_law_that_is_not_there():
+    wandering = SessionLaw(sr.DriftLaw(2), initial=1.0)
+    like = sr.SessionScales.of(torch.zeros(1, 24, 2), 0.05, stimulation=schedule(1, 24))
+    sessions = wandering.measured(torch.tensor([0.0, 0.0, 0.3]), like, seed=3)
+    law = sr.LatentLaw(2, 1)
+    posterior = sr.fit(SessionLaw(law), uniform(law, -1.5, 1.5), sessions=sessions, sampler=QUICK)
+    checked = sr.check(posterior, SessionLaw(law), rules=32)
+    assert checked["law"].level == "caution"
+    assert "Scales that wander" in checked["law"].finding
+
+
+def test_the_order_of_sessions():
+    assert order_matters(stimulated(1, 30)) < 0.01
+    noise = sr.SessionScales.of(torch.randn(1, 30, 2, generator=torch.Generator().manual_seed(0)), 0.1)
+    assert order_matters(noise) > 0.05
+    p = [order_matters(stimulated(1, 16, seed=k).shuffled(k), seed=k) for k in range(20)]
+    assert 0.2 < sum(p) / 20 < 0.8  # uniform where there is no order
+    assert math.isnan(order_matters(stimulated(1, 5)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_laws_are_told_apart():
+    law, drift = sr.LatentLaw(2, 1), sr.DriftLaw(2)
+    families = {
+        "latent": (SessionLaw(law), uniform(law, -1.5, 1.5)),
+        "drift": (SessionLaw(drift), uniform(drift, -1.0, 1.0)),
+        "none": "no_law",
+    }
+    found = sr.compare_families(families, sessions=stimulated(1, 24), sampler=QUICK)
+    assert found.best == "latent"
+    assert "speak for latent" in found.verdict
+    assert found.table().loc["latent", "score"] > found.table().loc["none", "score"]
+    like = sr.SessionScales.of(torch.zeros(1, 24, 2), 0.05, stimulation=schedule(1, 24))
+    wandering = SessionLaw(drift, initial=1.0).measured(torch.tensor([0.0, 0.0, 0.3]), like, seed=1)
+    assert sr.compare_families(families, sessions=wandering, sampler=QUICK).best == "none"
+    with pytest.raises(ValueError, match="belongs to other families"):
+        sr.compare_families(families, sessions=wandering, seen=3)
+    with pytest.raises(ValueError, match="at least two families"):
+        sr.compare_families({"none": "no_law"}, sessions=wandering)
+
+
+def test_wrong_questions_are_refused(fitted):
+    posterior, sessions = fitted
+    law = SessionLaw(sr.LatentLaw(2, 1))
+    with pytest.raises(ValueError, match="exactly one of constraints"):
+        sr.fit(law, uniform(law.family, -1, 1), sessions=sessions, trials=sessions)
+    with pytest.raises(ValueError, match="needs a simulator that knows"):
+        sr.fit(law, uniform(law.family, -1, 1), trials=sessions)
+    with pytest.raises(ValueError, match="number of animals"):
+        sr.check(posterior, law, networks_per_rule=7)
