@@ -42,6 +42,7 @@ from sbirules.inference.rounds.filtering import FilterRound, RuleFilter, filter_
 from sbirules.inference.rounds.recalibrating import recalibrate
 from sbirules.inference.rounds.refining import refine
 from sbirules.inference.session_families import LawComparison
+from sbirules.inference.session_forecasts import SessionForecast, choose_session, forecast_sessions
 from sbirules.model import summaries, tasks
 from sbirules.model.choices import ChoiceColumns
 from sbirules.model.constraints import Constraints
@@ -78,6 +79,7 @@ from sbirules.model.rules import (
 from sbirules.model.runs import Recording, Status, Trajectory
 from sbirules.model.session_scales import SessionScales
 from sbirules.model.session_summary import SessionsSummary
+from sbirules.model.sessions import Sessions
 from sbirules.model.simulator import Simulator
 from sbirules.model.summaries import Summary, summary
 from sbirules.model.table_summary import TrialsSummary
@@ -160,7 +162,9 @@ __all__ = [
     "RuleFilter",
     "SamplerSettings",
     "Sensitivity",
+    "SessionForecast",
     "SessionScales",
+    "Sessions",
     "SessionsCheck",
     "SessionsSummary",
     "SimulationStore",
@@ -179,12 +183,14 @@ __all__ = [
     "Verdict",
     "calibrate",
     "check",
+    "choose_session",
     "compare_families",
     "compare_point",
     "compare_posteriors",
     "figures",
     "filter_rules",
     "fit",
+    "forecast_sessions",
     "merge",
     "recalibrate",
     "recover",

@@ -19,22 +19,39 @@ from .mushroom import SETTINGS as OF_MUSHROOM
 from .mushroom import MushroomBody
 from .policy import PolicyNetwork, PolicySettings
 from .rate import MICONI_THETA_33, SETTINGS, RateRNN, miconi2017
-from .sessions import SESSION_SETTINGS, SessionLaw
+from .sessions import (
+    SESSION_SETTINGS,
+    FastSlowNetwork,
+    FastSlowSettings,
+    KnownSessions,
+    SessionLaw,
+    bcm_sessions,
+    lorenz_sessions,
+    ring_sessions,
+    stimulation_sessions,
+)
 
 __all__ = [
     "FEEDFORWARD_SETTINGS",
     "MICONI_THETA_33",
     "SIMULATORS",
+    "FastSlowNetwork",
+    "FastSlowSettings",
     "FeedforwardNetwork",
     "KnownNetwork",
+    "KnownSessions",
     "LinearGaussian",
     "MushroomBody",
     "PolicyNetwork",
     "PolicySettings",
     "RateRNN",
     "SessionLaw",
+    "bcm_sessions",
+    "lorenz_sessions",
     "miconi2017",
     "rebuilt",
+    "ring_sessions",
+    "stimulation_sessions",
 ]
 
 # by the name in study files: what makes it, and what it can be made with

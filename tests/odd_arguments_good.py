@@ -232,6 +232,8 @@ def always(value):
 
 GOOD = {
     "progress": always(False),
+    "recordings": lambda c: sr.Recordings.of(torch.rand(2, 5, 3)),
+    "sessions": lambda c: sr.SessionScales.of(torch.rand(2, 6, 2), 0.1),
     "num_workers": always(1),
     "simulator": lambda c: c.cheap,
     "prior": lambda c: c.prior,

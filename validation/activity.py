@@ -39,7 +39,7 @@ RECURRENT = [
     ("both", 75, 20),
     ("activity", 75, 5),
 ]
-FEEDFORWARD = [("both", 120, 20), ("both", 30, 5)]
+FEEDFORWARD = [("both", 120, 20), ("both", 60, 5)]
 
 
 def main() -> None:
@@ -62,6 +62,21 @@ def main() -> None:
             text = frame if isinstance(frame, str) else frame.round(3).to_string()
             tables[f"{part}: {name}"] = text
             print(f"{part}: {name}\n{text}\n", flush=True)
+        write()
+
+    def write() -> None:
+        """What there is so far: a part that fails later loses nothing."""
+        if args.json is None:
+            return
+        content = {
+            "date": date.today().isoformat(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "versions": {name: version(name) for name in ("sbirules", "torch", "numba", "numpy")},
+            "quick": args.quick,
+            "rows": rows,
+            "tables": tables,
+        }
+        args.json.write_text(json.dumps(content, indent=1) + "\n")
 
     path = args.data / FILE
     if "mushroom" in args.part and path.is_file():
@@ -90,16 +105,6 @@ def main() -> None:
         mark = {True: "met ", False: "MISS", None: "    "}[r["met"]]
         print(f"{mark} {r['goal']}: {r['found']}" + (f" (wanted {r['wanted']})" if r["wanted"] else ""))
     print(f"{(time.monotonic() - start) / 60:.0f} minutes")
-    if args.json:
-        content = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {name: version(name) for name in ("sbirules", "torch", "numba", "numpy")},
-            "quick": args.quick,
-            "rows": rows,
-            "tables": tables,
-        }
-        args.json.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class LawLikelihood:
         timed: bool,
     ) -> None:
         self.names, self.law, self.sessions = tuple(names), law, sessions
-        self.scale, self.initial = scale, initial
+        self.scale, self.strength, self.initial = scale, strength, initial
         self.latents = sessions.scales.shape[2]
         self.memory = 0 if law is None else law.memory
         self.value = sessions.scales / scale
@@ -125,9 +126,17 @@ class LawLikelihood:
         walk = rows[..., self.names.index("walk")].square()[..., None] * self.gaps
         out = torch.empty(rows.shape[:2], dtype=torch.float64)
         value = torch.where(counts[..., None], self.value, 0.0)
-        arrays = (value, self.error, counts, self.sessions.num_sessions, change, offset, walk)
-        ready = (v.detach().contiguous().numpy() for v in arrays)
-        kalman_log_prob(*ready, self.initial**2, out.numpy())
+        kalman_log_prob(
+            _array(value),
+            _array(self.error),
+            _array(counts),
+            _array(self.sessions.num_sessions),
+            _array(change),
+            _array(offset),
+            _array(walk),
+            self.initial**2,
+            out.numpy(),
+        )
         return out.nan_to_num(IMPOSSIBLE, IMPOSSIBLE, IMPOSSIBLE)
 
     def value_and_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,18 +160,20 @@ class LawLikelihood:
             theta: Laws.
             given: Sessions of each animal whose measurements are known.
             stimulation: Of the last of them and those to come, `(A, H + 1, B)`, for other schedules; by default the animals' own.
+                That of the last one acts on no session any more.
         """
         rows = self._rows(theta)
         first = self.sessions.first(given)
         own = LawLikelihood(
-            self.names, self.law, first, scale=self.scale, strength=1.0, initial=self.initial, timed=False
+            self.names, self.law, first, scale=self.scale, strength=self.strength, initial=self.initial, timed=False
         )
-        whole = self.stimulation if stimulation is None else stimulation
-        own.stimulation, own.gaps = self.stimulation[:, :given], self.gaps[:, :given]
+        own.gaps = self.gaps[:, :given]
         f = own.filtered(rows)
         path = own._path(rows)
         if stimulation is None:
-            whole = whole[:, given - 1 :]
+            whole = self.stimulation[:, given - 1 :]
+        else:
+            whole = (stimulation / self.strength)[..., : self.stimulation.shape[2]]
         sessions = whole.shape[1] - 1
         walk = path.walk[:, :, -1:].expand(-1, -1, sessions + 1, -1)
         to_come = Path(path.step, path.theta, path.mean, path.spread, walk, whole)
@@ -209,3 +220,8 @@ class _Kalman(torch.autograd.Function):
 def _wandering(theta: Mapping[str, Tensor], state: Tensor, stimulation: Tensor) -> Tensor:
     """No law."""
     return state
+
+
+def _array(value: Tensor) -> np.ndarray:
+    array: np.ndarray = value.detach().contiguous().numpy()
+    return array

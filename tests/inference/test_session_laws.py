@@ -137,3 +137,57 @@ def test_wrong_questions_are_refused(fitted):
         sr.fit(law, uniform(law.family, -1, 1), trials=sessions)
     with pytest.raises(ValueError, match="number of animals"):
         sr.check(posterior, law, networks_per_rule=7)
+
+
+def test_forecasts_hold_what_comes(fitted):
+    """Of 24 animals under laws of the posterior, the sessions to come lie in their bands as often as promised."""
+    posterior, sessions = fitted
+    law = sr.LatentLaw(2, 1)
+    schedule = torch.tensor([[1.0], [1.0], [0.0], [1.0], [0.0]])
+    ahead = sr.forecast_sessions(posterior, SessionLaw(law), schedule, rules=400)
+    assert ahead.draws.shape == (400, 2, 6, 2)
+    assert not ahead.cautions
+    simulator = SessionLaw(law).suited(sessions)
+    inside = []
+    for k, theta in enumerate(posterior.spread_out(24).double()):
+        # the truth of an animal under this law, from where the filter says it was last
+        one = theta[None]
+        f = simulator.likelihood(sessions).filtered(one)
+        state = f.state[0] + (torch.linalg.cholesky(f.state_covariance[0]) @ torch.randn(2, 2, 1).double())[..., 0]
+        columns = {n: one[:, i] for i, n in enumerate(simulator.names)}
+        u = torch.cat([sessions.stimulation[:, -1:], schedule.double().expand(2, -1, -1)], dim=1) / simulator.strength
+        path = []
+        gen = torch.Generator().manual_seed(k)
+        for h in range(6):
+            noise = theta[-1] * torch.randn(2, 2, generator=gen, dtype=torch.float64)
+            state = law.step(columns, state, u[:, h]) + noise
+            path.append(state * simulator.scale)
+        _, low, high = ahead.band()
+        truth = torch.stack(path, dim=1)
+        inside.append(((truth > low) & (truth < high)).double().mean())
+    assert 0.85 < float(torch.stack(inside).mean()) <= 1.0
+    assert ahead.table().shape == (24, 6)
+    beyond = sr.forecast_sessions(posterior, SessionLaw(law), [[5.0]], rules=20)
+    assert "extrapolated" in beyond.cautions[0]
+    with pytest.raises(ValueError, match=r"\(sessions, channels\) of stimulation"):
+        sr.forecast_sessions(posterior, SessionLaw(law), [[1.0, 2.0]])
+
+
+def test_the_session_that_tells_most(fitted):
+    posterior, _ = fitted
+    law = SessionLaw(sr.LatentLaw(2, 1))
+    found = sr.choose_session(posterior, law, {"rest": [0.0], "strong": [6.0], "usual": [1.0]}, rules=300)
+    assert next(iter(found.index)) == "strong"
+    assert (found["gain"] >= -3 * found["gain_se"]).all()
+    blunt = sr.choose_session(posterior, law, {"strong": [6.0]}, errors=50.0, rules=300)
+    assert blunt.loc["strong", "gain"] < 0.1
+    with pytest.raises(ValueError, match="candidates must hold"):
+        sr.choose_session(posterior, law, {})
+
+
+def test_expected_information_is_that_of_a_linear_gaussian_model():
+    from sbirules.inference.session_forecasts import _gain
+
+    theta = torch.randn(3000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gain, se = _gain(2.0 * theta, 0.5 * torch.ones(3000, 1, 1, dtype=torch.float64), 0)
+    assert gain == pytest.approx(0.5 * math.log(1 + 4.0 / 0.5), abs=4 * se + 0.03)

@@ -25,7 +25,7 @@ from sbirules.support.typed import typed_class
 
 __all__ = ["BCMLaw", "HebbianLaw", "MotifCircuit", "MotifLaw", "OjaLaw"]
 
-SETTLED = 12  # iterations, each half way to what drives a motif: within 2 % of a stable steady state
+SETTLED = 8  # iterations, each half way to what drives a motif: within 2 % of a steady state that is well stable
 
 
 @typed_class

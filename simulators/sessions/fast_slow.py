@@ -1,0 +1,202 @@
+r"""`FastSlowNetwork`: recurrent dynamics within sessions whose connectivity a slow law moves between them (STEER)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sbirules.model.rules import MotifCircuit
+from sbirules.model.session_scales import SessionScales
+from sbirules.model.sessions import Sessions
+from sbirules.support import arguments
+from sbirules.support.files import read_json, reading, write_atomically, write_json
+from sbirules.support.notebook import Card, Shown
+from sbirules.support.typed import typed_class
+
+from ._dynamics import Parts, Windows, predicted, windows_of
+from ._scales import session_scales
+from ._settings import FastSlowSettings
+from ._training import trained
+
+__all__ = ["FastSlowNetwork", "FastSlowSettings"]
+
+
+@typed_class
+class FastSlowNetwork(Shown):
+    r"""Recurrent network of low rank whose motifs are shared by all sessions and whose scales a slow law moves.
+
+        tau dh/dt = -h + sum_r c_r^k a_r b_r^T tanh(h) + W_in u + h_0,      y = C h + y_0,      c^k = M z^k + b_c
+
+    Made by `FastSlowNetwork.fit(sessions, settings)`. What it is for is `scales(sessions)`: the scales of each session with their
+    errors, which `fit(SessionLaw(...), prior, sessions=...)` takes.
+
+    Source: STEER, arXiv 2603.00213.
+
+    Arguments:
+        settings: Its settings.
+        parts: Its weights.
+        centre: Mean of each channel.
+        spread: Its s.d.: the network works in units of it.
+        dt: Time between samples.
+        training: Held-out error of each restart, and the course of the training error.
+    """
+
+    def __init__(
+        self,
+        settings: FastSlowSettings,
+        parts: Parts,
+        centre: Tensor,
+        spread: Tensor,
+        dt: float,
+        training: dict[str, Any] | None = None,
+    ) -> None:
+        self.settings, self.parts, self.centre, self.spread, self.dt = settings, parts, centre, spread, dt
+        self.training = training or {}
+
+    @classmethod
+    def fit(
+        cls,
+        sessions: Sessions,
+        settings: FastSlowSettings | None = None,
+        *,
+        seed: int = 0,
+        start: FastSlowNetwork | None = None,
+        progress: bool = False,
+    ) -> FastSlowNetwork:
+        """Trains a network on sessions.
+
+        Arguments:
+            sessions: The training sessions, in their order.
+            settings: Of the network and its training.
+            seed: Makes it repeatable.
+            start: A network to go on from: all restarts begin there.
+            progress: Whether to show a progress bar.
+        """
+        s = settings or FastSlowSettings()
+        begin = None if start is None else (start.parts, start.centre, start.spread)
+        parts, centre, spread, told = trained(sessions, s, seed, begin, progress)
+        return cls(s, parts, centre, spread, sessions.dt, told)
+
+    # What it predicts -----------------------------------------------------------------------------
+
+    @property
+    def circuit(self) -> MotifCircuit:
+        """Its motifs as a circuit, for laws of motifs."""
+        return MotifCircuit.of(self.parts.left, self.parts.right, self.parts.into)
+
+    def scales(self, sessions: Sessions, *, horizon: int | None = None) -> SessionScales:
+        """Scales of each session, fitted to it alone with the motifs held, and their errors.
+
+        Arguments:
+            sessions: Those of the training, or others of the same channels.
+            horizon: Samples ahead that are predicted; that of the training by default.
+        """
+        self._check(sessions)
+        h, step = horizon or self.settings.horizon, self.dt / self.settings.tau
+        pairs = zip(sessions.observations, sessions.inputs, strict=True)
+        each = [windows_of(self.normed(y), u.float(), self.settings.history, h, h) for y, u in pairs]
+        scales, errors = session_scales(self.parts, each, step)
+        return SessionScales.of(
+            scales[None],
+            errors[None],
+            stimulation=sessions.stimulation[None] if sessions.input_channels else None,
+            time=sessions.time,
+            learners=[sessions.learner],
+            channels=sessions.input_channels or None,
+        )
+
+    def predict(self, sessions: Sessions, scales: Tensor, *, horizon: int | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Of each session what is predicted and what was observed, in windows `(W, horizon, C)` from every `horizon`-th sample.
+
+        Arguments:
+            sessions: The sessions.
+            scales: Of each, `(K, R)`: fitted, or forecast by a law.
+            horizon: Samples ahead.
+        """
+        self._check(sessions)
+        h, out = horizon or self.settings.horizon, []
+        for k in range(len(sessions)):
+            w = windows_of(
+                self.normed(sessions.observations[k]), sessions.inputs[k].float(), self.settings.history, h, h
+            )
+            with torch.no_grad():
+                y = predicted(self.parts, scales[k].float().expand(len(w.past), -1), w, self.dt / self.settings.tau)
+            out.append((y.double() * self.spread + self.centre, w.future.double() * self.spread + self.centre))
+        return out
+
+    def explained(self, sessions: Sessions, scales: Tensor, *, horizon: int | None = None) -> float:
+        """Share of the variance of all channels and sessions that predictions explain, up to `horizon` samples ahead."""
+        every = self.predict(sessions, scales, horizon=horizon)
+        y, truth = (torch.cat([pair[i].flatten(0, 1) for pair in every]) / self.spread for i in (0, 1))
+        return 1 - float((truth - y).square().sum() / (truth - truth.mean(dim=0)).square().sum())
+
+    def simulate(self, scales: Tensor, start: Tensor, inputs: Tensor) -> Tensor:
+        """Activity that goes on by itself, `(T, C)`.
+
+        Arguments:
+            scales: `(R,)`.
+            start: Samples from which it starts, `(history, C)`.
+            inputs: From its first sample on, `(T, B)`.
+        """
+        w = Windows(self.normed(start).flatten()[None], inputs.float()[None], torch.empty(0))
+        with torch.no_grad():
+            y = predicted(self.parts, scales.float()[None], w, self.dt / self.settings.tau)[0]
+        return y.double() * self.spread + self.centre
+
+    def normed(self, observations: Tensor) -> Tensor:
+        """Observations in the network's units, float32."""
+        return ((observations - self.centre) / self.spread).float()
+
+    def _check(self, sessions: Sessions) -> None:
+        if len(sessions.channels) != len(self.centre) or len(sessions.input_channels) != self.parts.into.shape[1]:
+            raise ValueError(
+                f"the network is of {len(self.centre)} channels and {self.parts.into.shape[1]} of input, the sessions have "
+                f"{len(sessions.channels)} and {len(sessions.input_channels)}."
+            )
+        if not math.isclose(sessions.dt, self.dt, rel_tol=1e-6):
+            raise ValueError(f"the network was trained at dt = {self.dt:g}, the sessions have {sessions.dt:g}.")
+
+    # Files ----------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the network into a folder; `load` brings it back, and `fit(..., start=...)` goes on from it."""
+        from safetensors.torch import save_file
+
+        place = arguments.path("folder", folder)
+        place.mkdir(parents=True, exist_ok=True)
+        tensors = {name: v.contiguous() for name, v in self.parts.tensors().items()}
+        tensors |= {"centre": self.centre, "spread": self.spread}
+        write_atomically(place / "network.safetensors", lambda path: save_file(tensors, path))
+        write_json(
+            place / "network.json", {"settings": asdict(self.settings), "dt": self.dt, "training": self.training}
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> FastSlowNetwork:
+        """The network that `save` wrote."""
+        from safetensors.torch import load_file
+
+        place = arguments.path("folder", folder)
+        if not (place / "network.json").is_file():
+            raise ValueError(f"folder: {place} holds no network that FastSlowNetwork.save wrote.")
+        with reading(place / "network.json"):
+            told = read_json(place / "network.json")
+            given = {**told["settings"]}
+            given["signs"] = None if given["signs"] is None else tuple(given["signs"])
+            tensors = load_file(place / "network.safetensors")
+            centre, spread = tensors.pop("centre"), tensors.pop("spread")
+            return cls(FastSlowSettings(**given), Parts(**tensors), centre, spread, float(told["dt"]), told["training"])
+
+    def __repr__(self) -> str:
+        s = self.settings
+        return f"FastSlowNetwork(rank {s.rank}, {s.units} units, {len(self.centre)} channels)"
+
+    def _card(self) -> Card:
+        errors: Sequence[float] = self.training.get("held_out", ())
+        return Card(repr(self), {"horizon": self.settings.horizon, "held-out error of each restart": list(errors)})
