@@ -119,7 +119,7 @@ def bcm_sessions(
 ) -> KnownSessions:
     """A network of excitatory and inhibitory units that BCM's rule changes between sessions of stimulation.
 
-    W <- Proj_EI(W + rate (h o (h - q)) h^T - .02 W), h the mean rectified activity of a session, q sliding towards h^2 over its
+    W <- Proj_EI(W + rate (h o (h - q)) h^T - .005 W), h the mean rectified activity of a session, q sliding towards h^2 over its
     target .3; two channels of stimulation.
 
     Arguments:
@@ -141,7 +141,7 @@ def bcm_sessions(
     into = torch.rand(units, 2, generator=gen, dtype=torch.float64)
     into[: units // 2, 1] *= 0.2
     into[units // 2 :, 0] *= 0.2
-    q = 0.3 * torch.ones(units, dtype=torch.float64)
+    q = 0.1 * torch.ones(units, dtype=torch.float64)
     read = torch.randperm(units, generator=gen)[:observed]
     block = (0, 0, 0, -1, -1, 1, 1, 1, -1, 1, 0, 0)
     ys, us, kept = [], [], []
@@ -154,7 +154,7 @@ def bcm_sessions(
         us.append(u)
         mean = torch.tanh(h).clamp(min=0.0).mean(dim=0)
         change = rate * torch.outer(mean * (mean - q), mean)
-        changed = weights + change - 0.02 * weights
+        changed = weights + change - 0.005 * weights
         q = q + 0.3 * (mean.square() / TARGET - q)
         weights = torch.where(sign > 0, changed.clamp(min=0.0), changed.clamp(max=0.0))
     sd = torch.cat(ys).std(dim=0)
