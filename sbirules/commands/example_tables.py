@@ -22,6 +22,13 @@ OF_ANIMALS = {"c_rd": 0.16, "c": 0.17, "w": -0.12, "lapse": 0.1}
 OF_FLIES = {"x_r": -0.5, "w": -0.1, "overlap": 0.2, "gain": 1.0, "gain_spread": 0.4, "noise": 0.1, "noise_growth": 0.25}
 
 
+FEW = 3  # animals of many sessions
+OF_SESSIONS = {
+    **{"w_1_1": -0.3, "w_1_2": 0.2, "w_2_1": -0.2, "w_2_2": -0.3},
+    **{"u_1_1": 0.8, "u_2_1": -0.4, "bias_1": 0.1, "bias_2": 0.2, "walk": 0.1},
+}
+
+
 class Writable(Protocol):
     """A table that is written as CSV."""
 
@@ -95,8 +102,29 @@ def flies(num_trials: int = 16) -> Rows:
     return Rows("\n".join(["learner,trial,odour,shock,response", *rows]) + "\n")
 
 
+def scales(num_sessions: int = 20) -> Rows:
+    """Session scales of animals that share the law `OF_SESSIONS`; one site is stimulated in half of the sessions."""
+    import torch
+
+    from sbirules.model.rules import LatentLaw
+    from sbirules.model.session_scales import SessionScales
+    from sbirules.simulators import SessionLaw
+
+    drawn = torch.rand(FEW, num_sessions, 1, generator=torch.Generator().manual_seed(SEED))
+    like = SessionScales.of(torch.zeros(FEW, num_sessions, 2), 0.05, stimulation=(drawn > 0.5).double())
+    lab = SessionLaw(LatentLaw(2, 1), initial=1.0)
+    made = lab.measured(torch.tensor([OF_SESSIONS[name] for name in lab.names]), like, seed=SEED).scales
+    rows = [
+        f"animal{k + 1},{t + 1},{float(made[k, t, 0]):.3f},0.05,{float(made[k, t, 1]):.3f},0.05,{int(like.stimulation[k, t, 0])}"
+        for k in range(FEW)
+        for t in range(num_sessions)
+    ]
+    return Rows("\n".join(["learner,session,c1,c1_error,c2,c2_error,site1", *rows]) + "\n")
+
+
 EXAMPLES: Mapping[str, Callable[[], Writable]] = {
     "data": learners,
     "choices": animals,
     "recordings": flies,
+    "sessions": scales,
 }  # by question

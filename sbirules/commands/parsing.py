@@ -12,7 +12,7 @@ from sbirules.commands.versions import versions
 __all__ = ["LISTS", "QUESTIONS", "SHELLS", "a_path", "parser"]
 
 LISTS = ("families", "tasks", "simulators", "priors", "summaries")
-QUESTIONS = ("constraints", "data", "choices", "recordings", "observation")  # that `new` writes a study of
+QUESTIONS = ("constraints", "data", "choices", "recordings", "sessions", "observation")  # that `new` writes a study of
 SHELLS = ("bash", "zsh", "fish")
 
 

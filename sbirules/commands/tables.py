@@ -1,4 +1,4 @@
-"""Looking at a table of choices, errors or recordings before a study is made of it."""
+"""Looking at a table of choices, errors, recordings or session scales before a study is made of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from sbirules.commands.exits import EXIT
 
 if TYPE_CHECKING:
     from sbirules.model.recording_summary import RecordingsSummary
+    from sbirules.model.session_summary import SessionsSummary
     from sbirules.model.table_summary import TrialsSummary
 
 __all__ = ["run"]
 
-SEVERAL = ("stimulus", "values", "events", "trial")  # roles that several columns may have, joined by +
+SEVERAL = (
+    "stimulus",
+    "values",
+    "events",
+    "trial",
+    "scales",
+    "errors",
+    "stimulation",
+)  # roles that several columns may have, joined by +
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,15 +51,17 @@ def run(args: argparse.Namespace) -> int:
         kind, path, reading = _data_of(args.file)
     else:
         kind, path = _kind(args.file, reading), args.file
-    summary = _of_recordings(path, reading) if kind == "recordings" else _of_trials(path, reading)
-    print(json.dumps(plain(asdict(summary)), indent=1) if args.json else summary)
+    summary = SUMMARIES[kind](path, reading)
+    print(json.dumps(plain(_told(asdict(summary))), indent=1) if args.json else summary)
     return EXIT["done"]
 
 
 def _kind(path: Path, reading: dict[str, Any]) -> str:
-    """Whether a file is to be read as recordings or as trials."""
+    """Whether a file is to be read as recordings, session scales or trials."""
     from sbirules.model.recording_files import holds_recordings
 
+    if "scales" in reading.get("columns", {}):
+        return "sessions"
     said = "unit" in reading or "values" in reading.get("columns", {})
     suffix = path.suffix.lower()
     return "recordings" if said or suffix == ".nwb" or (suffix == ".npz" and holds_recordings(path)) else "trials"
@@ -60,6 +71,17 @@ def _of_recordings(path: Path, reading: dict[str, Any]) -> RecordingsSummary:
     from sbirules.model.recordings import Recordings
 
     return Recordings.read(path, **reading).describe()
+
+
+def _of_sessions(path: Path, reading: dict[str, Any]) -> SessionsSummary:
+    from sbirules.model.session_scales import SessionScales
+
+    return SessionScales.read(path, **reading).describe()
+
+
+def _told(content: dict[str, Any]) -> dict[str, Any]:
+    """With tables as rows by name."""
+    return {k: v.to_dict(orient="index") if hasattr(v, "to_dict") else v for k, v in content.items()}
 
 
 def _of_trials(path: Path, reading: dict[str, Any]) -> TrialsSummary:
@@ -74,6 +96,9 @@ def _of_trials(path: Path, reading: dict[str, Any]) -> TrialsSummary:
             types = told.get("trial_type", "trial_type")
             names = tuple(dict.fromkeys(table.labels(types))) if types in table else ("all",)
     return Trials.read(path, sorted(names) or None, **reading).describe()
+
+
+SUMMARIES = {"trials": _of_trials, "recordings": _of_recordings, "sessions": _of_sessions}
 
 
 def _pairs(option: str, given: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -91,6 +116,7 @@ def _data_of(path: Path) -> tuple[str, Path, dict[str, Any]]:
 
     from sbirules.inference.questions.choices import ChoicesQuestion
     from sbirules.inference.questions.recordings import RecordingsQuestion
+    from sbirules.inference.questions.session_laws import SessionsQuestion
 
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -98,11 +124,12 @@ def _data_of(path: Path) -> tuple[str, Path, dict[str, Any]]:
         raise ValueError(f"{path.name} is not valid TOML: {error}.") from error
     section = content.get("data")
     section = section if isinstance(section, dict) else {}
-    readings = {"trials": ChoicesQuestion.reading, "recordings": RecordingsQuestion.reading}
+    readings = {q.argument: q.reading for q in (ChoicesQuestion, RecordingsQuestion, SessionsQuestion)}
     kind = next((kind for kind in readings if isinstance(section.get(kind), str)), None)
     if kind is None:
         raise ValueError(
-            f'{path.name} names no table: it needs [data] with trials = "choices.csv", or recordings = "responses.csv".'
+            f'{path.name} names no table: it needs [data] with trials = "choices.csv", recordings = "responses.csv" or '
+            'sessions = "scales.csv".'
         )
     reading = {key: section[key] for key in readings[kind] if key in section}
     for key in ("columns", "rows"):

@@ -126,21 +126,19 @@ def invariants(own: Mapping[str, Tensor], prior: Mapping[str, Tensor], *, axes: 
             bare(ax)
             ax.set_title(name, fontsize=9)
             continue
-        q = torch.tensor([0.005, 0.995], dtype=torch.float64)
-        ends = torch.quantile(drawn, q)
-        if len(before):
-            wide = torch.quantile(before, torch.tensor([0.1, 0.9], dtype=torch.float64))
-            ends = torch.stack([torch.minimum(ends[0], wide[0]), torch.maximum(ends[1], wide[1])])
-        low, high = float(ends[0]), float(ends[1])
+        low, high = torch.quantile(drawn, torch.tensor([0.005, 0.995], dtype=torch.float64)).tolist()
+        room = 1.5 * (high - low) + 1e-9  # the prior may reach far, what was learned is to be seen
+        low, high = max(low - room, min(low, float(before.min()))) if len(before) else low, high + room
         whole = bool((drawn == drawn.round()).all()) and high - low < 20
         bins = (
             np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.0)
             if whole
             else np.linspace(low, max(high, low + 1e-6), 40)
         )
-        if len(before):
-            ax.hist(before.numpy(), bins, density=True, color=p.prior, alpha=0.4, label="prior")
-        ax.hist(drawn.numpy(), bins, density=True, color=p.posterior, alpha=0.8, label="posterior")
+        for values, label, color, alpha in ((before, "prior", p.prior, 0.4), (drawn, "posterior", p.posterior, 0.8)):
+            if len(values):  # a density of all draws, those outside the axes too
+                each = np.full(len(values), 1 / (len(values) * (bins[1] - bins[0])))
+                ax.hist(values.numpy(), bins, weights=each, color=color, alpha=alpha, label=label)
         share = 1 - len(drawn) / len(value)
         ax.set_title(name + (f" ({share:.0%} infinite)" if share > 0 else ""), fontsize=9)
         ax.set_yticks([])

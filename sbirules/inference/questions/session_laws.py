@@ -113,7 +113,7 @@ class SessionsQuestion(TableQuestion):
             "data": {
                 "learners": self.size,
                 "trials": self.known.sessions,
-                "held_out_coverage": found.inside,
+                "predictive_coverage": found.inside,
                 "explained": dict(found.explained),
                 "order_p": found.order,
                 "invariants": {name: list(value) for name, value in found.quantiles().items()},

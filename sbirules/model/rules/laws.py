@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sbirules.model.rules.coefficient import Coefficient
 from sbirules.model.rules.family import RuleFamily
-from sbirules.model.rules.text import RuleText
+from sbirules.model.rules.text import RuleText, number_tex
 from sbirules.support import arguments
 
 __all__ = ["DriftLaw", "LatentLaw", "Law"]
@@ -152,7 +152,8 @@ class LatentLaw(Law):
             + ". z is known up to a change of its coordinates: eigenvalues, fixed points and responses do not depend on that."
         )
         values = arguments.one_rule("theta", theta, self.names)
-        rule = [rf"{c.tex} = {values[c.name]:.{digits}g},\;" for c in self.coefficients]
+        rule = [rf"{c.tex} = {number_tex(values[c.name], digits)}" for c in self.coefficients]
+        rule = [*(rf"{piece},\;" for piece in rule[:-1]), rule[-1]]
         return RuleText(
             "From session to session the scales change:",
             (rf"z^{{k+1}} = z^k + {change}",),
