@@ -81,10 +81,10 @@ def lorenz_rows(quick: bool) -> list[Row]:
     torch.set_num_threads(1)
     out, every, forecasts, ratios = [], [], [], []
     settings = FastSlowSettings(
-        rank=3, units=128, tau=0.3, horizon=20, learning_rate=1e-2, law=None, restarts=2 if quick else 4,
+        rank=3, units=128, tau=0.3, horizon=20, learning_rate=1e-2, law=None, restarts=2 if quick else 3,
         iterations=600 if quick else 3000,
     )  # fmt: skip
-    seeds = range(1 if quick else 5)
+    seeds = range(1 if quick else 3)
     for seed in seeds:
         known = lorenz_sessions(30, 500, seed=seed)
         train, test, n = split(known)

@@ -26,6 +26,7 @@ class LawLikelihood:
         names: Names of theta's columns.
         law: The law; None for none, scales that wander.
         sessions: What was measured.
+        centre: Of each scale, from which states count.
         scale: What scales are divided by, and the walk is measured in.
         strength: What stimulation is divided by.
         initial: S.d. of the first session's scales.
@@ -40,6 +41,7 @@ class LawLikelihood:
         law: Law | None,
         sessions: SessionScales,
         *,
+        centre: Sequence[float],
         scale: float,
         strength: float,
         initial: float,
@@ -49,7 +51,8 @@ class LawLikelihood:
         self.scale, self.strength, self.initial = scale, strength, initial
         self.latents = sessions.scales.shape[2]
         self.memory = 0 if law is None else law.memory
-        self.value = sessions.scales / scale
+        self.centre = torch.tensor(tuple(centre), dtype=torch.float64)
+        self.value = (sessions.scales - self.centre) / scale
         self.error = sessions.covariance / scale**2
         self.there = sessions.measured & sessions.there
         self.stimulation = sessions.stimulation / strength
@@ -165,7 +168,14 @@ class LawLikelihood:
         rows = self._rows(theta)
         first = self.sessions.first(given)
         own = LawLikelihood(
-            self.names, self.law, first, scale=self.scale, strength=self.strength, initial=self.initial, timed=False
+            self.names,
+            self.law,
+            first,
+            centre=self.centre.tolist(),
+            scale=self.scale,
+            strength=self.strength,
+            initial=self.initial,
+            timed=False,
         )
         own.gaps = self.gaps[:, :given]
         f = own.filtered(rows)
@@ -178,7 +188,7 @@ class LawLikelihood:
         walk = path.walk[:, :, -1:].expand(-1, -1, sessions + 1, -1)
         to_come = Path(path.step, path.theta, path.mean, path.spread, walk, whole)
         mean, cov = forecast(to_come, f.state, f.state_covariance, sessions, self.latents)
-        return mean * self.scale, cov * self.scale**2
+        return self.centre + mean * self.scale, cov * self.scale**2
 
     def drawn(self, theta: Tensor) -> Tensor:
         """Scales of simulated animals, `(A, K, R)`, from torch's global stream; NaN where nothing was measured."""
@@ -194,7 +204,7 @@ class LawLikelihood:
                 state = path.step(columns, state, self.stimulation[:, k]) + torch.nn.functional.pad(
                     moved, (0, self.memory)
                 )
-        return torch.where(self.there[..., None], torch.stack(out, dim=1) * self.scale, torch.nan)
+        return torch.where(self.there[..., None], self.centre + torch.stack(out, dim=1) * self.scale, torch.nan)
 
 
 class _Kalman(torch.autograd.Function):

@@ -211,8 +211,8 @@ def stimulation_sessions(
 ) -> KnownSessions:
     """In the shape of deep-brain stimulation at two sites: theta bursts over days, local field potentials of few channels.
 
-    Two oscillating populations drive each other; paired bursts strengthen, single ones weaken their coupling, which relaxes
-    towards rest between days.
+    Two oscillating populations drive each other; bursts at both sites strengthen, those at the first alone weaken their coupling,
+    which keeps .85 of itself and of what it is at rest from day to day. On some days there is no stimulation.
 
     Arguments:
         num_sessions: K, a day each, with some days left out.
@@ -228,14 +228,15 @@ def stimulation_sessions(
     own = torch.tensor([[0.0, -turn], [turn, 0.0]]).double() * 0.05 + 0.6 * torch.eye(2).double()
     day, days = 0.0, []
     for _ in range(num_sessions):
-        paired = bool(torch.rand(1, generator=gen) < 0.5)
+        drawn = float(torch.rand(1, generator=gen))
+        first, second = float(drawn < 0.75), float(drawn < 0.4)
         weights = torch.zeros(4, 4, dtype=torch.float64)
         weights[:2, :2] = own
         weights[2:, 2:] = own
         weights[2:, :2] = coupling * torch.eye(2)
         weights[:2, 2:] = 0.5 * coupling * torch.eye(2)
         burst = ((torch.arange(samples) % 20) < 6).double() * ((torch.arange(samples) // 100) % 2 == 0).double()
-        u = torch.stack([burst, burst if paired else torch.zeros_like(burst)], dim=1)
+        u = torch.stack([first * burst, second * burst], dim=1)
         into = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 0.0]]).double()
         h = _run(weights, into, u, torch.zeros(4, dtype=torch.float64), 0.2, 0.3, gen)
         kept.append(weights)
@@ -244,7 +245,7 @@ def stimulation_sessions(
         us.append(u)
         days.append(day)
         day += 1.0 + float(torch.rand(1, generator=gen) < 0.2)
-        coupling = coupling + (0.12 if paired else -0.08) - 0.15 * (coupling - 0.3)
+        coupling = coupling - 0.08 * first + 0.2 * second - 0.15 * (coupling - 0.3)
     sd = torch.cat(ys).std(dim=0)
     noisy = [y + noise * sd * torch.randn(y.shape, generator=gen, dtype=torch.float64) for y in ys]
     sessions = Sessions.of(noisy, us, dt=0.2, time=days, input_channels=("site 1", "site 2"))

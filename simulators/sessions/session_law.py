@@ -48,7 +48,7 @@ WALK = Coefficient(
     log=True,
     default=0.1,
     symbol=r"\sigma",
-    prior=LogNormal(-2.5, 1.0, validate_args=False),
+    prior=LogNormal(-2.0, 1.2, validate_args=False),
 )
 LAWS: dict[str, type[Law]] = {law.__name__: law for law in (LatentLaw, DriftLaw, HebbianLaw, OjaLaw, BCMLaw)}
 
@@ -57,16 +57,16 @@ LAWS: dict[str, type[Law]] = {law.__name__: law for law in (LatentLaw, DriftLaw,
 class SessionLaw(Simulator):
     r"""A law moves the scales of a circuit's connectivity from session to session; each is measured with a known error.
 
-        z^(k+1) = law(z^k, u^k) + walk xi^k,      scales^k = scale z^k + error^k
+        z^(k+1) = law(z^k, u^k) + walk xi^k,      scales^k = centre + scale z^k + error^k
 
     z^0 is normal around 0 with s.d. `initial` and integrated out, as all z are: what is inferred is the law and its noise. The
     likelihood is exact for linear laws (Kalman) and by cubature for others: `fit(simulator, prior, sessions=...)` needs no
-    simulations. A law that is `relative` acts on scales in units of their spread (`scale`) and on stimulation in units of its
-    root mean square; others act on both as they are.
+    simulations. A law that is `relative` acts on scales around their mean (`centre`) in units of their spread (`scale`), and on
+    stimulation in units of its root mean square; others act on both as they are, without a centre.
 
     Arguments:
         family: The law: `LatentLaw`, `DriftLaw`, `HebbianLaw`, `OjaLaw`, `BCMLaw`, or a `Law` of one's own.
-        initial: S.d. of the first session's scales around 0, in units of `scale`.
+        initial: S.d. of the first session's scales around `centre`, in units of `scale`.
         timed: Whether the noise of the law grows with the time between sessions, or is the same for all.
         summaries: Named summaries of simulated animals, as for any simulator.
 
@@ -95,14 +95,14 @@ class SessionLaw(Simulator):
         self.law: Law = family
         self.initial, self.timed = arguments.above("initial", initial, 0.0), bool(timed)
         self.plastic = True
-        self.scale, self.strength, self.unit = 1.0, 1.0, ""
+        self.centre, self.scale, self.strength, self.unit = (0.0,) * family.latents, 1.0, 1.0, ""
         self.protocol: SessionScales | None = None
         super().__init__(family, None, summaries)
         if WALK.name in family.names:
             raise ValueError(f"a law cannot have a coefficient {WALK.name!r}: that is the noise of every law.")
 
     def suited(self, sessions: SessionScales) -> SessionLaw:
-        """The same with the spread of session scales, and the strength of their stimulation.
+        """The same with mean and spread of session scales, and the strength of their stimulation.
 
         Raises:
             ValueError: If the law is of other scales or channels.
@@ -120,8 +120,11 @@ class SessionLaw(Simulator):
             )
         out = copy.copy(self)
         known = sessions.scales[sessions.measured]
-        spread = float(known.square().mean().sqrt())
-        out.scale, out.strength = (float(f"{spread:.3g}") if law.relative and spread > 0 else 1.0), 1.0
+        out.centre, out.scale, out.strength = (0.0,) * law.latents, 1.0, 1.0
+        if law.relative:
+            out.centre = tuple(float(f"{c:.3g}") for c in known.mean(dim=0))
+            spread = float((known - torch.tensor(out.centre, dtype=known.dtype)).square().mean().sqrt())
+            out.scale = float(f"{spread:.3g}") if spread > 0 else 1.0
         if law.relative and law.stimulations:
             power = float(sessions.stimulation[sessions.there].square().mean().sqrt())
             out.strength = float(f"{power:.3g}") if power > 0 else 1.0
@@ -182,6 +185,7 @@ class SessionLaw(Simulator):
             "initial": self.initial,
             "timed": self.timed,
             "plastic": self.plastic,
+            "centre": list(self.centre),
             "scale": self.scale,
             "strength": self.strength,
             "unit": self.unit,
@@ -205,6 +209,7 @@ class SessionLaw(Simulator):
                 made = law(**family)
             out = cls(made, initial=float(config["initial"]), timed=bool(config["timed"]))
             out.plastic, out.scale = bool(config["plastic"]), float(config["scale"])
+            out.centre = tuple(float(c) for c in config["centre"])
             out.strength, out.unit = float(config["strength"]), str(config["unit"])
             return out
 
@@ -216,6 +221,7 @@ class SessionLaw(Simulator):
             self.names,
             self.law if self.plastic else None,
             sessions,
+            centre=self.centre,
             scale=self.scale,
             strength=self.strength,
             initial=self.initial,

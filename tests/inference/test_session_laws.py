@@ -52,8 +52,10 @@ def test_a_law_is_recovered(fitted):
     posterior, sessions = fitted
     simulator = SessionLaw(sr.LatentLaw(2, 1)).suited(sessions)
     truth = torch.tensor(THETA)
+    w, centre = truth[:4].reshape(2, 2), torch.tensor(simulator.centre)
     truth[4:6] *= simulator.strength / simulator.scale
-    truth[6:] /= simulator.scale
+    truth[6:8] = (truth[6:8] + w @ centre) / simulator.scale
+    truth[8] /= simulator.scale
     draws = posterior.sample((1000,))
     z = (draws.mean(dim=0) - truth) / draws.std(dim=0)
     assert (z.abs() < 4).all(), z
@@ -161,7 +163,7 @@ def test_forecasts_hold_what_comes(fitted):
         for h in range(6):
             noise = theta[-1] * torch.randn(2, 2, generator=gen, dtype=torch.float64)
             state = law.step(columns, state, u[:, h]) + noise
-            path.append(state * simulator.scale)
+            path.append(torch.tensor(simulator.centre) + state * simulator.scale)
         _, low, high = ahead.band()
         truth = torch.stack(path, dim=1)
         inside.append(((truth > low) & (truth < high)).double().mean())

@@ -30,8 +30,8 @@ class Law(RuleFamily):
         latents: Number of scales, R.
         stimulations: Number of channels of stimulation, B.
         memory: What the state holds beside the scales, M values.
-        relative: Whether the law is of scales in units of their own spread, and of stimulation in units of its own, so that one
-            prior suits any; else of both as they are.
+        relative: Whether the law is of scales around their mean in units of their spread, and of stimulation in units of its root
+            mean square, so that one prior suits any; else of both as they are.
     """
 
     latents: int
@@ -159,7 +159,7 @@ class LatentLaw(Law):
             (rf"z^{{k+1}} = z^k + {change}",),
             tuple(rule),
             words,
-            "Scales and stimulation are in units of their own spread, change is per session.",
+            "Scales count from their mean in units of their spread, stimulation in units of its root mean square.",
         )
 
 
