@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,11 @@ def _of_trials(path: Path, reading: dict[str, Any]) -> TrialsSummary:
     return Trials.read(path, sorted(names) or None, **reading).describe()
 
 
-SUMMARIES = {"trials": _of_trials, "recordings": _of_recordings, "sessions": _of_sessions}
+SUMMARIES: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
+    "trials": _of_trials,
+    "recordings": _of_recordings,
+    "sessions": _of_sessions,
+}
 
 
 def _pairs(option: str, given: Sequence[str]) -> Iterator[tuple[str, str]]:

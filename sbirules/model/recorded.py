@@ -19,6 +19,7 @@ from torch.distributions import LogNormal, Uniform
 from sbirules.model.observing import Gaussian, Observation
 from sbirules.model.recordings import Recordings
 from sbirules.model.rules import Coefficient
+from sbirules.support import arguments
 
 __all__ = ["OF_GAIN", "RecordingLikelihood", "gain_coefficients"]
 
@@ -81,12 +82,7 @@ class RecordingLikelihood:
         return len(self.recordings)
 
     def _rows(self, theta: Tensor) -> Tensor:
-        rows = torch.as_tensor(theta).double()
-        rows = rows[:, None].expand(-1, self.animals, -1) if rows.ndim == 2 else rows
-        if rows.ndim != 3 or rows.shape[1:] != (self.animals, len(self.names)) or not len(rows):
-            d = len(self.names)
-            raise ValueError(f"theta must have shape (n, {d}) or (n, {self.animals}, {d}), got {tuple(theta.shape)}.")
-        return rows
+        return arguments.theta_of_animals(theta, self.animals, self.names)
 
     def _parts(self, rows: Tensor) -> list[Tensor]:
         each = self.value[0].numel() * self.animals * FINE

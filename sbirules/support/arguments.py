@@ -235,6 +235,18 @@ def theta_matrix(theta: ArrayLike, names: Sequence[str], *, argument: str = "the
     return theta
 
 
+def theta_of_animals(theta: ArrayLike, animals: int, names: Sequence[str]) -> Tensor:
+    """Rules `(n, D)` of all animals, or of each `(n, animals, D)`, as `(n, animals, D)` float64; gradients flow."""
+    rows = torch.as_tensor(theta).double()
+    rows = rows[:, None].expand(-1, animals, -1) if rows.ndim == 2 else rows
+    if rows.ndim != 3 or rows.shape[1:] != (animals, len(names)) or not len(rows):
+        d = len(names)
+        raise ValueError(
+            f"theta must have shape (n, {d}) or (n, {animals}, {d}), got {tuple(torch.as_tensor(theta).shape)}."
+        )
+    return rows
+
+
 def theta_columns(theta: ArrayLike, names: Sequence[str], *, argument: str = "theta") -> Tensor:
     """`theta` as a floating tensor `(..., D)`, one column per coefficient."""
     given = _by_name(theta, names, argument)

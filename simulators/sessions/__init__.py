@@ -2,6 +2,7 @@
 
 from ._settings import FastSlowSettings
 from .benchmarks import KnownSessions, bcm_sessions, lorenz_sessions, ring_sessions, stimulation_sessions
+from .comparing import compare_networks
 from .fast_slow import FastSlowNetwork
 from .session_law import SESSION_SETTINGS, SessionLaw
 
@@ -12,6 +13,7 @@ __all__ = [
     "KnownSessions",
     "SessionLaw",
     "bcm_sessions",
+    "compare_networks",
     "lorenz_sessions",
     "ring_sessions",
     "stimulation_sessions",

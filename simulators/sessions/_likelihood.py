@@ -12,6 +12,7 @@ from torch import Tensor
 from sbirules.model.rules import Law
 from sbirules.model.session_scales import SessionScales
 from sbirules.model.state_space import IMPOSSIBLE, Filtered, Path, filtered, forecast
+from sbirules.support import arguments
 
 __all__ = ["LawLikelihood"]
 
@@ -68,12 +69,7 @@ class LawLikelihood:
         return len(self.sessions)
 
     def _rows(self, theta: Tensor) -> Tensor:
-        rows = torch.as_tensor(theta).double()
-        rows = rows[:, None].expand(-1, self.animals, -1) if rows.ndim == 2 else rows
-        if rows.ndim != 3 or rows.shape[1:] != (self.animals, len(self.names)) or not len(rows):
-            d = len(self.names)
-            raise ValueError(f"theta must have shape (n, {d}) or (n, {self.animals}, {d}), got {tuple(theta.shape)}.")
-        return rows
+        return arguments.theta_of_animals(theta, self.animals, self.names)
 
     def _parts(self, rows: Tensor) -> list[Tensor]:
         s = self.latents + self.memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ LAWS = {"linear": lambda z: z, "tanh": torch.tanh}
 
 
 def trained(
-    sessions: Sessions,
+    animals: Sequence[Sessions],
     s: FastSlowSettings,
     seed: int,
     start: tuple[Parts, Tensor, Tensor] | None,
@@ -32,7 +33,7 @@ def trained(
     """Weights of the best of several networks, mean and s.d. of the channels, and the course of the training.
 
     Arguments:
-        sessions: What is trained on.
+        animals: The sessions of each animal.
         s: Settings.
         seed: Of starts and batches.
         start: Weights to go on from, with mean and s.d. of the channels.
@@ -40,21 +41,26 @@ def trained(
     """
     from tqdm.auto import tqdm
 
-    whole = torch.cat(sessions.observations)
+    observations = [y for one in animals for y in one.observations]
+    inputs = [u for one in animals for u in one.inputs]
+    whole = torch.cat(observations)
     centre, spread = (whole.mean(dim=0), whole.std(dim=0)) if start is None else start[1:]
     spread = torch.where(spread > 0, spread, 1.0)
-    normed = [((y - centre) / spread).float() for y in sessions.observations]
+    normed = [((y - centre) / spread).float() for y in observations]
     cut = [len(y) - max(round(HELD_OUT * len(y)), s.horizon + s.history) for y in normed]
-    train = _together([(y[:n], u[:n]) for y, u, n in zip(normed, sessions.inputs, cut, strict=True)], s, 1)
-    held = _together([(y[n:], u[n:]) for y, u, n in zip(normed, sessions.inputs, cut, strict=True)], s, s.horizon)
+    train = _together([(y[:n], u[:n]) for y, u, n in zip(normed, inputs, cut, strict=True)], s, 1)
+    held = _together([(y[n:], u[n:]) for y, u, n in zip(normed, inputs, cut, strict=True)], s, s.horizon)
     stream = generator(seed, Stream.TRAINING)
-    p = _started(s, sessions, normed, stream) if start is None else _repeated(start[0], s, len(sessions))
+    p = _started(s, inputs[0].shape[1], normed, stream) if start is None else _repeated(start[0], s, len(normed))
     learned = [v for name, v in p.items() if not _held(name, s)]
     for v in learned:
         v.requires_grad_(True)
     optimiser = torch.optim.Adam(learned, lr=s.learning_rate)
-    stimulation = sessions.stimulation.float()
-    step, course = sessions.dt / s.tau, []
+    stimulation = torch.cat([one.stimulation for one in animals]).float()
+    # from one session to the next there is a step of the law, but not from one animal to the next
+    animal = torch.cat([torch.full((len(one),), k) for k, one in enumerate(animals)])
+    follows = (animal[1:] == animal[:-1]).float()
+    step, course = animals[0].dt / s.tau, []
     bar = tqdm(range(s.iterations), desc="fast-slow network", disable=None if progress else True)
     for i in bar:
         share = (i + 1) / s.iterations
@@ -62,7 +68,7 @@ def trained(
         for group in optimiser.param_groups:
             group["lr"] = s.learning_rate * rate
         at = torch.randint(len(train[0]), (s.batch,), generator=stream)
-        loss = loss_of(p, s, train[0][at], Windows(*(v[at] for v in train[1])), step, stimulation)
+        loss = loss_of(p, s, train[0][at], Windows(*(v[at] for v in train[1])), step, stimulation, follows)
         optimiser.zero_grad()
         loss.sum().backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
@@ -90,7 +96,13 @@ def trained(
 
 
 def loss_of(
-    p: dict[str, Tensor], s: FastSlowSettings, which: Tensor, w: Windows, step: float, stimulation: Tensor
+    p: dict[str, Tensor],
+    s: FastSlowSettings,
+    which: Tensor,
+    w: Windows,
+    step: float,
+    stimulation: Tensor,
+    follows: Tensor,
 ) -> Tensor:
     """Loss of each restart, `(S,)`.
 
@@ -101,18 +113,19 @@ def loss_of(
         w: The windows.
         step: dt / tau.
         stimulation: Mean input of each session, `(K, B)`.
+        follows: 1 for each session but the last whose next one is of the same animal, else 0, `(K - 1,)`.
     """
     every = p["slow"] @ p["loading"].mT + p["base"][:, None]  # (S, K, R)
     y = predicted(Parts(**p), every[:, which], w, step)
     loss = (y - w.future).square().mean(dim=(1, 2, 3))
     if s.smooth:
-        loss = loss + s.smooth * every.diff(dim=1).square().mean(dim=(1, 2))
+        loss = loss + s.smooth * (follows[:, None] * every.diff(dim=1).square()).mean(dim=(1, 2))
     if s.law is not None and s.slow:
         z = p["slow"]
         change = LAWS[s.law](z[:, :-1]) @ p["law"].mT - z[:, :-1] + stimulation[:-1] @ p["law_into"].mT
         change = change + p["law_bias"][:, None]
         ahead = z[:, :-1] + torch.sigmoid(p["law_rate"])[:, None, None] * change
-        loss = loss + s.slow * (z[:, 1:] - ahead).square().mean(dim=(1, 2))
+        loss = loss + s.slow * (follows[:, None] * (z[:, 1:] - ahead).square()).mean(dim=(1, 2))
     if s.orthogonal:
         for name, size in (("left", s.units), ("right", 1)):
             gram = p[name].mT @ p[name] / size
@@ -127,10 +140,8 @@ def _together(each: list[tuple[Tensor, Tensor]], s: FastSlowSettings, every: int
     return which, Windows(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
-def _started(
-    s: FastSlowSettings, sessions: Sessions, normed: list[Tensor], stream: torch.Generator
-) -> dict[str, Tensor]:
-    n, r, d, c, b = s.units, s.rank, s.dim, len(sessions.channels), len(sessions.input_channels)
+def _started(s: FastSlowSettings, b: int, normed: list[Tensor], stream: torch.Generator) -> dict[str, Tensor]:
+    n, r, d, c = s.units, s.rank, s.dim, normed[0].shape[1]
 
     def draw(*shape: int, sd: float = 1.0) -> Tensor:
         return sd * torch.randn(s.restarts, *shape, generator=stream)
@@ -146,7 +157,7 @@ def _started(
         "encoder_bias": draw(n, sd=0.5),
         "loading": torch.eye(r, d).repeat(s.restarts, 1, 1) + (0.1 * draw(r, d) if s.law else 0.0),
         "base": torch.ones(s.restarts, r) if s.law else torch.zeros(s.restarts, r),
-        "slow": draw(len(sessions), d, sd=0.01) + (0.0 if s.law else 1.0),
+        "slow": draw(len(normed), d, sd=0.01) + (0.0 if s.law else 1.0),
         "law": torch.eye(d).repeat(s.restarts, 1, 1),
         "law_into": torch.zeros(s.restarts, d, b),
         "law_bias": torch.zeros(s.restarts, d),

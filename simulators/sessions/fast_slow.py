@@ -62,7 +62,7 @@ class FastSlowNetwork(Shown):
     @classmethod
     def fit(
         cls,
-        sessions: Sessions,
+        sessions: Sessions | Sequence[Sessions],
         settings: FastSlowSettings | None = None,
         *,
         seed: int = 0,
@@ -72,7 +72,7 @@ class FastSlowNetwork(Shown):
         """Trains a network on sessions.
 
         Arguments:
-            sessions: The training sessions, in their order.
+            sessions: The training sessions, in their order; of several animals of the same channels a list, one for each.
             settings: Of the network and its training.
             seed: Makes it repeatable.
             start: A network to go on from: all restarts begin there.
@@ -80,8 +80,9 @@ class FastSlowNetwork(Shown):
         """
         s = settings or FastSlowSettings()
         begin = None if start is None else (start.parts, start.centre, start.spread)
-        parts, centre, spread, told = trained(sessions, s, seed, begin, progress)
-        return cls(s, parts, centre, spread, sessions.dt, told)
+        animals = _animals(sessions)
+        parts, centre, spread, told = trained(animals, s, seed, begin, progress)
+        return cls(s, parts, centre, spread, animals[0].dt, told)
 
     # What it predicts -----------------------------------------------------------------------------
 
@@ -90,25 +91,28 @@ class FastSlowNetwork(Shown):
         """Its motifs as a circuit, for laws of motifs."""
         return MotifCircuit.of(self.parts.left, self.parts.right, self.parts.into)
 
-    def scales(self, sessions: Sessions, *, horizon: int | None = None) -> SessionScales:
+    def scales(self, sessions: Sessions | Sequence[Sessions], *, horizon: int | None = None) -> SessionScales:
         """Scales of each session, fitted to it alone with the motifs held, and their errors.
 
         Arguments:
-            sessions: Those of the training, or others of the same channels.
+            sessions: Those of the training, or others of the same channels; of several animals a list.
             horizon: Samples ahead that are predicted; that of the training by default.
         """
-        self._check(sessions)
-        h, step = horizon or self.settings.horizon, self.dt / self.settings.tau
-        pairs = zip(sessions.observations, sessions.inputs, strict=True)
-        each = [windows_of(self.normed(y), u.float(), self.settings.history, h, h) for y, u in pairs]
-        scales, errors = session_scales(self.parts, each, step)
+        animals = _animals(sessions)
+        h, step, found = horizon or self.settings.horizon, self.dt / self.settings.tau, []
+        for one in animals:
+            self._check(one)
+            pairs = zip(one.observations, one.inputs, strict=True)
+            each = [windows_of(self.normed(y), u.float(), self.settings.history, h, h) for y, u in pairs]
+            found.append(session_scales(self.parts, each, step))
+        stimulated = bool(animals[0].input_channels)
         return SessionScales.of(
-            scales[None],
-            errors[None],
-            stimulation=sessions.stimulation[None] if sessions.input_channels else None,
-            time=sessions.time,
-            learners=[sessions.learner],
-            channels=sessions.input_channels or None,
+            [c for c, _ in found],
+            [cov for _, cov in found],
+            stimulation=[one.stimulation for one in animals] if stimulated else None,
+            time=[torch.tensor(one.time, dtype=torch.float64) for one in animals],
+            learners=[one.learner for one in animals],
+            channels=animals[0].input_channels or None,
         )
 
     def predict(self, sessions: Sessions, scales: Tensor, *, horizon: int | None = None) -> list[tuple[Tensor, Tensor]]:
@@ -200,3 +204,23 @@ class FastSlowNetwork(Shown):
     def _card(self) -> Card:
         errors: Sequence[float] = self.training.get("held_out", ())
         return Card(repr(self), {"horizon": self.settings.horizon, "held-out error of each restart": list(errors)})
+
+
+def _animals(sessions: Sessions | Sequence[Sessions]) -> list[Sessions]:
+    """Sessions of each animal; raises ValueError unless all have the same channels, and names of their own."""
+    animals = [sessions] if isinstance(sessions, Sessions) else list(sessions)
+    if not animals or not all(isinstance(one, Sessions) for one in animals):
+        raise ValueError(f"sessions must be Sessions, or a list of them, one for each animal, got {sessions!r:.80}.")
+    for one in animals[1:]:
+        if (one.channels, one.input_channels, one.dt) != (
+            animals[0].channels,
+            animals[0].input_channels,
+            animals[0].dt,
+        ):
+            raise ValueError(
+                f"animals must have the same channels and dt: {one.learner!r} has {one!r} at {one.dt:g}, the first "
+                f"{animals[0]!r} at {animals[0].dt:g}."
+            )
+    if len({one.learner for one in animals}) != len(animals):
+        raise ValueError("each animal needs a name of its own: Sessions.of(..., learner=...).")
+    return animals

@@ -1,6 +1,7 @@
 """Fast-slow networks: gradients against differences, scales of a known network, training, files, refusals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sbirules.simulators import (
     FastSlowNetwork,
     FastSlowSettings,
     bcm_sessions,
+    compare_networks,
     lorenz_sessions,
     ring_sessions,
     stimulation_sessions,
@@ -24,7 +26,7 @@ SMALL = FastSlowSettings(rank=2, units=12, horizon=4, restarts=2, iterations=60,
 
 def weights(sessions, s=SMALL, seed=0):
     normed = [y.float() for y in sessions.observations]
-    return _started(s, sessions, normed, torch.Generator().manual_seed(seed))
+    return _started(s, len(sessions.input_channels), normed, torch.Generator().manual_seed(seed))
 
 
 def test_predictions_are_those_of_the_written_out_dynamics():
@@ -54,7 +56,7 @@ def test_the_gradient_of_the_loss_is_that_of_finite_differences():
     which = torch.arange(len(w.past)) % 4
 
     def loss(parts):
-        return loss_of(parts, s, which, w, 0.3, sessions.stimulation)
+        return loss_of(parts, s, which, w, 0.3, sessions.stimulation, torch.tensor([1.0, 0.0, 1.0]).double())
 
     moving = {name: v.clone().requires_grad_(True) for name, v in p.items()}
     loss(moving).sum().backward()
@@ -184,3 +186,26 @@ def test_a_network_refuses_other_sessions(trained):
         network.scales(stimulation_sessions(3, 60).sessions)
     with pytest.raises(ValueError, match="trained at dt"):
         network.scales(lorenz_sessions(3, 60, dt=0.01).sessions)
+
+
+def test_several_animals_share_a_network():
+    a, b = (stimulation_sessions(n, 80, seed=1).sessions for n in (5, 4))
+    b = replace(b, learner="2")
+    network = FastSlowNetwork.fit([a, b], SMALL)
+    scales = network.scales([a, b])
+    assert scales.num_sessions.tolist() == [5, 4]
+    assert scales.learners == ("1", "2")
+    torch.testing.assert_close(scales.scales[1, :4], network.scales(b).scales[0])
+    with pytest.raises(ValueError, match="a name of its own"):
+        FastSlowNetwork.fit([a, a], SMALL)
+    with pytest.raises(ValueError, match="same channels and dt"):
+        FastSlowNetwork.fit([a, replace(b, dt=0.1)], SMALL)
+
+
+def test_networks_are_compared_by_sessions_they_did_not_see():
+    sessions = lorenz_sessions(10, 120).sessions
+    s = {"units": 24, "restarts": 1, "iterations": 150, "tau": 0.3, "learning_rate": 2e-2, "horizon": 5, "law": None}
+    found = compare_networks(sessions, {f"rank {r}": FastSlowSettings(rank=r, **s) for r in (1, 3)}, horizon=5)
+    assert found.loc["rank 3", "explained"] > found.loc["rank 1", "explained"]
+    with pytest.raises(ValueError, match="at least two sessions on each side"):
+        compare_networks(sessions, {"one": SMALL}, first=0.99)
