@@ -2,10 +2,10 @@
 
     python validation/success_studies.py [--quick] [--jobs N] [--json validation/results/success_studies.json]
 
-Delayed discrimination learned, delayed non-match begun to be learned (an error below .95 where chance is 1), and moderate rates; degree 3
-under uniform(-.6, .6), 64 units, 300 trials. For n = 1 and 8 the posterior of 8192 networks of the prior; for n = 32 that and two
-rounds of 2048. 512 posterior rules, 8 fresh networks each: their success against what the classifier predicts of the same rules. Seeds
-are fixed. On two cores about 20 minutes.
+Delayed discrimination learned, delayed non-match begun to be learned (an error below .95 where chance is 1), and moderate rates;
+degree 3 under uniform(-.6, .6), 64 units, 300 trials. For n = 1 and 8 the posterior of 8192 networks of the prior; for n = 32
+that and two rounds of 2048. 512 posterior rules, 8 fresh networks each: their success against what the classifier predicts of
+the same rules. Seeds are fixed. On two cores about 20 minutes.
 """
 
 from __future__ import annotations

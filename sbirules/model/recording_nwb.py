@@ -7,7 +7,8 @@ windows, so that files larger than memory do.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from sbirules.support import arguments
 from sbirules.support.cells import natural
 
-__all__ = ["read_nwb"]
+__all__ = ["nwb_paths", "opened", "read_nwb", "timed_series"]
 
 UNITS = "units"
 APART = 0.5  # share of the windows that may lie outside what was recorded, before clocks are called unaligned
@@ -54,7 +55,7 @@ def read_nwb(
         ValueError: If a file has no trials, no such series or column, channels differ between sessions, or windows lie outside
             what was recorded.
     """
-    paths = _paths(source)
+    paths = nwb_paths(source)
     span = (arguments.finite("window", window[0]), arguments.finite("window", window[1]))
     if not span[0] < span[1]:
         raise ValueError(f"window must be (from, to) in seconds with from < to, got {window}.")
@@ -81,7 +82,8 @@ def read_nwb(
     )
 
 
-def _paths(source: Any) -> list[Path]:
+def nwb_paths(source: Any) -> list[Path]:
+    """Files of a file, a folder or a list."""
     given = [source] if isinstance(source, (str, Path)) else list(source)
     out: list[Path] = []
     for one in given:
@@ -98,20 +100,13 @@ def _paths(source: Any) -> list[Path]:
     return out
 
 
-# One file -----------------------------------------------------------------------------------------
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An NWB file, read as far as is asked of it.
 
-
-def _session(
-    path: Path,
-    values: str,
-    align: str,
-    span: tuple[float, float],
-    bins: int,
-    rate: bool,
-    trial_type: str | None,
-    events: Mapping[str, str],
-    learner: str | None,
-) -> dict[str, Any]:
+    Raises:
+        ValueError: If pynwb is not there, or cannot read the file.
+    """
     try:
         from pynwb import NWBHDF5IO  # type: ignore[import-untyped]
     except ImportError as error:
@@ -128,25 +123,42 @@ def _session(
                 f"source: {path.name} cannot be read as .nwb: {' '.join(str(error).split())[:160]}."
             ) from error
         with io:
-            file = io.read()
-            if file.trials is None or not len(file.trials):
-                raise ValueError(f"source: {path.name} holds no trials table, to whose events recordings are aligned.")
-            trials = file.trials.to_dataframe()
-            for column in (align, *([trial_type] if trial_type else []), *events.values()):
-                if column not in trials:
-                    raise ValueError(
-                        f"{path.name} has no column {column!r} in its trials, only {arguments.listed(trials.columns)}."
-                    )
-            at = _times(path, trials[align], align)
-            order = np.argsort(at, kind="stable")
-            trials, at = trials.iloc[order], at[order]
-            edges = at[:, None] + np.linspace(span[0], span[1], bins + 1)
-            if values == UNITS:
-                whole, channels, unit = _spikes(path, file, edges, rate)
-            else:
-                whole, channels, unit = _series(path, file, values, edges)
-            subject = getattr(file.subject, "subject_id", None) or path.stem
-            start = file.session_start_time.timestamp() if file.session_start_time is not None else 0.0
+            yield io.read()
+
+
+# One file -----------------------------------------------------------------------------------------
+
+
+def _session(
+    path: Path,
+    values: str,
+    align: str,
+    span: tuple[float, float],
+    bins: int,
+    rate: bool,
+    trial_type: str | None,
+    events: Mapping[str, str],
+    learner: str | None,
+) -> dict[str, Any]:
+    with opened(path) as file:
+        if file.trials is None or not len(file.trials):
+            raise ValueError(f"source: {path.name} holds no trials table, to whose events recordings are aligned.")
+        trials = file.trials.to_dataframe()
+        for column in (align, *([trial_type] if trial_type else []), *events.values()):
+            if column not in trials:
+                raise ValueError(
+                    f"{path.name} has no column {column!r} in its trials, only {arguments.listed(trials.columns)}."
+                )
+        at = _times(path, trials[align], align)
+        order = np.argsort(at, kind="stable")
+        trials, at = trials.iloc[order], at[order]
+        edges = at[:, None] + np.linspace(span[0], span[1], bins + 1)
+        if values == UNITS:
+            whole, channels, unit = _spikes(path, file, edges, rate)
+        else:
+            whole, channels, unit = _series(path, file, values, edges)
+        subject = getattr(file.subject, "subject_id", None) or path.stem
+        start = file.session_start_time.timestamp() if file.session_start_time is not None else 0.0
     return {
         "path": path,
         "learner": learner or str(subject),
@@ -185,19 +197,24 @@ def _spikes(path: Path, file: Any, edges: np.ndarray, rate: bool) -> tuple[np.nd
     return (counts / np.diff(edges, axis=1)[:, :, None] if rate else counts), [str(i) for i in units.id[:]], "counts"
 
 
-def _series(path: Path, file: Any, name: str, edges: np.ndarray) -> tuple[np.ndarray, list[str], str]:
-    """Mean of a series' channels in each bin, `(trials, bins, channels)`; NaN where it has no frame."""
+def timed_series(path: Path, file: Any, name: str) -> tuple[Any, np.ndarray]:
+    """A series of a file, and when its frames were, in seconds."""
     from pynwb import TimeSeries
 
     every = {o.name: o for o in file.objects.values() if isinstance(o, TimeSeries)}
     if name not in every:
         raise ValueError(f"{path.name} has no series {name!r}, only {arguments.listed(every) or 'none'} and {UNITS!r}.")
     series = every[name]
-    frames = series.data.shape[0]
     if series.timestamps is not None:
         times = np.asarray(series.timestamps[:], dtype=float)
     else:
-        times = float(series.starting_time or 0.0) + np.arange(frames) / float(series.rate)
+        times = float(series.starting_time or 0.0) + np.arange(series.data.shape[0]) / float(series.rate)
+    return series, times
+
+
+def _series(path: Path, file: Any, name: str, edges: np.ndarray) -> tuple[np.ndarray, list[str], str]:
+    """Mean of a series' channels in each bin, `(trials, bins, channels)`; NaN where it has no frame."""
+    series, times = timed_series(path, file, name)
     width = series.data.shape[1] if len(series.data.shape) > 1 else 1
     out = np.full((len(edges), edges.shape[1] - 1, width), np.nan)
     for t, row in enumerate(np.searchsorted(times, edges)):

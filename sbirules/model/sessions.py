@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sbirules.model.recording_arrays import names_of_parts
+from sbirules.model.session_nwb import sessions_of_nwb
 from sbirules.support import arguments
 from sbirules.support.files import write_bytes
 from sbirules.support.notebook import Card, Shown
@@ -116,16 +117,31 @@ class Sessions(Shown):
         )
 
     @staticmethod
-    def read(source: str | Path | Sessions, *, dt: float | None = None) -> Sessions:
-        """Sessions from an .npz that `write` wrote, or from a folder with one .npz for each session.
+    def read(
+        source: str | Path | Sequence[str | Path] | Sessions,
+        *,
+        dt: float | None = None,
+        series: str | None = None,
+        stimulation: str | None = None,
+    ) -> Sessions:
+        """Sessions from an .npz that `write` wrote, from a folder with one .npz for each session, or from NWB files.
 
         Arguments:
             source: The file; or a folder, whose files hold `observations` `(T, C)`, perhaps `inputs` `(T, B)` and `time`, and are
-                sessions in the order of their names (2 before 10).
-            dt: Time between samples; needed where the files do not hold it.
+                sessions in the order of their names (2 before 10). Or NWB files of one animal, one a session, in the order of
+                their start.
+            dt: Time between samples; needed where the files do not hold it. Of NWB files seconds that are averaged to a sample.
+            series: Of NWB files: name of the series of activity, such as `"lfp"`.
+            stimulation: And that of stimulation; None for none.
         """
         if isinstance(source, Sessions):
             return source
+        if series is not None:
+            if dt is None:
+                raise ValueError("dt, seconds of a series that are averaged to one sample, is needed for NWB files.")
+            return Sessions.of(**sessions_of_nwb(source, series, stimulation, dt))
+        if not isinstance(source, (str, Path)) or Path(source).suffix.lower() == ".nwb":
+            raise ValueError('NWB files need the name of the series of activity: read(files, series="lfp", dt=0.01).')
         path = arguments.path("source", source)
         files = sorted(path.glob("*.npz"), key=_numbered) if path.is_dir() else [path]
         if not files or not all(f.is_file() for f in files):

@@ -1,5 +1,6 @@
 """Fast-slow networks: gradients against differences, scales of a known network, training, files, refusals."""
 
+import datetime
 import math
 from dataclasses import replace
 
@@ -209,3 +210,50 @@ def test_networks_are_compared_by_sessions_they_did_not_see():
     assert found.loc["rank 3", "explained"] > found.loc["rank 1", "explained"]
     with pytest.raises(ValueError, match="at least two sessions on each side"):
         compare_networks(sessions, {"one": SMALL}, first=0.99)
+
+
+def written(path, day, subject="rat 1", seconds=4.0, rate=100.0, shift=0.0):
+    """A session as NWB: two channels that rise, and stimulation at a rate of its own in the second half."""
+    pynwb = pytest.importorskip("pynwb")
+    start = datetime.datetime(2026, 1, 1 + day, tzinfo=datetime.UTC)
+    file = pynwb.NWBFile("made up", path.stem, start)
+    file.subject = pynwb.file.Subject(subject_id=subject, species="Rattus norvegicus")
+    t = np.arange(int(seconds * rate)) / rate
+    data = np.stack([t, day + 2 * t], axis=1)
+    file.add_acquisition(
+        pynwb.TimeSeries(name="lfp", data=data, unit="V", rate=rate, starting_time=shift, conversion=2.0)
+    )
+    on = (np.arange(int(seconds * 40)) / 40 >= seconds / 2).astype(float)
+    file.add_stimulus(pynwb.TimeSeries(name="stim", data=on, unit="A", rate=40.0, starting_time=0.0))
+    with pynwb.NWBHDF5IO(str(path), "w") as io:
+        io.write(file)
+
+
+def test_sessions_of_nwb_files(tmp_path):
+    for k, day in enumerate((5, 0, 2)):
+        written(tmp_path / f"{'cab'[k]}.nwb", day)
+    sessions = sr.Sessions.read(tmp_path, series="lfp", stimulation="stim", dt=0.1)
+    assert sessions.time == (0.0, 2.0, 5.0)
+    assert sessions.learner == "rat 1"
+    y, u = sessions.observations[2], sessions.inputs[2]
+    middle = 0.1 * torch.arange(len(y)) + 0.045  # of ten frames
+    torch.testing.assert_close(y, 2 * torch.stack([middle, 5 + 2 * middle], dim=1).double(), rtol=1e-6, atol=1e-6)
+    assert torch.equal(u[:, 0] > 0.5, middle > 2.0)
+    alone = sr.Sessions.read([tmp_path / "a.nwb", tmp_path / "b.nwb"], series="lfp", dt=0.1)
+    assert not alone.input_channels
+    for wrong, words in (
+        (lambda: sr.Sessions.read(tmp_path, series="eeg", dt=0.1), "no series 'eeg'"),
+        (lambda: sr.Sessions.read(tmp_path, series="lfp", dt=0.001), "no frame from"),
+        (lambda: sr.Sessions.read(tmp_path / "a.nwb", dt=0.1), "name of the series"),
+        (lambda: sr.Sessions.read(tmp_path, series="lfp"), "dt, seconds of a series"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            wrong()
+    written(tmp_path / "d.nwb", 7, subject="rat 2")
+    with pytest.raises(ValueError, match="files of one animal"):
+        sr.Sessions.read(tmp_path, series="lfp", dt=0.1)
+    far = tmp_path / "far"
+    far.mkdir()
+    written(far / "e.nwb", 1, shift=100.0)
+    with pytest.raises(ValueError, match="are their clocks the same"):
+        sr.Sessions.read(far, series="lfp", stimulation="stim", dt=0.1)
