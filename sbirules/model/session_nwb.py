@@ -25,7 +25,8 @@ def sessions_of_nwb(source: Any, series: str, stimulation: str | None, bin: floa
         stimulation: Name of that of stimulation; None for none.
         bin: Seconds that are averaged to one sample.
     """
-    width, found = arguments.above("bin", bin, 0.0), []
+    found: list[tuple[float, str, list[np.ndarray]]] = []
+    width = arguments.above("bin", bin, 0.0)
     for path in nwb_paths(source):
         with opened(path) as file:
             every = [timed_series(path, file, name) for name in (series, stimulation) if name is not None]
