@@ -5,6 +5,7 @@ import torch
 import sbirules as sr
 from sbirules.simulators import SessionLaw
 
+AS_THEY_ARE = {"centre": 0.0, "scale": 1.0, "strength": 1.0}  # units that do not follow from what is measured
 THETA = (-0.3, 0.2, -0.2, -0.3, 0.8, -0.4, 0.1, 0.2, 0.1)  # of a linear law of two scales, one channel
 
 
@@ -20,4 +21,4 @@ def stimulated(animals=2, sessions=20, error=0.05, theta=THETA, law=None, seed=1
     like = sr.SessionScales.of(
         torch.zeros(animals, sessions, law.latents), error, stimulation=schedule(animals, sessions, seed)
     )
-    return SessionLaw(law, initial=1.0).measured(torch.tensor(theta), like, seed=seed)
+    return SessionLaw(law, initial=1.0, **AS_THEY_ARE).measured(torch.tensor(theta), like, seed=seed)

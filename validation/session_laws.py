@@ -32,6 +32,7 @@ CIRCUIT = sr.MotifCircuit(
     torch.tensor([[1.0, 0.2], [0.2, 1.0]]),
     torch.tensor([[0.6, 0.1], [0.1, 0.6]]),
 )
+AS_THEY_ARE: dict[str, float] = {"centre": 0.0, "scale": 1.0, "strength": 1.0}
 Row = dict[str, Any]
 
 
@@ -51,9 +52,8 @@ def schedule(sessions: int, channels: int, seed: int) -> Tensor:
 
 def linear(channels: int = 2) -> tuple[SessionLaw, IndependentPrior]:
     law = sr.LatentLaw(2, channels)
-    law.relative = False
     own = {n: Uniform(-1.0, 0.0) if n in ("w_1_1", "w_2_2") else Uniform(-0.5, 0.5) for n in law.names}
-    return SessionLaw(law, initial=1.0), IndependentPrior({**own, "walk": NOISE})
+    return SessionLaw(law, initial=1.0, **AS_THEY_ARE), IndependentPrior({**own, "walk": NOISE})
 
 
 def bcm() -> tuple[SessionLaw, IndependentPrior]:
@@ -63,23 +63,24 @@ def bcm() -> tuple[SessionLaw, IndependentPrior]:
         "threshold": Uniform(0.0, 1.5),
         "tau": Uniform(1.0, 10.0),
     }
-    return SessionLaw(sr.BCMLaw(CIRCUIT), initial=1.0), IndependentPrior({**own, "walk": NOISE})
+    return SessionLaw(sr.BCMLaw(CIRCUIT), initial=1.0, **AS_THEY_ARE), IndependentPrior({**own, "walk": NOISE})
 
 
 def oja() -> tuple[SessionLaw, IndependentPrior]:
     own = {"hebb": Uniform(0.0, 0.8), "decay": Uniform(0.0, 0.8)}
-    return SessionLaw(sr.OjaLaw(CIRCUIT), initial=1.0), IndependentPrior({**own, "walk": NOISE})
+    return SessionLaw(sr.OjaLaw(CIRCUIT), initial=1.0, **AS_THEY_ARE), IndependentPrior({**own, "walk": NOISE})
 
 
 def hebbian() -> tuple[SessionLaw, IndependentPrior]:
     own = {"hebb": Uniform(0.0, 0.5), "homeostasis": Uniform(0.0, 0.3), "target": Uniform(0.2, 1.5)}
-    return SessionLaw(sr.HebbianLaw(CIRCUIT), initial=1.0), IndependentPrior({**own, "walk": NOISE})
+    return SessionLaw(sr.HebbianLaw(CIRCUIT), initial=1.0, **AS_THEY_ARE), IndependentPrior({**own, "walk": NOISE})
 
 
 def drift() -> tuple[SessionLaw, IndependentPrior]:
     law = sr.DriftLaw(2)
-    law.relative = False
-    return SessionLaw(law, initial=1.0), IndependentPrior({n: Uniform(-0.3, 0.3) for n in law.names} | {"walk": NOISE})
+    return SessionLaw(law, initial=1.0, **AS_THEY_ARE), IndependentPrior(
+        {n: Uniform(-0.3, 0.3) for n in law.names} | {"walk": NOISE}
+    )
 
 
 FAMILIES = {"latent": linear, "drift": drift, "bcm": bcm, "oja": oja, "hebbian": hebbian}

@@ -112,7 +112,7 @@ def scales(num_sessions: int = 20) -> Rows:
 
     drawn = torch.rand(FEW, num_sessions, 1, generator=torch.Generator().manual_seed(SEED))
     like = SessionScales.of(torch.zeros(FEW, num_sessions, 2), 0.05, stimulation=(drawn > 0.5).double())
-    lab = SessionLaw(LatentLaw(2, 1), initial=1.0)
+    lab = SessionLaw(LatentLaw(2, 1), initial=1.0, centre=0.0, scale=1.0, strength=1.0)
     made = lab.measured(torch.tensor([OF_SESSIONS[name] for name in lab.names]), like, seed=SEED).scales
     rows = [
         f"animal{k + 1},{t + 1},{float(made[k, t, 0]):.3f},0.05,{float(made[k, t, 1]):.3f},0.05,{int(like.stimulation[k, t, 0])}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.questions.controls import DECISIVE, prior_without_rule
-from sbirules.inference.questions.session_checks import LAST, SETTINGS, drawn_laws
+from sbirules.inference.questions.session_checks import SETTINGS, drawn_laws, held_out_from
 from sbirules.model.abilities import PredictsSessions
 from sbirules.model.session_scales import SessionScales
 from sbirules.priors import completed
@@ -115,7 +115,7 @@ def compare_laws(
     if len(families) < 2:
         raise ValueError(f"compare_families needs at least two families, got {len(families)}.")
     ready = _ready(families, table)
-    given = tuple(max(2, round((1 - LAST) * int(n))) for n in table.num_sessions)
+    given = held_out_from(table)
     first, settings, rows = table.first(given), sampler or SETTINGS, []
     for k, (simulator, prior) in enumerate(ready.values()):
         z, se = drawn_laws(simulator, prior, table, child(seed, Stream.FAMILY, k), settings).log_evidence

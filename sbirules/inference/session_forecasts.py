@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sbirules.inference.exact import PooledPotential
 from sbirules.inference.posterior import Posterior
 from sbirules.model.abilities import PredictsSessions, needed
 from sbirules.model.session_scales import SessionScales
@@ -73,12 +74,19 @@ class SessionForecast(Shown):
         return Card("Sessions to come", text=" ".join(self.cautions), table=self.table())
 
 
-def _table_of(posterior: Posterior) -> tuple[Any, SessionScales]:
-    """The law, and the sessions that the posterior is about."""
-    table = getattr(posterior.question, "table", None)
-    if not isinstance(table, SessionScales):
+def _asked(posterior: Posterior, simulator: Simulator, who: str) -> tuple[Any, SessionScales]:
+    """The law of the fit, suited to the sessions that the posterior is about, and these."""
+    question = posterior.question
+    table = getattr(question, "table", None)
+    if question is None or not isinstance(table, SessionScales):
         raise ValueError("posterior must be of session scales, fit(SessionLaw(...), prior, sessions=...).")
-    return posterior.question, table
+    law: Any = needed(question.suited(simulator), PredictsSessions, who)
+    net = posterior.potential_net
+    net = net.inner if isinstance(net, PooledPotential) else net
+    fitted = getattr(net, "simulator", None)
+    if law.names != posterior.names or (fitted is not None and fitted.config() != law.config()):
+        raise ValueError(f"simulator must be the law of the fit, {fitted or posterior.names!r}, got {simulator!r}.")
+    return law, table
 
 
 def _schedule(argument: str, value: ArrayLike, table: SessionScales) -> Tensor:
@@ -91,6 +99,8 @@ def _schedule(argument: str, value: ArrayLike, table: SessionScales) -> Tensor:
             f"{argument} must be (sessions, channels) of stimulation, here (.., {b}), or such a matrix for each of {len(table)} "
             f"animals; got {tuple(u.shape)}."
         )
+    if not bool(torch.isfinite(u).all()):
+        raise ValueError(f"{argument} must be finite numbers, 0 for no stimulation.")
     return u
 
 
@@ -132,16 +142,21 @@ def forecast_sessions(
     Returns:
         A draw of the true scales under each law; bands hold law, noise and what is not known of the last session.
     """
-    question, table = _table_of(posterior)
-    law = needed(question.suited(simulator), PredictsSessions, "forecast_sessions")
+    law, table = _asked(posterior, simulator, "forecast_sessions")
     schedule = _schedule("stimulation", stimulation, table)
     mean, cov = _ahead(posterior, law, table, schedule, rules)
-    root = torch.linalg.cholesky_ex(cov + 1e-12 * torch.eye(cov.shape[-1], dtype=cov.dtype)).L
+    size = cov.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
+    root = torch.linalg.cholesky_ex(cov + 1e-9 * size * torch.eye(cov.shape[-1], dtype=cov.dtype)).L
     with seeded(seed, Stream.CHECK):
         noise = torch.randn_like(mean)
-    return SessionForecast(
-        mean + (root @ noise[..., None])[..., 0], table.names, table.learners, _beyond(schedule, table)
-    )
+    draws, cautions = mean + (root @ noise[..., None])[..., 0], _beyond(schedule, table)
+    good = torch.isfinite(draws).all(dim=(1, 2, 3))
+    if not bool(good.all()):
+        share = 1 - float(good.double().mean())
+        cautions += (f"{share:.0%} of the laws explode under this schedule and are left out of the bands.",)
+        if not bool(good.any()):
+            raise ValueError(f"stimulation: all laws explode within {draws.shape[2]} sessions; ask for fewer.")
+    return SessionForecast(draws[good], table.names, table.learners, cautions)
 
 
 def _ahead(posterior: Posterior, law: Any, table: SessionScales, schedule: Tensor, rules: int) -> tuple[Tensor, Tensor]:
@@ -190,8 +205,7 @@ def choose_session(
     """
     import pandas as pd
 
-    question, table = _table_of(posterior)
-    law = needed(question.suited(simulator), PredictsSessions, "choose_session")
+    law, table = _asked(posterior, simulator, "choose_session")
     if not candidates:
         raise ValueError("candidates must hold at least one, the stimulation of a session by its name.")
     r = len(table.names)
@@ -203,6 +217,8 @@ def choose_session(
     for name, given in candidates.items():
         u = _schedule(f"candidate {name!r}", torch.as_tensor(given).reshape(1, -1), table)
         mean, cov = _ahead(posterior, law, table, u, rules)
+        if not bool(torch.isfinite(mean[:, :, 1]).all()):
+            raise ValueError(f"candidate {name!r} leads laws beyond what numbers hold; take weaker stimulation.")
         gains = [_gain(mean[:, a, 1], cov[:, a, 1] + noise, seed) for a in range(len(table))]
         gain, se = sum(g for g, _ in gains), math.sqrt(sum(s**2 for _, s in gains))
         rows.append({"candidate": name, "gain": gain, "gain_se": se})

@@ -29,10 +29,13 @@ def scale_arrays(
             raise ValueError(
                 f"scales must be finite, or NaN without a measurement; animal {a + 1} has an infinite one."
             )
-        if len(v) < FEWEST or int(torch.isfinite(v).all(dim=1).sum()) < 2:
+        whole, some = torch.isfinite(v).all(dim=1), torch.isfinite(v).any(dim=1)
+        if len(v) < FEWEST or int(whole.sum()) < 2:
+            partly = int((some & ~whole).sum())
             raise ValueError(
-                f"a law of change needs at least {FEWEST} sessions of an animal, two of them measured; animal {a + 1} has "
-                f"{len(v)}, {int(torch.isfinite(v).all(dim=1).sum())} measured."
+                f"a law of change needs at least {FEWEST} sessions of an animal, two of them with all scales measured; "
+                f"animal {a + 1} "
+                f"has {len(v)}, {int(whole.sum())} of them whole{f' and {partly} in part' if partly else ''}."
             )
     longest = max(sizes)
     given = [torch.empty(n, 0) for n in sizes] if stimulation is None else _animals("stimulation", stimulation, 2)
@@ -73,6 +76,12 @@ def _animals(argument: str, values: Any, ndim: int) -> list[Tensor]:
         each = [arguments.numbers(argument, v, torch.float64) for v in values]
     else:
         whole = arguments.numbers(argument, values, torch.float64)
+        if whole.ndim not in (ndim, ndim + 1):
+            raise ValueError(
+                f"{argument} must be (sessions, {'scales' if argument == 'scales' else 'channels'}) of one animal, or with "
+                f"an axis of "
+                f"animals before, got shape {tuple(whole.shape)}."
+            )
         each = [whole] if whole.ndim == ndim else list(whole)
     for v in each:
         if v.ndim != ndim or not v.numel():
@@ -99,6 +108,12 @@ def _times(time: Any, sizes: Sequence[int]) -> list[Tensor]:
     whole = [arguments.numbers("time", v, torch.float64) for v in time] if listed else None
     if whole is None:
         one = arguments.numbers("time", time, torch.float64)
+        if one.ndim not in (1, 2) or one.shape[-1] != max(sizes) or (one.ndim == 2 and len(one) != len(sizes)):
+            raise ValueError(
+                f"time must have a number for each session, here ({max(sizes)},), or such a row for each of {len(sizes)} "
+                f"animals, got "
+                f"shape {tuple(one.shape)}."
+            )
         whole = [one[:n] for n in sizes] if one.ndim == 1 else [v[:n] for v, n in zip(one, sizes, strict=True)]
     _as_long("time", whole, sizes)
     for a, v in enumerate(whole):
@@ -110,13 +125,21 @@ def _times(time: Any, sizes: Sequence[int]) -> list[Tensor]:
 def _covariances(errors: Any, each: Sequence[Tensor]) -> list[Tensor]:
     """Covariances of errors `(sessions, R, R)` of each animal, checked where scales were measured."""
     r = each[0].shape[1]
-    if isinstance(errors, (int, float)) and not isinstance(errors, bool):
-        one = arguments.above("errors", float(errors), 0.0) ** 2
-        return [one * torch.eye(r, dtype=torch.float64).repeat(len(v), 1, 1) for v in each]
+    if isinstance(errors, bool):
+        raise ValueError("errors must be standard errors, a number or an array like scales, got a truth value.")
+    if isinstance(errors, (int, float)) or getattr(errors, "shape", None) == ():
+        one = arguments.above("errors", float(errors), 0.0)
+        if not 1e-100 < one < 1e100:
+            raise ValueError(f"errors must be between 1e-100 and 1e100, got {one:g}.")
+        return [one**2 * torch.eye(r, dtype=torch.float64).repeat(len(v), 1, 1) for v in each]
     if isinstance(errors, (list, tuple)) and errors and all(hasattr(v, "shape") for v in errors):
         given = [arguments.numbers("errors", v, torch.float64) for v in errors]
     else:
         whole = arguments.numbers("errors", errors, torch.float64)
+        if whole.ndim == 1 and len(whole) == r:  # one for each scale
+            whole = whole.expand(len(each), max(len(v) for v in each), r)
+            given = [whole[a, : len(v)] for a, v in enumerate(each)]
+            whole = torch.stack(given) if len({len(v) for v in each}) == 1 else whole
         given = [whole] if len(each) == 1 and whole.shape[:2] == each[0].shape else list(whole)
     if len(given) != len(each):
         raise ValueError(f"errors must be of each of {len(each)} animals, got {len(given)}.")

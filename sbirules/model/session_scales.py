@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -149,18 +150,40 @@ class SessionScales(Shown):
             raise ValueError(
                 f"{table.where}: each of the {len(scales)} scales needs the column of its error, got {len(errors)} of errors."
             )
-        time = [given["time"]] if "time" in given else ["time"] if "time" in table else []
-        numbered = given.get("session", "session")
-        if numbered not in table:
+        numbered, when = given.get("session", "session"), given.get("time", "time" if "time" in table else None)
+        for role, column in (("session", numbered), ("time", when), ("learner", given.get("learner", ""))):
+            if column is not None and not isinstance(column, str):
+                raise ValueError(f"columns must give the column of {role} as text, got {column!r:.80}.")
+        if numbered not in table or not table.numeric(numbered):
             raise ValueError(
-                f"{table.where}: say which column numbers the sessions, columns={{'session': ...}}, in the order of time."
+                f"{table.where}: say which column numbers the sessions in the order of time, columns={{'session': ...}}"
+                f"{'; ' + numbered + ' holds no numbers' if numbered in table else ''}."
             )
+        animal = given.get("learner", "learner")
+        named = table.labels(animal) if animal in table else ["1"] * len(table)
+        every = list(zip(named, table.numbers(numbered).tolist(), strict=True))
+        twice = next((k for k, one in enumerate(every) if every.index(one) < k), None)
+        if twice is not None:
+            raise ValueError(
+                f"{table.where}: session {every[twice][1]:g} of animal {every[twice][0]!r} comes twice, in {table.unit}s "
+                f"{table.lines[every.index(every[twice])]} and {table.lines[twice]}; a session has one row: name the animals, "
+                f"columns={{'learner': ...}}, or pick rows."
+            )
+        # sessions without a row leave a gap in time; "trial" is what a session is to a table of recordings
+        time = ["trial" if when in (None, numbered) else str(when)]
+        double = [n for n in (*scales, *errors, *stimulation) if [*scales, *errors, *stimulation].count(n) > 1]
+        if double:
+            raise ValueError(f"{table.where}: the column {double[0]!r} is named for two roles; each needs its own.")
+        for name in (*stimulation, *(n for n in time if n != "trial")):
+            table.numbers(name, "each session needs one, stimulation is 0 where there was none")
         roles = {
             "values": [*scales, *errors, *stimulation, *time],
             **({"learner": given["learner"]} if "learner" in given else {}),
         }
-        # a session has one row, as a trial has in a table of recordings
-        found = recording_table(table.renamed({"trial": numbered}), roles)
+        # a session has one row, as a trial has in a table of recordings; of gaps `describe` tells
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = recording_table(table.renamed({"trial": numbered}), roles)
         n, r = found["values"], len(scales)
         count = (found["trial_types"] >= 0).sum(dim=1).tolist()
         parts = torch.split(n, [r, r, len(stimulation), len(time)], dim=2)
@@ -200,7 +223,8 @@ class SessionScales(Shown):
 
     def first(self, sessions: int | Sequence[int]) -> SessionScales:
         """The first sessions of each animal: a number for all, or one for each."""
-        each = [sessions] * len(self) if isinstance(sessions, int) else list(sessions)
+        several = isinstance(sessions, (list, tuple)) or getattr(sessions, "shape", ()) != ()
+        each: list[Any] = list(sessions) if several else [sessions] * len(self)  # type: ignore[arg-type]
         wanted = torch.tensor([arguments.whole("sessions", n, 1) for n in each])
         if len(wanted) != len(self):
             raise ValueError(f"sessions must be a number, or one for each of {len(self)} animals, got {len(wanted)}.")
@@ -275,6 +299,8 @@ class SessionScales(Shown):
 
 
 def _several(table: Columns, given: Any) -> list[str]:
+    if not isinstance(given, (str, list, tuple)):
+        raise ValueError(f"columns must give scales, errors and stimulation as names of columns, got {given!r:.80}.")
     names = [given] if isinstance(given, str) else list(given)
     table.need(names)
     return names

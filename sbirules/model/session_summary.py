@@ -153,11 +153,17 @@ def _cautions(sessions: Scaled, ratio: dict[str, float]) -> tuple[str, ...]:
             f"(the least, {worst}, by {ratio[worst]:.1f}): more of each session, or changes over several sessions, would "
             f"tell more."
         )
-    lost = int((there & ~known).sum())
+    some = torch.isfinite(sessions.scales).any(dim=2) & ~known
+    lost = int((there & ~known & ~some).sum())
     if lost:
         out.append(f"{lost} sessions have no measurement; their stimulation counts, their scales are inferred.")
+    if bool(some.any()):
+        out.append(
+            f"in {int(some.sum())} sessions only some of the scales were measured: their values are left out, a session "
+            f"counts whole."
+        )
     gaps = sessions.time.diff(dim=1)[there[:, 1:]]
-    if float(gaps.max()) > 3 * float(gaps.median()):
+    if len(gaps) and float(gaps.max()) > 3 * float(gaps.median()):
         out.append(
             f"times between sessions differ ({float(gaps.min()):g} to {float(gaps.max()):g}): a law acts once from session to "
             f"session; its noise grows with time (SessionLaw(..., timed=True)), its change does not."

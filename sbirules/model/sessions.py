@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -104,8 +105,9 @@ class Sessions(Shown):
                     f"there into two, or interpolate short gaps."
                 )
         when = tuple(float(k) for k in range(len(each))) if time is None else tuple(time)
-        if len(when) != len(each) or any(not b > a for a, b in itertools.pairwise(when)):
-            raise ValueError("time must hold a number for each session, rising from one to the next.")
+        rises = all(b > a for a, b in itertools.pairwise(when)) and all(map(math.isfinite, when))
+        if len(when) != len(each) or not rises:
+            raise ValueError("time must hold a finite number for each session, rising from one to the next.")
         return Sessions(
             tuple(each),
             tuple(stimulated),
@@ -144,7 +146,7 @@ class Sessions(Shown):
             raise ValueError('NWB files need the name of the series of activity: read(files, series="lfp", dt=0.01).')
         path = arguments.path("source", source)
         files = sorted(path.glob("*.npz"), key=_numbered) if path.is_dir() else [path]
-        if not files or not all(f.is_file() for f in files):
+        if not files or not all(f.is_file() and f.suffix.lower() == ".npz" for f in files):
             raise ValueError(f"source: {path} is no .npz file, and no folder of such files.")
         parts: list[dict[str, np.ndarray]] = []
         for f in files:
@@ -191,6 +193,10 @@ class Sessions(Shown):
         at = [arguments.position("index", i, len(self)) for i in index]
         if not at:
             raise ValueError("index must hold at least one position.")
+        if any(b <= a for a, b in itertools.pairwise(at)):
+            raise ValueError(
+                f"index must rise, since sessions are in the order of time, got {arguments.listed(at):.80}."
+            )
         return replace(
             self,
             observations=tuple(self.observations[i] for i in at),

@@ -18,7 +18,7 @@ from torch import Tensor
 __all__ = ["IMPOSSIBLE", "Filtered", "Path", "filtered", "forecast"]
 
 JITTER = 1e-9  # of the state's variance, so that what is known exactly has a square root
-IMPOSSIBLE = -1e6  # log-density of a measurement under a law whose state is not finite
+IMPOSSIBLE = -math.inf  # log-density of a measurement under a law whose state is not finite
 
 Step = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
 

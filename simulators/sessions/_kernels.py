@@ -22,6 +22,7 @@ def kalman_log_prob(
     change: np.ndarray,
     offset: np.ndarray,
     walk: np.ndarray,
+    middle: np.ndarray,
     initial: float,
     out: np.ndarray,
 ) -> None:
@@ -35,7 +36,8 @@ def kalman_log_prob(
         change: A of each law `(n, A, R, R)`.
         offset: Of each session `(n, A, K, R)`.
         walk: Variance of the noise after each session `(n, A, K)`.
-        initial: Variance of the first session's scales.
+        middle: Mean of the first session's scales `(R,)`.
+        initial: Their variance.
         out: Where the log-likelihoods go, `(n, A)`.
     """
     n, animals, r = change.shape[0], change.shape[1], change.shape[2]
@@ -44,7 +46,7 @@ def kalman_log_prob(
     for i in range(n):
         for a in range(animals):
             total = 0.0
-            mean[:] = 0.0
+            mean[:] = middle
             cov[:] = 0.0
             for k in range(r):
                 cov[k, k] = initial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,27 @@ from sbirules.model.session_scales import SessionScales
 from sbirules.model.state_space import IMPOSSIBLE, Filtered, Path, filtered, forecast
 from sbirules.support import arguments
 
-__all__ = ["LawLikelihood"]
+__all__ = ["LawLikelihood", "Units"]
 
 DIFFERENCE = 1e-5  # of a coefficient
 AT_ONCE = 2_000_000  # numbers of states in memory together
+
+
+@dataclass(frozen=True)
+class Units:
+    """What scales, stimulation and time are measured in.
+
+    Arguments:
+        centre: Mean of each scale.
+        scale: Spread of all around it.
+        strength: Root mean square of stimulation.
+        gap: Usual time between sessions, for noise that grows with it; None for noise that does not.
+    """
+
+    centre: tuple[float, ...]
+    scale: float = 1.0
+    strength: float = 1.0
+    gap: float | None = None
 
 
 class LawLikelihood:
@@ -27,11 +45,8 @@ class LawLikelihood:
         names: Names of theta's columns.
         law: The law; None for none, scales that wander.
         sessions: What was measured.
-        centre: Of each scale, from which states count.
-        scale: What scales are divided by, and the walk is measured in.
-        strength: What stimulation is divided by.
-        initial: S.d. of the first session's scales.
-        timed: Whether noise grows with time between sessions.
+        units: What scales, stimulation and time are measured in.
+        initial: S.d. of the first session's scales around the centre, in spreads.
     """
 
     threads: int | None = None
@@ -42,26 +57,29 @@ class LawLikelihood:
         law: Law | None,
         sessions: SessionScales,
         *,
-        centre: Sequence[float],
-        scale: float,
-        strength: float,
+        units: Units,
         initial: float,
-        timed: bool,
     ) -> None:
         self.names, self.law, self.sessions = tuple(names), law, sessions
-        self.scale, self.strength, self.initial = scale, strength, initial
+        self.units, self.initial = units, initial
         self.latents = sessions.scales.shape[2]
         self.memory = 0 if law is None else law.memory
-        self.centre = torch.tensor(tuple(centre), dtype=torch.float64)
-        self.value = (sessions.scales - self.centre) / scale
-        self.error = sessions.covariance / scale**2
+        # a law that is not relative has scales as they are: only its noise and its beginning are in spreads
+        relative = law is None or law.relative
+        centre = torch.tensor(units.centre, dtype=torch.float64)
+        self.centre, self.scale = (centre, units.scale) if relative else (torch.zeros_like(centre), 1.0)
+        self.strength = units.strength if relative else 1.0
+        self.middle, self.spread = (torch.zeros_like(centre), 1.0) if relative else (centre, units.scale)
+        self.value = (sessions.scales - self.centre) / self.scale
+        self.error = sessions.covariance / self.scale**2
         self.there = sessions.measured & sessions.there
-        self.stimulation = sessions.stimulation / strength
+        self.stimulation = sessions.stimulation / self.strength
         if law is not None and not law.stimulations:
             self.stimulation = self.stimulation[..., :0]
-        gaps = torch.nn.functional.pad(sessions.time.diff(dim=1), (0, 1), value=1.0)
-        usual = gaps[:, :-1][sessions.there[:, 1:]].median() if gaps.shape[1] > 1 else torch.tensor(1.0)
-        self.gaps = gaps.clamp(min=0.0) / usual if timed else torch.ones_like(gaps)
+        gap = 1.0 if units.gap is None else units.gap
+        gaps = torch.nn.functional.pad(sessions.time.diff(dim=1), (0, 1), value=gap).clamp(min=0.0)
+        gaps = torch.where(torch.arange(gaps.shape[1]) + 1 < sessions.num_sessions[:, None], gaps, gap)
+        self.gaps = torch.ones_like(gaps) if units.gap is None else gaps / gap
 
     @property
     def animals(self) -> int:
@@ -78,11 +96,11 @@ class LawLikelihood:
 
     def _path(self, rows: Tensor) -> Path:
         columns = self._columns(rows)
-        walk = columns.pop("walk").square()[..., None] * self.gaps
-        mean = rows.new_zeros((*rows.shape[:2], self.latents))
+        walk = (columns.pop("walk") * self.spread).square()[..., None] * self.gaps
+        mean = self.middle.expand(*rows.shape[:2], -1)
         if self.memory and self.law is not None:
             mean = torch.cat([mean, self.law.start(columns)], dim=-1)
-        spread = torch.cat([torch.full((self.latents,), self.initial), torch.zeros(self.memory)]).double()
+        spread = torch.cat([torch.full((self.latents,), self.initial * self.spread), torch.zeros(self.memory)]).double()
         step = _wandering if self.law is None else self.law.step
         return Path(step, columns, mean, spread, walk[..., None].expand(-1, -1, -1, self.latents), self.stimulation)
 
@@ -122,7 +140,7 @@ class LawLikelihood:
             found = (stay, none[..., None][..., :0], none)
         change, into, bias = found
         offset = torch.einsum("narb,akb->nakr", into, self.stimulation[..., : into.shape[-1]]) + bias[:, :, None]
-        walk = rows[..., self.names.index("walk")].square()[..., None] * self.gaps
+        walk = (rows[..., self.names.index("walk")] * self.spread).square()[..., None] * self.gaps
         out = torch.empty(rows.shape[:2], dtype=torch.float64)
         value = torch.where(counts[..., None], self.value, 0.0)
         kalman_log_prob(
@@ -133,10 +151,11 @@ class LawLikelihood:
             _array(change),
             _array(offset),
             _array(walk),
-            self.initial**2,
+            _array(self.middle),
+            (self.initial * self.spread) ** 2,
             out.numpy(),
         )
-        return out.nan_to_num(IMPOSSIBLE, IMPOSSIBLE, IMPOSSIBLE)
+        return torch.where(torch.isfinite(out), out, IMPOSSIBLE)
 
     def value_and_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Log-likelihood `(n, animals)` and its gradient `(n, animals, D)` under laws `(n, D)` or `(n, animals, D)`."""
@@ -162,28 +181,15 @@ class LawLikelihood:
                 That of the last one acts on no session any more.
         """
         rows = self._rows(theta)
-        first = self.sessions.first(given)
-        own = LawLikelihood(
-            self.names,
-            self.law,
-            first,
-            centre=self.centre.tolist(),
-            scale=self.scale,
-            strength=self.strength,
-            initial=self.initial,
-            timed=False,
-        )
-        own.gaps = self.gaps[:, :given]
-        f = own.filtered(rows)
-        path = own._path(rows)
-        if stimulation is None:
-            whole = self.stimulation[:, given - 1 :]
-        else:
+        own = LawLikelihood(self.names, self.law, self.sessions.first(given), units=self.units, initial=self.initial)
+        f, path = own.filtered(rows), self._path(rows)
+        whole, walk = self.stimulation[:, given - 1 :], path.walk[:, :, given - 1 :]
+        if stimulation is not None:
             whole = (stimulation / self.strength)[..., : self.stimulation.shape[2]]
-        sessions = whole.shape[1] - 1
-        walk = path.walk[:, :, -1:].expand(-1, -1, sessions + 1, -1)
+            usual = (rows[..., self.names.index("walk")] * self.spread).square()
+            walk = usual[..., None, None].expand(-1, -1, whole.shape[1], self.latents)
         to_come = Path(path.step, path.theta, path.mean, path.spread, walk, whole)
-        mean, cov = forecast(to_come, f.state, f.state_covariance, sessions, self.latents)
+        mean, cov = forecast(to_come, f.state, f.state_covariance, whole.shape[1] - 1, self.latents)
         return self.centre + mean * self.scale, cov * self.scale**2
 
     def drawn(self, theta: Tensor) -> Tensor:
@@ -219,7 +225,7 @@ class _Kalman(torch.autograd.Function):
         shifts = DIFFERENCE * torch.eye(d, dtype=rows.dtype)[:, None, None]
         both = torch.cat([(rows + shifts).reshape(-1, a, d), (rows - shifts).reshape(-1, a, d)])
         up, down = ctx.likelihood.kalman(both, ctx.counts).reshape(2, d, n, a)
-        slope = ((up - down) / (2 * DIFFERENCE)).permute(1, 2, 0)
+        slope = ((up - down) / (2 * DIFFERENCE)).permute(1, 2, 0).nan_to_num(0.0, 0.0, 0.0)
         return slope * upstream[0][..., None], None, None
 
 

@@ -14,15 +14,17 @@ DIFFERENCE = 1e-2  # of a scale, in units of the typical one
 SMALLEST = 1e-6  # error of a scale, in the same units
 
 
-def session_scales(p: Parts, each: list[Windows], step: float) -> tuple[Tensor, Tensor]:
-    """Scales `(K, R)` of each session, by its windows, and covariances `(K, R, R)` of their errors."""
+def session_scales(p: Parts, each: list[Windows], step: float, floor: float | None = None) -> tuple[Tensor, Tensor]:
+    """Scales `(K, R)` of each session, by its windows, and covariances `(K, R, R)` of their errors; none below the floor."""
     start = p.slow @ p.loading.mT + p.base
     centre, typical = start.mean(dim=0), max(float(start.square().mean().sqrt()), 1e-6)
-    found = [fitted_scales(p, w, step, centre, typical) for w in each]
+    found = [fitted_scales(p, w, step, centre, typical, floor) for w in each]
     return torch.stack([c for c, _ in found]), torch.stack([cov for _, cov in found])
 
 
-def fitted_scales(p: Parts, w: Windows, step: float, start: Tensor, typical: float) -> tuple[Tensor, Tensor]:
+def fitted_scales(
+    p: Parts, w: Windows, step: float, start: Tensor, typical: float, floor: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Scales `(R,)` of one session, and the covariance of their error.
 
     The error is a sandwich with windows as clusters: residuals within a window go together, and the network is not the truth.
@@ -45,15 +47,16 @@ def fitted_scales(p: Parts, w: Windows, step: float, start: Tensor, typical: flo
         gram = torch.einsum("rwm,swm->rs", jacobian, jacobian)
         for _ in range(6):
             move = torch.linalg.solve(gram + damp * torch.diag(gram.diagonal() + 1e-12), slope)
-            tried = residual((c - move)[None])[0]
+            ahead = c - move if floor is None else (c - move).clamp(min=floor)
+            tried = residual(ahead[None])[0]
             if bool(tried.square().sum() <= rest.square().sum()):
                 damp = max(damp / 10, 1e-8)
                 break
             damp *= 10
         else:
             break
-        small = float(move.abs().max()) < 1e-5 * typical
-        c, rest = c - move, tried
+        small = float((ahead - c).abs().max()) < 1e-5 * typical
+        c, rest = ahead, tried
         if small:
             break
     both = residual(torch.cat([c + shifts, c - shifts]))

@@ -47,7 +47,15 @@ def trained(
     centre, spread = (whole.mean(dim=0), whole.std(dim=0)) if start is None else start[1:]
     spread = torch.where(spread > 0, spread, 1.0)
     normed = [((y - centre) / spread).float() for y in observations]
-    cut = [len(y) - max(round(HELD_OUT * len(y)), s.horizon + s.history) for y in normed]
+    needed = s.horizon + s.history
+    cut = [len(y) - max(round(HELD_OUT * len(y)), needed) for y in normed]
+    short = next((k for k, n in enumerate(cut) if n < needed), None)
+    if short is not None:
+        raise ValueError(
+            f"session {short + 1} of {len(normed[short])} samples is too short: a history of {s.history} and a horizon of "
+            f"{s.horizon} "
+            f"are needed for training and once more for the {HELD_OUT:.0%} that are held out, {2 * needed} samples."
+        )
     train = _together([(y[:n], u[:n]) for y, u, n in zip(normed, inputs, cut, strict=True)], s, 1)
     held = _together([(y[n:], u[n:]) for y, u, n in zip(normed, inputs, cut, strict=True)], s, s.horizon)
     stream = generator(seed, Stream.TRAINING)
@@ -115,7 +123,7 @@ def loss_of(
         stimulation: Mean input of each session, `(K, B)`.
         follows: 1 for each session but the last whose next one is of the same animal, else 0, `(K - 1,)`.
     """
-    every = p["slow"] @ p["loading"].mT + p["base"][:, None]  # (S, K, R)
+    every = _scales(p, s)
     y = predicted(Parts(**p), every[:, which], w, step)
     loss = (y - w.future).square().mean(dim=(1, 2, 3))
     if s.smooth:
@@ -131,6 +139,12 @@ def loss_of(
             gram = p[name].mT @ p[name] / size
             loss = loss + s.orthogonal * (gram - torch.eye(s.rank)).square().sum(dim=(1, 2))
     return loss
+
+
+def _scales(p: dict[str, Tensor], s: FastSlowSettings) -> Tensor:
+    """Of each restart and session, `(S, K, R)`; under Dale's law none is negative, which would turn a motif's signs."""
+    every = p["slow"] @ p["loading"].mT + p["base"][:, None]
+    return every if s.signs is None else every.clamp(min=0.0)
 
 
 def _together(each: list[tuple[Tensor, Tensor]], s: FastSlowSettings, every: int) -> tuple[Tensor, Windows]:
@@ -212,6 +226,6 @@ def _projected(p: dict[str, Tensor], s: FastSlowSettings, rate: float) -> None:
 
 def _held_out(p: dict[str, Tensor], s: FastSlowSettings, held: tuple[Tensor, Windows], step: float) -> Tensor:
     """Mean squared error of each restart on the ends of sessions."""
-    every = p["slow"] @ p["loading"].mT + p["base"][:, None]
+    every = _scales(p, s)
     y = predicted(Parts(**p), every[:, held[0]], held[1], step)
     return (y - held[1].future).square().mean(dim=(1, 2, 3))

@@ -81,6 +81,10 @@ class FastSlowNetwork(Shown):
         s = settings or FastSlowSettings()
         begin = None if start is None else (start.parts, start.centre, start.spread)
         animals = _animals(sessions)
+        if start is not None:
+            start._check(animals[0])
+            if start.settings.history != s.history:
+                raise ValueError(f"start has a history of {start.settings.history} samples, settings have {s.history}.")
         parts, centre, spread, told = trained(animals, s, seed, begin, progress)
         return cls(s, parts, centre, spread, animals[0].dt, told)
 
@@ -99,12 +103,13 @@ class FastSlowNetwork(Shown):
             horizon: Samples ahead that are predicted; that of the training by default.
         """
         animals = _animals(sessions)
-        h, step, found = horizon or self.settings.horizon, self.dt / self.settings.tau, []
+        h, step, found = self._horizon(horizon), self.dt / self.settings.tau, []
+        floor = 0.0 if self.settings.signs is not None else None  # a motif that is turned would break Dale's law
         for one in animals:
             self._check(one)
             pairs = zip(one.observations, one.inputs, strict=True)
             each = [windows_of(self.normed(y), u.float(), self.settings.history, h, h) for y, u in pairs]
-            found.append(session_scales(self.parts, each, step))
+            found.append(session_scales(self.parts, each, step, floor))
         stimulated = bool(animals[0].input_channels)
         return SessionScales.of(
             [c for c, _ in found],
@@ -124,7 +129,13 @@ class FastSlowNetwork(Shown):
             horizon: Samples ahead.
         """
         self._check(sessions)
-        h, out = horizon or self.settings.horizon, []
+        h, out = self._horizon(horizon), []
+        scales = torch.as_tensor(scales)
+        if tuple(scales.shape) != (len(sessions), self.settings.rank) or not bool(torch.isfinite(scales).all()):
+            raise ValueError(
+                f"scales must be finite, one row for each session, ({len(sessions)}, {self.settings.rank}), got shape "
+                f"{tuple(scales.shape)}."
+            )
         for k in range(len(sessions)):
             w = windows_of(
                 self.normed(sessions.observations[k]), sessions.inputs[k].float(), self.settings.history, h, h
@@ -148,6 +159,17 @@ class FastSlowNetwork(Shown):
             start: Samples from which it starts, `(history, C)`.
             inputs: From its first sample on, `(T, B)`.
         """
+        rank, history, channels, b = (
+            self.settings.rank,
+            self.settings.history,
+            len(self.centre),
+            self.parts.into.shape[1],
+        )
+        for name, value, shape in (("scales", scales, (rank,)), ("start", start, (history, channels))):
+            if tuple(value.shape) != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}.")
+        if inputs.ndim != 2 or inputs.shape[1] != b or not len(inputs):
+            raise ValueError(f"inputs must be (samples, {b}) with at least one sample, got {tuple(inputs.shape)}.")
         w = Windows(self.normed(start).flatten()[None], inputs.float()[None], torch.empty(0))
         with torch.no_grad():
             y = predicted(self.parts, scales.float()[None], w, self.dt / self.settings.tau)[0]
@@ -156,6 +178,9 @@ class FastSlowNetwork(Shown):
     def normed(self, observations: Tensor) -> Tensor:
         """Observations in the network's units, float32."""
         return ((observations - self.centre) / self.spread).float()
+
+    def _horizon(self, given: int | None) -> int:
+        return self.settings.horizon if given is None else arguments.whole("horizon", given, 1)
 
     def _check(self, sessions: Sessions) -> None:
         if len(sessions.channels) != len(self.centre) or len(sessions.input_channels) != self.parts.into.shape[1]:

@@ -34,11 +34,11 @@ from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key, Stream, global_seed, seeded
 from sbirules.support.typed import typed_class
 
-from ._likelihood import LawLikelihood
+from ._likelihood import LawLikelihood, Units
 
 __all__ = ["SESSION_SETTINGS", "SessionLaw"]
 
-SESSION_SETTINGS = ("initial", "timed", "summaries")
+SESSION_SETTINGS = ("initial", "timed", "centre", "scale", "strength", "summaries")
 BLOCK = 64  # animals that share random streams
 WALK = Coefficient(
     "walk",
@@ -68,6 +68,10 @@ class SessionLaw(Simulator):
         family: The law: `LatentLaw`, `DriftLaw`, `HebbianLaw`, `OjaLaw`, `BCMLaw`, or a `Law` of one's own.
         initial: S.d. of the first session's scales around `centre`, in units of `scale`.
         timed: Whether the noise of the law grows with the time between sessions, or is the same for all.
+        centre: Mean of the scales, from which those of a relative law count and around which all begin; by default that of the
+            sessions.
+        scale: Their spread, in which `walk`, `initial` and the scales of a relative law are measured; likewise.
+        strength: Of stimulation, in which that of a relative law is measured: its root mean square by default.
         summaries: Named summaries of simulated animals, as for any simulator.
 
     Examples:
@@ -86,27 +90,60 @@ class SessionLaw(Simulator):
         *,
         initial: float = 3.0,
         timed: bool = False,
+        centre: float | Sequence[float] | None = None,
+        scale: float | None = None,
+        strength: float | None = None,
         summaries: Sequence[SummaryLike] = ("response_distribution",),
     ) -> None:
         if not isinstance(family, Law):
             raise ValueError(
                 f"family must be a Law, such as LatentLaw(2, 1) or DriftLaw(2), got {type(family).__name__}."
             )
+        _check_law(family)
         self.law: Law = family
         self.initial, self.timed = arguments.above("initial", initial, 0.0), bool(timed)
         self.plastic = True
-        self.centre, self.scale, self.strength, self.unit = (0.0,) * family.latents, 1.0, 1.0, ""
+        self.unit = ""
+        self.given = (_centre(centre, family.latents), scale, strength)
+        for name, value in (("scale", scale), ("strength", strength)):
+            if value is not None:
+                arguments.above(name, value, 0.0)
+        known = self.given[0] is not None and scale is not None and (strength is not None or not family.stimulations)
+        self.units: Units | None = None
+        if known and not self.timed:
+            self.units = Units(self.given[0] or (), float(scale or 1.0), float(strength or 1.0))
         self.protocol: SessionScales | None = None
         super().__init__(family, None, summaries)
         if WALK.name in family.names:
             raise ValueError(f"a law cannot have a coefficient {WALK.name!r}: that is the noise of every law.")
 
     def suited(self, sessions: SessionScales) -> SessionLaw:
-        """The same with mean and spread of session scales, and the strength of their stimulation.
+        """The same with mean and spread of session scales, and the strength of their stimulation, where these were not given.
 
         Raises:
             ValueError: If the law is of other scales or channels.
         """
+        self._check(sessions)
+        out = copy.copy(self)
+        centre, scale, strength = self.given
+        known = sessions.scales[sessions.measured]
+        own = known.mean(dim=0) if len(known) else known.new_zeros(self.law.latents)
+        middle = own if centre is None else torch.tensor(centre, dtype=torch.float64)
+        if scale is None:
+            spread = float((known - middle).square().mean().sqrt()) if len(known) else 0.0
+            scale = float(f"{spread:.3g}") if spread > 0 else 1.0
+        if strength is None:
+            u = sessions.stimulation[sessions.there]
+            power = float(u.square().mean().sqrt()) if u.numel() else 0.0
+            strength = float(f"{power:.3g}") if power > 0 else 1.0
+        gap = None
+        if self.timed:
+            gap = float(sessions.time.diff(dim=1)[sessions.there[:, 1:]].median())
+        out.units = Units(tuple(middle.tolist()), scale, strength, gap)
+        out.unit, out.protocol = sessions.unit, sessions
+        return out
+
+    def _check(self, sessions: SessionScales) -> None:
         law = self.law
         if len(sessions.names) != law.latents:
             raise ValueError(
@@ -118,18 +155,6 @@ class SessionLaw(Simulator):
                 f"the law has {law.stimulations} channels of stimulation, the sessions have {len(sessions.channels)}: make it "
                 f"with as many, or with 0 to leave stimulation out."
             )
-        out = copy.copy(self)
-        known = sessions.scales[sessions.measured]
-        out.centre, out.scale, out.strength = (0.0,) * law.latents, 1.0, 1.0
-        if law.relative:
-            out.centre = tuple(float(f"{c:.3g}") for c in known.mean(dim=0))
-            spread = float((known - torch.tensor(out.centre, dtype=known.dtype)).square().mean().sqrt())
-            out.scale = float(f"{spread:.3g}") if spread > 0 else 1.0
-        if law.relative and law.stimulations:
-            power = float(sessions.stimulation[sessions.there].square().mean().sqrt())
-            out.strength = float(f"{power:.3g}") if power > 0 else 1.0
-        out.unit, out.protocol = sessions.unit, sessions
-        return out
 
     def without_plasticity(self) -> SessionLaw:
         """No law: scales that wander. Its theta has the noise only."""
@@ -185,9 +210,9 @@ class SessionLaw(Simulator):
             "initial": self.initial,
             "timed": self.timed,
             "plastic": self.plastic,
-            "centre": list(self.centre),
-            "scale": self.scale,
-            "strength": self.strength,
+            "units": None
+            if self.units is None
+            else {**dataclasses.asdict(self.units), "centre": list(self.units.centre)},
             "unit": self.unit,
         }
 
@@ -208,24 +233,20 @@ class SessionLaw(Simulator):
             else:
                 made = law(**family)
             out = cls(made, initial=float(config["initial"]), timed=bool(config["timed"]))
-            out.plastic, out.scale = bool(config["plastic"]), float(config["scale"])
-            out.centre = tuple(float(c) for c in config["centre"])
-            out.strength, out.unit = float(config["strength"]), str(config["unit"])
+            out.plastic, out.unit, units = bool(config["plastic"]), str(config["unit"]), config["units"]
+            if units is not None:
+                out.units = Units(**{**units, "centre": tuple(float(c) for c in units["centre"])})
             return out
 
     # Likelihood and simulations -------------------------------------------------------------------
 
     def likelihood(self, sessions: SessionScales) -> LawLikelihood:
-        """The likelihood of session scales, for laws in any number."""
+        """The likelihood of session scales, for laws in any number; in units of these sessions where it is not suited to any."""
+        self._check(sessions)
+        units = self.units or self.suited(sessions).units
+        assert units is not None
         return LawLikelihood(
-            self.names,
-            self.law if self.plastic else None,
-            sessions,
-            centre=self.centre,
-            scale=self.scale,
-            strength=self.strength,
-            initial=self.initial,
-            timed=self.timed,
+            self.names, self.law if self.plastic else None, sessions, units=units, initial=self.initial
         )
 
     def log_likelihood(self, theta: ArrayLike, sessions: SessionScales) -> Tensor:
@@ -243,6 +264,12 @@ class SessionLaw(Simulator):
             seed: Names the random streams.
         """
         like = self._protocol(sessions)
+        self._check(like)
+        if self.units is None:
+            raise ValueError(
+                "units of scales and stimulation are not known: simulator.suited(sessions), or give them, "
+                "SessionLaw(..., centre=0, scale=1, strength=1)."
+            )
         rows = arguments.theta_matrix(theta, self.names).double()
         rows = rows.expand(len(like), -1) if len(rows) == 1 else rows
         key, parts = global_seed() if seed is None else seed, []
@@ -279,3 +306,49 @@ class SessionLaw(Simulator):
         status = torch.where(failed, int(Status.DIVERGED), int(Status.OK)).to(torch.int8)
         types = torch.where(made.there, 0, -1)
         return Trajectory(status, types, {}, per_unit={"responses": made.scales.float()})
+
+
+def _centre(given: float | Sequence[float] | None, latents: int) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    if isinstance(given, (int, float)):
+        return (arguments.finite("centre", given),) * latents
+    each = tuple(arguments.finite("centre", c) for c in given)
+    if len(each) != latents:
+        raise ValueError(f"centre must be a number, or one for each of {latents} scales, got {len(each)}.")
+    return each
+
+
+def _check_law(law: Law) -> None:
+    """Raises ValueError where a law of one's own does not keep to its contract; tried once on a few states."""
+    name = type(law).__name__
+    for needed in ("latents", "stimulations", "memory"):
+        if not isinstance(getattr(law, needed, None), int):
+            raise ValueError(f"{name}.{needed} must be a whole number, how many there are.")
+    r, b, m, n = law.latents, law.stimulations, law.memory, 3
+    near = [
+        min(max(0.3, p.low), p.high) + (0.01 * k if p.low < 0.3 < p.high else 0.0) for k, p in enumerate(law.parameters)
+    ]
+    theta = {p.name: torch.full((n, 1), v, dtype=torch.float64) for p, v in zip(law.parameters, near, strict=True)}
+    state = torch.linspace(0.1, 0.4, n * 2 * (r + m), dtype=torch.float64).reshape(n, 2, r + m)
+    u = torch.linspace(0.0, 1.0, n * 2 * b, dtype=torch.float64).reshape(n, 2, b)
+    said = f"with theta of shape (n, 1), state (n, points, {r + m}) and stimulation (n, points, {b})"
+    try:
+        ahead, start = law.step(theta, state, u), law.start(theta)
+    except Exception as error:
+        raise ValueError(f"{name}.step or start fails {said}: {' '.join(str(error).split())[:160]}") from error
+    if not isinstance(ahead, Tensor) or ahead.shape != state.shape:
+        shape = tuple(ahead.shape) if isinstance(ahead, Tensor) else type(ahead).__name__
+        raise ValueError(f"{name}.step must return a tensor like the state, {tuple(state.shape)}, {said}, got {shape}.")
+    if not isinstance(start, Tensor) or start.shape[-1:] != (m,):
+        raise ValueError(f"{name}.start must return the memory, (..., {m}), got {getattr(start, 'shape', start)}.")
+    if not bool(torch.isfinite(ahead).all()):
+        raise ValueError(
+            f"{name}.step must return finite numbers for small states, got {ahead.flatten()[:3].tolist()}."
+        )
+    linear = law.linear({k: v[:, 0] for k, v in theta.items()})
+    if linear is not None:
+        a, into, bias = linear
+        own = torch.einsum("nrs,nps->npr", a, state) + torch.einsum("nrb,npb->npr", into, u[..., : into.shape[-1]])
+        if not torch.allclose(own + bias[:, None], ahead):
+            raise ValueError(f"{name}.linear must be the same law as step: the next states that they give differ.")

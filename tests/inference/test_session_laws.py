@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from sessions import THETA, schedule, stimulated
+from sessions import AS_THEY_ARE, THETA, schedule, stimulated
 from torch.distributions import Normal, Uniform
 
 import sbirules as sr
@@ -23,8 +23,7 @@ def test_the_posterior_of_a_drift_is_that_of_regression():
     y = (z + error * torch.randn(k, generator=gen)).double()
     sessions = sr.SessionScales.of(y[:, None], error)
     prior = IndependentPrior({"drift_1": Normal(0.0, 1.0), "walk": Uniform(walk - 1e-4, walk + 1e-4)})
-    simulator = SessionLaw(law, initial=1.0)
-    simulator.law.relative = False  # no scaling, so that numbers are those of the closed form
+    simulator = SessionLaw(law, initial=1.0, **AS_THEY_ARE)
     posterior = sr.fit(simulator, prior, sessions=sessions, seed=1)
     draws = posterior.sample((4000,))[:, 0].double()
     place = torch.arange(k, dtype=torch.float64)
@@ -52,10 +51,10 @@ def test_a_law_is_recovered(fitted):
     posterior, sessions = fitted
     simulator = SessionLaw(sr.LatentLaw(2, 1)).suited(sessions)
     truth = torch.tensor(THETA)
-    w, centre = truth[:4].reshape(2, 2), torch.tensor(simulator.centre)
-    truth[4:6] *= simulator.strength / simulator.scale
-    truth[6:8] = (truth[6:8] + w @ centre) / simulator.scale
-    truth[8] /= simulator.scale
+    w, centre = truth[:4].reshape(2, 2), torch.tensor(simulator.units.centre)
+    truth[4:6] *= simulator.units.strength / simulator.units.scale
+    truth[6:8] = (truth[6:8] + w @ centre) / simulator.units.scale
+    truth[8] /= simulator.units.scale
     draws = posterior.sample((1000,))
     z = (draws.mean(dim=0) - truth) / draws.std(dim=0)
     assert (z.abs() < 4).all(), z
@@ -90,7 +89,7 @@ def test_checks_of_a_right_law_pass_and_look(fitted):
 
 @pytest.mark.filterwarnings("ignore")
 def test_checks_tell_of_a_law_that_is_not_there():
-    wandering = SessionLaw(sr.DriftLaw(2), initial=1.0)
+    wandering = SessionLaw(sr.DriftLaw(2), initial=1.0, **AS_THEY_ARE)
     like = sr.SessionScales.of(torch.zeros(1, 24, 2), 0.05, stimulation=schedule(1, 24))
     sessions = wandering.measured(torch.tensor([0.0, 0.0, 0.3]), like, seed=3)
     law = sr.LatentLaw(2, 1)
@@ -122,7 +121,7 @@ def test_laws_are_told_apart():
     assert "speak for latent" in found.verdict
     assert found.table().loc["latent", "score"] > found.table().loc["none", "score"]
     like = sr.SessionScales.of(torch.zeros(1, 24, 2), 0.05, stimulation=schedule(1, 24))
-    wandering = SessionLaw(drift, initial=1.0).measured(torch.tensor([0.0, 0.0, 0.3]), like, seed=1)
+    wandering = SessionLaw(drift, initial=1.0, **AS_THEY_ARE).measured(torch.tensor([0.0, 0.0, 0.3]), like, seed=1)
     assert sr.compare_families(families, sessions=wandering, sampler=QUICK).best == "none"
     with pytest.raises(ValueError, match="belongs to other families"):
         sr.compare_families(families, sessions=wandering, seen=3)
@@ -157,13 +156,16 @@ def test_forecasts_hold_what_comes(fitted):
         f = simulator.likelihood(sessions).filtered(one)
         state = f.state[0] + (torch.linalg.cholesky(f.state_covariance[0]) @ torch.randn(2, 2, 1).double())[..., 0]
         columns = {n: one[:, i] for i, n in enumerate(simulator.names)}
-        u = torch.cat([sessions.stimulation[:, -1:], schedule.double().expand(2, -1, -1)], dim=1) / simulator.strength
+        u = (
+            torch.cat([sessions.stimulation[:, -1:], schedule.double().expand(2, -1, -1)], dim=1)
+            / simulator.units.strength
+        )
         path = []
         gen = torch.Generator().manual_seed(k)
         for h in range(6):
             noise = theta[-1] * torch.randn(2, 2, generator=gen, dtype=torch.float64)
             state = law.step(columns, state, u[:, h]) + noise
-            path.append(torch.tensor(simulator.centre) + state * simulator.scale)
+            path.append(torch.tensor(simulator.units.centre) + state * simulator.units.scale)
         _, low, high = ahead.band()
         truth = torch.stack(path, dim=1)
         inside.append(((truth > low) & (truth < high)).double().mean())
@@ -193,3 +195,58 @@ def test_expected_information_is_that_of_a_linear_gaussian_model():
     theta = torch.randn(3000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     gain, se = _gain(2.0 * theta, 0.5 * torch.ones(3000, 1, 1, dtype=torch.float64), 0)
     assert gain == pytest.approx(0.5 * math.log(1 + 4.0 / 0.5), abs=4 * se + 0.03)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_evidence_of_no_law_does_not_depend_on_the_laws_beside_it():
+    sessions = stimulated(1, 16)
+    small = sr.SessionScales.of(1e-3 * sessions.scales, 5e-5, stimulation=sessions.stimulation)
+    circuit = sr.MotifCircuit(0.2 * torch.eye(2), torch.ones(2, 1), torch.ones(2, 1))
+    oja, linear = sr.OjaLaw(circuit), sr.LatentLaw(2, 1)
+    laws = {
+        "linear": (SessionLaw(linear), uniform(linear, -1.5, 1.5)),
+        "oja": (SessionLaw(oja), uniform(oja, -1.0, 1.0)),
+    }
+    quick = sr.SamplerSettings(num_runs=2, num_particles=100, num_moves=2, max_doublings=0)
+    found = [
+        sr.compare_families({**dict(order), "none": "no_law"}, sessions=small, sampler=quick)
+        for order in (laws.items(), reversed(laws.items()))
+    ]
+    none = [float(f.log_evidence[f.names.index("none")]) for f in found]
+    assert none[0] == pytest.approx(none[1], abs=0.3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_animals_of_very_different_numbers_of_sessions_are_each_predicted_from_their_own_first():
+    sessions = stimulated(2, 30)
+    uneven = sr.SessionScales.of(
+        [sessions.scales[0], sessions.scales[1, :4]],
+        0.05,
+        stimulation=[sessions.stimulation[0], sessions.stimulation[1, :4]],
+    )
+    law = sr.LatentLaw(2, 1)
+    posterior = sr.fit(SessionLaw(law), uniform(law, -1.5, 1.5), sessions=uneven, sampler=QUICK)
+    found = sr.check(posterior, SessionLaw(law), rules=16, parts=["predictions"]).resimulation
+    assert found.given == (18, 2)
+    assert found.measurements == 2 * (12 + 2)
+    assert all(-20 < value <= 1 for value in found.explained.values())
+    gone = sr.SessionScales.of(
+        torch.where(torch.arange(30)[:, None] < 18, sessions.scales[0], torch.nan),
+        0.05,
+        stimulation=sessions.stimulation[0],
+    )
+    posterior = sr.fit(SessionLaw(law), uniform(law, -1.5, 1.5), sessions=gone, sampler=QUICK)
+    checked = sr.check(posterior, SessionLaw(law), rules=16, parts=["predictions"])
+    assert checked["later sessions"].level == "caution"
+    assert "No later session was measured" in checked["later sessions"].finding
+
+
+def test_forecasts_of_another_law_and_of_nonsense_are_refused(fitted):
+    posterior, _ = fitted
+    law = sr.LatentLaw(2, 1)
+    for other in (SessionLaw(law, timed=True), SessionLaw(sr.DriftLaw(2))):
+        with pytest.raises(ValueError, match="simulator must be the law of the fit"):
+            sr.forecast_sessions(posterior, other, [[1.0]])
+    for wrong in ([[math.nan]], [[math.inf]]):
+        with pytest.raises(ValueError, match="must be finite numbers"):
+            sr.forecast_sessions(posterior, SessionLaw(law), wrong)

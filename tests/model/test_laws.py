@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
-from sessions import THETA, schedule, stimulated
+from sessions import AS_THEY_ARE, THETA, schedule, stimulated
 
 import sbirules as sr
 from sbirules.model.law_responses import invariants_of
@@ -125,7 +125,11 @@ def test_the_likelihood_of_nonlinear_laws_is_near_that_of_particles(name):
     law, theta = NONLINEAR[name]
     u, theta = schedule(1, 12, seed=2), torch.tensor(theta)
     like = sr.SessionScales.of(torch.zeros(1, 12, 2), 0.15, stimulation=u)
-    y = SessionLaw(law, initial=1.0).measured(torch.cat([theta, torch.tensor([0.1])]), like, seed=4).scales
+    y = (
+        SessionLaw(law, initial=1.0, **AS_THEY_ARE)
+        .measured(torch.cat([theta, torch.tensor([0.1])]), like, seed=4)
+        .scales
+    )
     error = 0.15**2 * torch.eye(2, dtype=D).expand(1, 12, 2, 2)
     found = filtered(path_of(law, theta, u, 0.1, 1.0), y, error, torch.ones(1, 12, dtype=torch.bool))
     assert float(found.log_prob.sum()) == pytest.approx(particles(law, theta, u[0], 0.1, 1.0, y[0], 0.15), abs=0.4)
@@ -166,7 +170,7 @@ def test_a_law_is_learned_from_sessions_and_not_from_the_padding_of_others():
     )
     alone = short.subset([1])
     assert alone.scales.shape[1] == 9
-    simulator, theta = SessionLaw(sr.LatentLaw(2, 1)), torch.tensor([THETA])
+    simulator, theta = SessionLaw(sr.LatentLaw(2, 1), **AS_THEY_ARE), torch.tensor([THETA])
     torch.testing.assert_close(
         simulator.likelihood(short).log_prob(theta)[:, 1], simulator.likelihood(alone).log_prob(theta)[:, 0]
     )
@@ -276,8 +280,85 @@ def test_the_compiled_filter_is_the_differentiable_one(law):
     likelihood = simulator.likelihood(sessions)
     compiled = likelihood.log_prob(theta)
     moving = theta.double().clone().requires_grad_(True)
-    scaled = sessions.measured.sum(dim=1) * 2 * math.log(simulator.scale)
+    scaled = sessions.measured.sum(dim=1) * 2 * math.log(simulator.units.scale)
     slow = likelihood.filtered(moving).log_prob.sum(dim=2) - scaled
     torch.testing.assert_close(compiled, slow.detach(), rtol=1e-5, atol=1e-4)
     (slope,) = torch.autograd.grad(slow.sum(), moving)
     torch.testing.assert_close(likelihood.value_and_slope(theta)[1].sum(dim=1), slope, rtol=1e-4, atol=1e-3)
+
+
+def test_nothing_depends_on_the_units_of_scales_stimulation_and_time():
+    sessions = stimulated(2, 16)
+    theta = torch.tensor([[*THETA[:8], 0.2]])
+    law = SessionLaw(sr.LatentLaw(2, 1), timed=True)
+    count = 2 * int(sessions.measured.sum())
+    first = law.suited(sessions)
+    for factor, offset, gap in ((1e-6, 0.0, 1.0), (1.0, 1e4, 7.0), (1e5, -3e5, 1 / 24)):
+        other = sr.SessionScales.of(
+            factor * sessions.scales + offset,
+            factor * 0.05,
+            stimulation=factor * sessions.stimulation,
+            time=gap * sessions.time[0],
+        )
+        second = law.suited(other)
+        shift = count * math.log(factor)
+        torch.testing.assert_close(
+            first.log_likelihood(theta, sessions) - shift, second.log_likelihood(theta, other), rtol=1e-3, atol=0.1
+        )
+        schedule_ahead = torch.ones(2, 4, 1).double()
+        (m, c), (n, d) = (
+            s.likelihood(table).ahead(theta, 16, f * schedule_ahead)
+            for s, table, f in ((first, sessions, 1.0), (second, other, factor))
+        )
+        torch.testing.assert_close(factor * m + offset, n, rtol=1e-3, atol=1e-2 * factor)
+        torch.testing.assert_close(
+            factor**2 * c.diagonal(dim1=-2, dim2=-1), d.diagonal(dim1=-2, dim2=-1), rtol=1e-2, atol=0.0
+        )
+
+
+def test_units_are_those_of_the_whole_table_in_each_part_of_it():
+    sessions = sr.SessionScales.of(
+        stimulated(2, 12).scales, 0.05, time=torch.stack([torch.arange(12.0), 10.0 * torch.arange(12.0)])
+    )
+    law = SessionLaw(sr.LatentLaw(2), timed=True).suited(sessions)
+    theta = torch.tensor([[*THETA[:4], 0.1, 0.2, 0.3]])
+    torch.testing.assert_close(
+        law.likelihood(sessions).log_prob(theta)[:, 1], law.likelihood(sessions.subset([1])).log_prob(theta)[:, 0]
+    )
+
+
+def test_laws_of_ones_own_that_break_their_contract_are_told():
+    class Shape(Own):
+        def step(self, theta, state, stimulation):
+            return state[..., :1]
+
+    class Fails(Own):
+        def step(self, theta, state, stimulation):
+            return state * theta["pull"]  # lacks [..., None]
+
+    class Other(Own):
+        def linear(self, theta):
+            eye = torch.eye(2, dtype=theta["pull"].dtype).expand(*theta["pull"].shape, 2, 2)
+            return eye, eye[..., :0], eye[..., 0]
+
+    class NotANumber(Own):
+        def step(self, theta, state, stimulation):
+            return state * torch.nan
+
+    for law, words in (
+        (Shape, "must return a tensor like the state"),
+        (Fails, r"Fails\.step or start fails"),
+        (Other, "must be the same law as step"),
+        (NotANumber, "must return finite numbers"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            SessionLaw(law())
+
+
+def test_simulations_need_units_and_a_law_of_as_many_scales():
+    sessions = stimulated()
+    with pytest.raises(ValueError, match="units of scales and stimulation are not known"):
+        SessionLaw(sr.LatentLaw(2, 1)).measured(torch.tensor(THETA), sessions)
+    for law in (sr.LatentLaw(1, 1), sr.LatentLaw(3, 1), sr.LatentLaw(2, 2)):
+        with pytest.raises(ValueError, match=r"the law (is of|has)"):
+            SessionLaw(law).log_likelihood(torch.zeros(law.dim + 1), sessions)

@@ -83,3 +83,20 @@ GOOD = torch.randn(2, 6, 2, generator=torch.Generator().manual_seed(0))
 def test_wrong_scales_are_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
         wrong()
+
+
+def test_tables_with_gaps_and_twice_told_sessions():
+    frame = stimulated(1, 8).frame().drop(columns="time")
+    cut = frame[frame["session"].isin([1, 2, 3, 7, 8])]
+    read = SessionScales.read(cut, columns=columns(stimulated()))
+    assert read.time[0].tolist() == [1, 2, 3, 7, 8]
+    assert "times between sessions differ" in str(read.describe())
+    twice = frame.assign(session=[1, 2, 3, 3, 5, 6, 7, 8])
+    with pytest.raises(ValueError, match="session 3 of animal '1' comes twice"):
+        SessionScales.read(twice, columns=columns(stimulated()))
+    with pytest.raises(ValueError, match="named for two roles"):
+        SessionScales.read(frame, columns={**columns(stimulated()), "stimulation": ["scale 1"]})
+    some = stimulated(1, 8).scales.clone()
+    some[0, 3, 1] = torch.nan
+    assert "only some of the scales" in str(SessionScales.of(some, 0.05).describe())
+    assert stimulated().first(1).describe().sessions == 2

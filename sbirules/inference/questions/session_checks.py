@@ -31,6 +31,7 @@ __all__ = [
     "WANDERING",
     "SessionsCheck",
     "drawn_laws",
+    "held_out_from",
     "order_matters",
     "predicted_sessions",
 ]
@@ -40,6 +41,16 @@ SETTINGS = SamplerSettings(num_runs=2, num_particles=512, num_moves=6, max_doubl
 ORDERS = 999  # permutations of the sessions
 RIDGE = 1e-3  # of the regression from one session to the next, in units of the variance of what it sees
 WANDERING, SHUFFLED = "scales that wander", "sessions in another order"
+
+
+@dataclass(frozen=True)
+class Later:
+    """Held-out sessions of one animal: median and 95 % band `(H, R)` each, and whether each measurement lies inside."""
+
+    mean: Tensor
+    low: Tensor
+    high: Tensor
+    inside: Tensor
 
 
 @typed_class
@@ -53,11 +64,10 @@ class SessionsCheck:
         theta: The laws, `(rules, D)`.
         surprise: Of each session given those before, in standard deviations of its prediction, whitened, `(rules, n)`.
         scales: The animals' scales, `(A, K, R)`.
-        given: Sessions of each animal from which the held-out ones are predicted.
-        mean: Held-out sessions predicted by laws fitted to the sessions before, `(A, H, R)`.
-        low: Where their 95 % bands begin, `(A, H, R)`.
-        high: Where they end.
-        inside: Share of held-out scales in their bands.
+        given: Sessions of each animal from which the held-out ones are predicted, the first 60 %.
+        later: Of each animal the held-out sessions, predicted by laws fitted to the sessions before.
+        inside: Share of held-out scales in their bands; NaN where none was measured.
+        measurements: How many these are.
         explained: Share of the held-out scales' variance that is explained, by what predicts: the law, `"persistence"` (the last
             session's scales), the law fitted to sessions in another order.
         score: Log-probability of the held-out sessions given the first ones, by what predicts, with its Monte Carlo error.
@@ -76,11 +86,10 @@ class SessionsCheck:
     theta: Tensor
     surprise: Tensor
     scales: Tensor
-    given: int
-    mean: Tensor
-    low: Tensor
-    high: Tensor
+    given: tuple[int, ...]
+    later: tuple[Later, ...]
     inside: float
+    measurements: int
     explained: Mapping[str, float]
     score: Mapping[str, tuple[float, float]]
     evidence: Mapping[str, tuple[float, float]]
@@ -161,7 +170,7 @@ def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: Session
     each = likelihood.filtered(theta)
     surprise = _whitened(each.predicted, each.covariance, likelihood)
     seed = fresh.seed
-    given = max(2, round((1 - LAST) * int(sessions.num_sessions.min())))
+    given = held_out_from(sessions)
     first = sessions.first(given)
     learns = getattr(model, "plastic", True)
     still, prior = model.without_plasticity(), posterior.prior
@@ -181,13 +190,15 @@ def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: Session
     def gain(one: str, than: str) -> tuple[float, float]:
         return z[one][0] - z[than][0], math.hypot(z[one][1], z[than][1])
 
-    later = sessions.scales[:, given:]
-    explained = {"persistence": _explained(first.scales[:, -1:].expand_as(later), later)}
-    mean, low, high, inside = _forecast(likelihood, found["law, first"], given, later, sessions.covariance, seed)
-    explained["the law"] = _explained(mean, later)
-    explained[SHUFFLED] = _explained(
-        _forecast(likelihood, found[f"{SHUFFLED}, first"], given, later, sessions.covariance, seed)[0], later
-    )
+    ahead = [_forecast(model, found["law, first"], sessions, given, a, seed) for a in range(len(sessions))]
+    wrong = [_forecast(model, found[f"{SHUFFLED}, first"], sessions, given, a, seed) for a in range(len(sessions))]
+    stays = [_stays(sessions.subset([a]), given[a]) for a in range(len(sessions))]
+    explained = {
+        "persistence": _explained(sessions, given, stays),
+        "the law": _explained(sessions, given, [f.mean for f in ahead]),
+        SHUFFLED: _explained(sessions, given, [f.mean for f in wrong]),
+    }
+    within = torch.cat([f.inside for f in ahead])
     score = {"the law": gain("law", "law, first"), WANDERING: gain(WANDERING, f"{WANDERING}, first")}
     evidence = {WANDERING: gain("law", WANDERING), SHUFFLED: gain("law", SHUFFLED)} if learns else {}
     own = posterior.spread_out(fresh.rules).double()
@@ -200,10 +211,9 @@ def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: Session
         surprise,
         sessions.scales,
         given,
-        mean,
-        low,
-        high,
-        inside,
+        tuple(ahead),
+        float(within.double().mean()) if len(within) else math.nan,
+        len(within),
         explained,
         score,
         evidence,
@@ -225,34 +235,51 @@ def _whitened(mean: Tensor, cov: Tensor, likelihood: Any) -> Tensor:
     return white.flatten(1)
 
 
-def _explained(mean: Tensor, value: Tensor) -> float:
-    """Share of the variance of scales over sessions that a prediction explains, all scales and animals together."""
-    there = torch.isfinite(value).all(dim=2, keepdim=True) & torch.isfinite(mean)
-    rest = torch.where(there, value - mean, 0.0).square().sum()
-    centre = torch.where(there, value, torch.nan).nanmean(dim=1, keepdim=True)
-    whole = torch.where(there, value - centre, 0.0).square().sum()
-    return 1 - float(rest / whole) if float(whole) > 0 else math.nan
+def held_out_from(sessions: SessionScales) -> tuple[int, ...]:
+    """How many first sessions of each animal the others are predicted from."""
+    return tuple(max(2, round((1 - LAST) * int(n))) for n in sessions.num_sessions)
+
+
+def _stays(one: SessionScales, given: int) -> Tensor:
+    """The last scales that were measured of an animal's first sessions, for all later ones, `(H, R)`."""
+    known = one.measured[0, :given].nonzero()[:, 0]
+    later = one.scales[0, given:]
+    return one.scales[0, int(known[-1])].expand_as(later) if len(known) else torch.full_like(later, torch.nan)
+
+
+def _explained(sessions: SessionScales, given: tuple[int, ...], means: list[Tensor]) -> float:
+    """Share of the variance of later scales around each animal's mean over all its sessions that predictions explain."""
+    rest = whole = 0.0
+    for a, mean in enumerate(means):
+        n = int(sessions.num_sessions[a])
+        every, value = sessions.scales[a, :n], sessions.scales[a, given[a] : n]
+        there = torch.isfinite(value) & torch.isfinite(mean[: n - given[a]])
+        rest += float((value - mean[: n - given[a]])[there].square().sum())
+        whole += float((value - every.nanmean(dim=0))[there].square().sum())
+    return 1 - rest / whole if whole > 0 else math.nan
 
 
 def _forecast(
-    likelihood: Any, chains: Chains, given: int, value: Tensor, errors: Tensor, seed: int
-) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Mean and 95 % band of later measurements, `(A, H, R)` each, and the share that lies inside."""
+    model: Any, chains: Chains, sessions: SessionScales, given: tuple[int, ...], animal: int, seed: int
+) -> Later:
+    """The later sessions of an animal as laws of all animals' first ones predict them."""
+    one, n = sessions.subset([animal]), given[animal]
     theta = chains.draws.flatten(0, 1)[:512].double()
     with torch.no_grad():
-        mean, cov = likelihood.ahead(theta, given)
-    sd = (cov + errors[:, given:]).diagonal(dim1=-2, dim2=-1).clamp(min=0.0).sqrt()
-    with seeded(seed, Stream.CHECK):
-        drawn = (mean + sd * torch.randn_like(mean)).nan_to_num(0.0, 1e30, -1e30)
-    low, high = (torch.quantile(drawn, q, dim=0) for q in (0.025, 0.975))
-    there = torch.isfinite(value)
-    inside = float(((value >= low) & (value <= high))[there].double().mean()) if bool(there.any()) else math.nan
-    return drawn.median(dim=0).values, low, high, inside
+        mean, cov = model.likelihood(one).ahead(theta, n)
+    value = one.scales[0, n:]
+    sd = (cov[:, 0] + one.covariance[0, n:]).diagonal(dim1=-2, dim2=-1).clamp(min=0.0).sqrt()
+    with seeded(seed, Stream.CHECK, animal):
+        drawn = (mean[:, 0] + sd * torch.randn_like(sd)).nan_to_num(0.0, 1e30, -1e30)
+    if not drawn.shape[1]:
+        return Later(value, value, value, torch.empty(0, dtype=torch.bool))
+    low, middle, high = (torch.quantile(drawn, q, dim=0) for q in (0.025, 0.5, 0.975))
+    return Later(middle, low, high, ((value >= low) & (value <= high))[torch.isfinite(value)])
 
 
 def _invariants(simulator: Any, theta: Tensor, sessions: SessionScales) -> Invariants:
     law = simulator.law
     columns = {name: theta[:, k] for k, name in enumerate(simulator.names)}
-    u = sessions.stimulation[sessions.there].mean(dim=0) / simulator.strength
+    u = sessions.stimulation[sessions.there].mean(dim=0) / (simulator.likelihood(sessions).strength)
     spread = 1.0 if law.relative else float(sessions.scales[sessions.measured].square().mean().sqrt())
     return invariants_of(law, columns, u, spread)

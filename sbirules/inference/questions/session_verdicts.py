@@ -64,12 +64,16 @@ STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _later(c: SessionsCheck) -> Verdict:
     (law, a), (none, b) = c.score["the law"], c.score[WANDERING]
+    if not c.measurements:
+        finding = "No later session was measured: what laws predict of them cannot be held against anything."
+        return Verdict("later sessions", "caution", finding, "More sessions would tell.")
     told = ", ".join(f"{name} {value:.2f}" for name, value in c.explained.items())
-    count = int(torch.isfinite(c.scales[:, c.given :]).sum())
+    least, most = min(c.given), max(c.given)
     finding = (
-        f"Of the sessions after the first {c.given}, predicted from those alone, {c.inside:.0%} of {count} measurements lie in "
-        f"their 95 % bands; variance explained: {told}; log score {law - none:+.1f} ± {math.hypot(a, b):.1f} nats above scales "
-        f"that wander."
+        f"Of the sessions after the first {least}{'' if least == most else f' to {most}'}, predicted from those alone, "
+        f"{c.inside:.0%} of "
+        f"{c.measurements} measurements lie in their 95 % bands; variance explained: {told}; log score {law - none:+.1f} ± "
+        f"{math.hypot(a, b):.1f} nats above scales that wander."
     )
     # bands of one fit go wrong together: their number is no count of independent trials, so only a gross miss fails
     level = "pass" if c.inside >= 0.85 else "caution" if c.inside >= 0.6 else "fail"
@@ -81,10 +85,12 @@ def _later(c: SessionsCheck) -> Verdict:
         level, advice = "caution", "Scales that wander predict later sessions better: do not use this law to predict."
     numbers = {"inside": c.inside, "score": law - none, **{f"explained by {k}": v for k, v in c.explained.items()}}
     caption = (
-        f"Measured scales (points) and what laws fitted to the first {c.given} sessions predict for the others (median and 95 % "
+        f"Measured scales (points) and what laws fitted to the first {c.given[0]} sessions predict for the others (median "
+        f"and 95 % "
         f"band), of the first animal."
     )
-    draw = partial(figures.session_forecast, c.scales[0], c.given, c.mean[0], c.low[0], c.high[0], names=c.names)
+    f = c.later[0]
+    draw = partial(figures.session_forecast, c.scales[0], c.given[0], f.mean, f.low, f.high, names=c.names)
     return Verdict("later sessions", level, finding, advice, numbers, cast(Any, draw), caption)
 
 

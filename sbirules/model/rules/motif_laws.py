@@ -46,6 +46,8 @@ class MotifCircuit:
     def __post_init__(self) -> None:
         for name in ("overlap", "into", "onto"):
             object.__setattr__(self, name, arguments.numbers(name, getattr(self, name), torch.float64))
+            if not bool(torch.isfinite(getattr(self, name)).all()):
+                raise ValueError(f"{name} must hold finite numbers.")
         r = len(self.overlap)
         if self.overlap.shape != (r, r) or self.into.shape != self.onto.shape or self.into.shape[:1] != (r,):
             raise ValueError(
@@ -60,6 +62,12 @@ class MotifCircuit:
             arguments.numbers(n, v, torch.float64)
             for n, v in (("left", left), ("right", right), ("input_weights", input_weights))
         )
+        if a.ndim != 2 or w.ndim != 2 or a.shape != b.shape or len(w) != len(a):
+            raise ValueError(
+                f"left and right must be (units, motifs), input_weights (units, channels), got {tuple(a.shape)}, "
+                f"{tuple(b.shape)}, "
+                f"{tuple(w.shape)}."
+            )
         return MotifCircuit(b.T @ a, b.T @ w, a.T @ w)
 
     def activity(self, scales: Tensor, stimulation: Tensor) -> tuple[Tensor, Tensor]:
