@@ -279,8 +279,8 @@ def one_end(k: int) -> dict[str, tuple[float, Tensor]]:
     found = network.scales(recorded)
     # the law saw the stimulation of its own schedule; what the activity was driven with beside that is not of the law
     seen = sr.SessionScales.of(found.scales, found.covariance, stimulation=made.stimulation)
-    law = SessionLaw(sr.LatentLaw(2, 2))
-    wide = IndependentPrior({n: Uniform(-1.5, 1.5) for n in law.family.names} | {"walk": NOISE})
+    law = SessionLaw(sr.LatentLaw(2, 2), errors="scaled")
+    wide = IndependentPrior({n: Uniform(-1.5, 1.5) for n in law.family.names} | dict(law.nuisances))
     suited = law.suited(seen)
     draws = drawn_laws(suited, wide, seen, k, SETTINGS).draws.flatten(0, 1)[:400]
     own, truth = told(law.law, draws, law.names), told(simulator.law, theta[None], simulator.names)

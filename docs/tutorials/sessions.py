@@ -44,7 +44,7 @@ def main() -> None:
 
     # --8<-- [start:fit]
     law = sr.LatentLaw(latents=2, stimulations=2)
-    simulator = SessionLaw(law)
+    simulator = SessionLaw(law, errors="scaled")
     posterior = sr.fit(simulator, uniform(law, -1.5, 1.5), sessions=scales)
     print(posterior.marginals()[["mean", "sd", "contraction"]].round(2))
     # --8<-- [end:fit]
@@ -63,8 +63,8 @@ def main() -> None:
     compared = sr.compare_families(
         {
             "linear": (simulator, uniform(law, -1.5, 1.5)),
-            "tanh": (SessionLaw(tanh), uniform(tanh, -3, 3, rate=(0, 1))),
-            "drift": (SessionLaw(drift), uniform(drift, -1, 1)),
+            "tanh": (SessionLaw(tanh, errors="scaled"), uniform(tanh, -3, 3, rate=(0, 1))),
+            "drift": (SessionLaw(drift, errors="scaled"), uniform(drift, -1, 1)),
             "none": "no_law",
         },
         sessions=scales,

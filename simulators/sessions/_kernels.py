@@ -17,6 +17,7 @@ LOG_2PI = math.log(2 * math.pi)
 def kalman_log_prob(
     value: np.ndarray,
     error: np.ndarray,
+    factor: np.ndarray,
     counts: np.ndarray,
     last: np.ndarray,
     change: np.ndarray,
@@ -31,6 +32,7 @@ def kalman_log_prob(
     Arguments:
         value: Scales `(A, K, R)`.
         error: Covariances of their errors `(A, K, R, R)`.
+        factor: What these are multiplied with under each law `(n, A)`.
         counts: Which sessions were measured `(A, K)`.
         last: Sessions of each animal `(A,)`.
         change: A of each law `(n, A, R, R)`.
@@ -55,7 +57,7 @@ def kalman_log_prob(
                     # Cholesky of the prediction's covariance, then innovations and gain by forward substitution
                     for p in range(r):
                         for q in range(p + 1):
-                            s = cov[p, q] + error[a, t, p, q]
+                            s = cov[p, q] + factor[i, a] * error[a, t, p, q]
                             for m in range(q):
                                 s -= root[p, m] * root[q, m]
                             if p == q:

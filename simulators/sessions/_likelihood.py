@@ -94,8 +94,13 @@ class LawLikelihood:
         each = self.animals * self.value.shape[1] * 2 * s * s
         return list(torch.split(rows, max(1, AT_ONCE // each)))
 
+    def factor(self, rows: Tensor) -> Tensor | None:
+        """What covariances of errors are multiplied with, `(n, A)`; None where errors are known."""
+        return rows[..., self.names.index("error_scale")].square() if "error_scale" in self.names else None
+
     def _path(self, rows: Tensor) -> Path:
         columns = self._columns(rows)
+        columns.pop("error_scale", None)
         walk = (columns.pop("walk") * self.spread).square()[..., None] * self.gaps
         mean = self.middle.expand(*rows.shape[:2], -1)
         if self.memory and self.law is not None:
@@ -107,7 +112,7 @@ class LawLikelihood:
     def filtered(self, theta: Tensor, where: Tensor | None = None) -> Filtered:
         """What measurements told, session by session, in units of `scale`; arguments as for `log_prob`."""
         rows, counts = self._rows(theta), self.there if where is None else self.there & where
-        return filtered(self._path(rows), self.value, self.error, counts)
+        return filtered(self._path(rows), self.value, self.error, counts, self.factor(rows))
 
     def log_prob(self, theta: Tensor, where: Tensor | None = None) -> Tensor:
         """Log-likelihood of each animal's scales, `(n, animals)` float64.
@@ -124,7 +129,8 @@ class LawLikelihood:
         if self.law is None or self.law.linear(self._columns(rows)) is not None:
             value: Tensor = _Kalman.apply(rows, self, counts)  # type: ignore[no-untyped-call]
             return value - jacobian
-        return filtered(self._path(rows), self.value, self.error, counts).log_prob.sum(dim=2) - jacobian
+        found = filtered(self._path(rows), self.value, self.error, counts, self.factor(rows))
+        return found.log_prob.sum(dim=2) - jacobian
 
     def _columns(self, rows: Tensor) -> dict[str, Tensor]:
         return {name: rows[..., k] for k, name in enumerate(self.names)}
@@ -141,11 +147,12 @@ class LawLikelihood:
         change, into, bias = found
         offset = torch.einsum("narb,akb->nakr", into, self.stimulation[..., : into.shape[-1]]) + bias[:, :, None]
         walk = (rows[..., self.names.index("walk")] * self.spread).square()[..., None] * self.gaps
-        out = torch.empty(rows.shape[:2], dtype=torch.float64)
+        out, factor = torch.empty(rows.shape[:2], dtype=torch.float64), self.factor(rows)
         value = torch.where(counts[..., None], self.value, 0.0)
         kalman_log_prob(
             _array(value),
             _array(self.error),
+            _array(torch.ones(rows.shape[:2], dtype=torch.float64) if factor is None else factor),
             _array(counts),
             _array(self.sessions.num_sessions),
             _array(change),
@@ -198,7 +205,8 @@ class LawLikelihood:
         noise = torch.randn(self.animals, self.value.shape[1], 2, self.latents, dtype=torch.float64)
         state = path.mean[0] + path.spread * torch.nn.functional.pad(noise[:, 0, 0], (0, self.memory))
         columns = {name: v[0] for name, v in path.theta.items()}
-        root = torch.linalg.cholesky(self.error)
+        factor = self.factor(theta[None] if theta.ndim == 2 else theta[:1])
+        root = torch.linalg.cholesky(self.error if factor is None else factor[0, :, None, None, None] * self.error)
         for k in range(self.value.shape[1]):
             out.append(state[:, : self.latents] + (root[:, k] @ noise[:, k, 1, :, None])[..., 0])
             if k + 1 < self.value.shape[1]:

@@ -38,7 +38,7 @@ from ._likelihood import LawLikelihood, Units
 
 __all__ = ["SESSION_SETTINGS", "SessionLaw"]
 
-SESSION_SETTINGS = ("initial", "timed", "centre", "scale", "strength", "summaries")
+SESSION_SETTINGS = ("initial", "timed", "errors", "centre", "scale", "strength", "summaries")
 BLOCK = 64  # animals that share random streams
 WALK = Coefficient(
     "walk",
@@ -49,6 +49,15 @@ WALK = Coefficient(
     default=0.1,
     symbol=r"\sigma",
     prior=LogNormal(-2.0, 1.2, validate_args=False),
+)
+ERROR_SCALE = Coefficient(
+    "error_scale",
+    low=0.0,
+    linear=False,
+    log=True,
+    default=1.0,
+    symbol=r"\epsilon",
+    prior=LogNormal(0.0, 0.5, validate_args=False),
 )
 LAWS: dict[str, type[Law]] = {law.__name__: law for law in (LatentLaw, DriftLaw, HebbianLaw, OjaLaw, BCMLaw)}
 
@@ -68,6 +77,8 @@ class SessionLaw(Simulator):
         family: The law: `LatentLaw`, `DriftLaw`, `HebbianLaw`, `OjaLaw`, `BCMLaw`, or a `Law` of one's own.
         initial: S.d. of the first session's scales around `centre`, in units of `scale`.
         timed: Whether the noise of the law grows with the time between sessions, or is the same for all.
+        errors: `"known"`; or `"scaled"`: known up to a factor `error_scale` of all standard errors, which is inferred, as where
+            scales come from a fitted network that is not the truth.
         centre: Mean of the scales, from which those of a relative law count and around which all begin; by default that of the
             sessions.
         scale: Their spread, in which `walk`, `initial` and the scales of a relative law are measured; likewise.
@@ -90,6 +101,7 @@ class SessionLaw(Simulator):
         *,
         initial: float = 3.0,
         timed: bool = False,
+        errors: str = "known",
         centre: float | Sequence[float] | None = None,
         scale: float | None = None,
         strength: float | None = None,
@@ -103,7 +115,8 @@ class SessionLaw(Simulator):
         self.law: Law = family
         self.initial, self.timed = arguments.above("initial", initial, 0.0), bool(timed)
         self.plastic = True
-        self.unit = ""
+        arguments.known("errors", errors, ("known", "scaled"))
+        self.errors, self.unit = errors, ""
         self.given = (_centre(centre, family.latents), scale, strength)
         for name, value in (("scale", scale), ("strength", strength)):
             if value is not None:
@@ -114,8 +127,9 @@ class SessionLaw(Simulator):
             self.units = Units(self.given[0] or (), float(scale or 1.0), float(strength or 1.0))
         self.protocol: SessionScales | None = None
         super().__init__(family, None, summaries)
-        if WALK.name in family.names:
-            raise ValueError(f"a law cannot have a coefficient {WALK.name!r}: that is the noise of every law.")
+        taken = next((c.name for c in (WALK, ERROR_SCALE) if c.name in family.names), None)
+        if taken is not None:
+            raise ValueError(f"a law cannot have a coefficient {taken!r}: that is one of every law.")
 
     def suited(self, sessions: SessionScales) -> SessionLaw:
         """The same with mean and spread of session scales, and the strength of their stimulation, where these were not given.
@@ -178,7 +192,12 @@ class SessionLaw(Simulator):
 
     @property
     def parameters(self) -> tuple[Coefficient, ...]:
-        return (*(self.family.parameters if self.plastic else ()), WALK)
+        return (*(self.family.parameters if self.plastic else ()), *self.nuisance_parameters)
+
+    @property
+    def nuisance_parameters(self) -> tuple[Coefficient, ...]:
+        """The noise of the law, and what errors are multiplied with where that is inferred."""
+        return (WALK, ERROR_SCALE) if self.errors == "scaled" else (WALK,)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -186,8 +205,8 @@ class SessionLaw(Simulator):
 
     @property
     def nuisances(self) -> Mapping[str, Distribution]:
-        """The noise of the law, and its usual prior."""
-        return {} if WALK.prior is None else {WALK.name: WALK.prior}
+        """Coefficients that are not of the law, and their usual priors."""
+        return {c.name: c.prior for c in self.nuisance_parameters if c.prior is not None}
 
     @property
     def raw_per_unit(self) -> Tensor:
@@ -209,6 +228,7 @@ class SessionLaw(Simulator):
             "family": self.family.config(),
             "initial": self.initial,
             "timed": self.timed,
+            "errors": self.errors,
             "plastic": self.plastic,
             "units": None
             if self.units is None
@@ -232,7 +252,7 @@ class SessionLaw(Simulator):
                 )
             else:
                 made = law(**family)
-            out = cls(made, initial=float(config["initial"]), timed=bool(config["timed"]))
+            out = cls(made, initial=float(config["initial"]), timed=bool(config["timed"]), errors=str(config["errors"]))
             out.plastic, out.unit, units = bool(config["plastic"]), str(config["unit"]), config["units"]
             if units is not None:
                 out.units = Units(**{**units, "centre": tuple(float(c) for c in units["centre"])})

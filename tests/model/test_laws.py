@@ -362,3 +362,16 @@ def test_simulations_need_units_and_a_law_of_as_many_scales():
     for law in (sr.LatentLaw(1, 1), sr.LatentLaw(3, 1), sr.LatentLaw(2, 2)):
         with pytest.raises(ValueError, match=r"the law (is of|has)"):
             SessionLaw(law).log_likelihood(torch.zeros(law.dim + 1), sessions)
+
+
+def test_errors_that_are_known_up_to_a_factor():
+    sessions = stimulated(2, 12)
+    twice = sr.SessionScales.of(sessions.scales, 0.1, stimulation=sessions.stimulation)
+    known, scaled = (SessionLaw(sr.LatentLaw(2, 1), errors=e).suited(sessions) for e in ("known", "scaled"))
+    theta = torch.tensor([[*THETA[:8], 0.2]])
+    longer = torch.cat([theta, torch.tensor([[2.0]])], dim=1)
+    torch.testing.assert_close(known.log_likelihood(theta, twice), scaled.log_likelihood(longer, sessions))
+    moving = longer.double().requires_grad_(True)
+    slow = scaled.likelihood(sessions).filtered(moving).log_prob.sum() - 48 * math.log(scaled.units.scale)
+    torch.testing.assert_close(slow.detach(), scaled.log_likelihood(longer, sessions)[0], rtol=1e-5, atol=1e-4)
+    assert rebuilt(scaled.config()).names[-1] == "error_scale"

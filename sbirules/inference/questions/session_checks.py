@@ -168,7 +168,7 @@ def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: Session
     theta = posterior.rules_of_animals(fresh.rules, len(sessions)).double()
     likelihood = model.likelihood(sessions)
     each = likelihood.filtered(theta)
-    surprise = _whitened(each.predicted, each.covariance, likelihood)
+    surprise = _whitened(each.predicted, each.covariance, likelihood, theta)
     seed = fresh.seed
     given = held_out_from(sessions)
     first = sessions.first(given)
@@ -225,11 +225,13 @@ def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: Session
     )
 
 
-def _whitened(mean: Tensor, cov: Tensor, likelihood: Any) -> Tensor:
+def _whitened(mean: Tensor, cov: Tensor, likelihood: Any, theta: Tensor) -> Tensor:
     """Measurements less what was predicted, in standard deviations of both, `(rules, n)`; the first sessions are left out."""
     counts = likelihood.there.clone()
     counts[:, 0] = False
-    root = torch.linalg.cholesky(cov[:, counts] + likelihood.error[counts])
+    factor = likelihood.factor(theta)
+    error = likelihood.error if factor is None else factor[..., None, None, None] * likelihood.error
+    root = torch.linalg.cholesky((cov + error)[:, counts])
     away = (likelihood.value[counts] - mean[:, counts])[..., None]
     white: Tensor = torch.linalg.solve_triangular(root, away, upper=False)[..., 0]
     return white.flatten(1)
@@ -266,9 +268,12 @@ def _forecast(
     one, n = sessions.subset([animal]), given[animal]
     theta = chains.draws.flatten(0, 1)[:512].double()
     with torch.no_grad():
-        mean, cov = model.likelihood(one).ahead(theta, n)
-    value = one.scales[0, n:]
-    sd = (cov[:, 0] + one.covariance[0, n:]).diagonal(dim1=-2, dim2=-1).clamp(min=0.0).sqrt()
+        likelihood = model.likelihood(one)
+        mean, cov = likelihood.ahead(theta, n)
+        factor = likelihood.factor(theta[:, None])
+    value, error = one.scales[0, n:], one.covariance[0, n:]
+    error = error if factor is None else factor[:, :, None, None] * error
+    sd = (cov[:, 0] + error).diagonal(dim1=-2, dim2=-1).clamp(min=0.0).sqrt()
     with seeded(seed, Stream.CHECK, animal):
         drawn = (mean[:, 0] + sd * torch.randn_like(sd)).nan_to_num(0.0, 1e30, -1e30)
     if not drawn.shape[1]:
