@@ -34,6 +34,7 @@ from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Key, Stream, global_seed, seeded
 from sbirules.support.typed import typed_class
 
+from ._contract import check_law
 from ._likelihood import LawLikelihood, Units
 
 __all__ = ["SESSION_SETTINGS", "SessionLaw"]
@@ -111,7 +112,7 @@ class SessionLaw(Simulator):
             raise ValueError(
                 f"family must be a Law, such as LatentLaw(2, 1) or DriftLaw(2), got {type(family).__name__}."
             )
-        _check_law(family)
+        check_law(family)
         self.law: Law = family
         self.initial, self.timed = arguments.above("initial", initial, 0.0), bool(timed)
         self.plastic = True
@@ -337,38 +338,3 @@ def _centre(given: float | Sequence[float] | None, latents: int) -> tuple[float,
     if len(each) != latents:
         raise ValueError(f"centre must be a number, or one for each of {latents} scales, got {len(each)}.")
     return each
-
-
-def _check_law(law: Law) -> None:
-    """Raises ValueError where a law of one's own does not keep to its contract; tried once on a few states."""
-    name = type(law).__name__
-    for needed in ("latents", "stimulations", "memory"):
-        if not isinstance(getattr(law, needed, None), int):
-            raise ValueError(f"{name}.{needed} must be a whole number, how many there are.")
-    r, b, m, n = law.latents, law.stimulations, law.memory, 3
-    near = [
-        min(max(0.3, p.low), p.high) + (0.01 * k if p.low < 0.3 < p.high else 0.0) for k, p in enumerate(law.parameters)
-    ]
-    theta = {p.name: torch.full((n, 1), v, dtype=torch.float64) for p, v in zip(law.parameters, near, strict=True)}
-    state = torch.linspace(0.1, 0.4, n * 2 * (r + m), dtype=torch.float64).reshape(n, 2, r + m)
-    u = torch.linspace(0.0, 1.0, n * 2 * b, dtype=torch.float64).reshape(n, 2, b)
-    said = f"with theta of shape (n, 1), state (n, points, {r + m}) and stimulation (n, points, {b})"
-    try:
-        ahead, start = law.step(theta, state, u), law.start(theta)
-    except Exception as error:
-        raise ValueError(f"{name}.step or start fails {said}: {' '.join(str(error).split())[:160]}") from error
-    if not isinstance(ahead, Tensor) or ahead.shape != state.shape:
-        shape = tuple(ahead.shape) if isinstance(ahead, Tensor) else type(ahead).__name__
-        raise ValueError(f"{name}.step must return a tensor like the state, {tuple(state.shape)}, {said}, got {shape}.")
-    if not isinstance(start, Tensor) or start.shape[-1:] != (m,):
-        raise ValueError(f"{name}.start must return the memory, (..., {m}), got {getattr(start, 'shape', start)}.")
-    if not bool(torch.isfinite(ahead).all()):
-        raise ValueError(
-            f"{name}.step must return finite numbers for small states, got {ahead.flatten()[:3].tolist()}."
-        )
-    linear = law.linear({k: v[:, 0] for k, v in theta.items()})
-    if linear is not None:
-        a, into, bias = linear
-        own = torch.einsum("nrs,nps->npr", a, state) + torch.einsum("nrb,npb->npr", into, u[..., : into.shape[-1]])
-        if not torch.allclose(own + bias[:, None], ahead):
-            raise ValueError(f"{name}.linear must be the same law as step: the next states that they give differ.")

@@ -171,7 +171,7 @@ def test_refusals(x_o):
     with pytest.raises(ValueError, match="did you mean 'sampler'"):
         sr.check(wrapped, SIMULATOR, parts=["sampler_"])
     with pytest.raises(
-        ValueError, match="one of constraints, trials, recordings, x_o and question, got constraints, x_o"
+        ValueError, match="one of constraints, trials, recordings, sessions, x_o and question, got constraints, x_o"
     ):
         sr.check(wrapped, SIMULATOR, constraints={"projections[1]": (0, 1)}, x_o=x_o)
     with pytest.raises(ValueError, match="level: 'good' is not known"):

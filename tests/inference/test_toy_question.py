@@ -145,6 +145,7 @@ def test_a_study_file_asks_it(tmp_path):
 def test_two_questions_at_once_are_refused():
     store = sr.simulate(Cheap(), PRIOR, 400, seed=1, num_workers=1)
     with pytest.raises(
-        ValueError, match="exactly one of constraints, trials, recordings, x_o and question, got x_o, question"
+        ValueError,
+        match="exactly one of constraints, trials, recordings, sessions, x_o and question, got x_o, question",
     ):
         sr.fit(store, PRIOR, question=NearQuestion(0.1), x_o=[0.1])
