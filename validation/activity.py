@@ -19,18 +19,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 import warnings
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 from activity_mushroom import CELL, FILE, all_cells, one_cell
 from activity_networks import FULL, QUICK, added, carried, confusion, five_families, speed, three_families
-from activity_rows import Row
+from result_rows import Row, write_rows
 
 PARTS = ("mushroom", "added", "carried", "families", "speed")
 RECURRENT = [
@@ -62,21 +58,7 @@ def main() -> None:
             text = frame if isinstance(frame, str) else frame.round(3).to_string()
             tables[f"{part}: {name}"] = text
             print(f"{part}: {name}\n{text}\n", flush=True)
-        write()
-
-    def write() -> None:
-        """What there is so far: a part that fails later loses nothing."""
-        if args.json is None:
-            return
-        content = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {name: version(name) for name in ("sbirules", "torch", "numba", "numpy")},
-            "quick": args.quick,
-            "rows": rows,
-            "tables": tables,
-        }
-        args.json.write_text(json.dumps(content, indent=1) + "\n")
+        write_rows(args.json, rows, quick=args.quick, tables=tables)  # a part that fails later loses nothing
 
     path = args.data / FILE
     if "mushroom" in args.part and path.is_file():

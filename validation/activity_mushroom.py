@@ -12,8 +12,8 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import torch
-from activity_rows import Row, row
 from joblib import Parallel, delayed
+from result_rows import Row, row
 
 import sbirules as sr
 from sbirules.inference.choice_scores import holm, wilcoxon_p

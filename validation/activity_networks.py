@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 import torch
-from activity_rows import Row, row
 from many_learners import judged
+from result_rows import Row, row
 from torch import Tensor
 
 import sbirules as sr

@@ -22,20 +22,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from joblib import Parallel, delayed
 from refined_alarms import alarm_rows
+from result_rows import row, write_rows
 from torch import Tensor
 
 import sbirules as sr
@@ -69,10 +66,6 @@ class Sizes:
 
 
 FULL, QUICK = Sizes(17_408, 120, 64, (40, 16)), Sizes(3072, 30, 24, (1, 1))
-
-
-def row(goal: str, wanted: str, found: str, met: bool | None) -> dict[str, Any]:
-    return {"goal": goal, "wanted": wanted, "found": found, "met": met}
 
 
 def simulator_of(degree: int) -> RateRNN:
@@ -292,15 +285,7 @@ def main() -> None:
         mark = {True: "met ", False: "MISS", None: "    "}[r["met"]]
         print(f"{mark} {r['goal']}: {r['found']}" + (f" (wanted {r['wanted']})" if r["wanted"] else ""))
     print(f"{(time.monotonic() - start) / 60:.0f} minutes")
-    if args.json:
-        content = {
-            "date": date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {name: version(name) for name in ("sbirules", "torch", "numba", "numpy")},
-            "quick": args.quick,
-            "rows": rows,
-        }
-        args.json.write_text(json.dumps(content, indent=1) + "\n")
+    write_rows(args.json, rows, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from typing import Any
 
 import torch
-from session_laws import NOISE, SETTINGS, row
+from result_rows import Row, row
+from session_laws import NOISE, SETTINGS
 from torch import Tensor
 from torch.distributions import Uniform
 
 import sbirules as sr
-from sbirules.inference.questions.session_checks import drawn_laws
+from sbirules.inference.questions.controls import drawn_rules
 from sbirules.priors import IndependentPrior
 from sbirules.simulators import (
     FastSlowNetwork,
@@ -25,25 +25,12 @@ from sbirules.simulators import (
     ring_sessions,
 )
 
-Row = dict[str, Any]
 FIRST = 0.6  # of the sessions train, as published
 
 
 def split(known: KnownSessions) -> tuple[sr.Sessions, sr.Sessions, int]:
     n = round(FIRST * len(known.sessions))
     return known.sessions.subset(range(n)), known.sessions.subset(range(n, len(known.sessions))), n
-
-
-def halves(sessions: sr.Sessions) -> tuple[sr.Sessions, sr.Sessions]:
-    """First and second half of each session: scales are fitted to the one, predictions judged on the other."""
-    parts = []
-    for first in (True, False):
-        pairs = []
-        for y, u in zip(sessions.observations, sessions.inputs, strict=True):
-            n = len(y) // 2
-            pairs.append((y[:n], u[:n]) if first else (y[n:], u[n:]))
-        parts.append(sr.Sessions.of([y for y, _ in pairs], [u for _, u in pairs], dt=sessions.dt))
-    return parts[0], parts[1]
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -61,7 +48,7 @@ def forecast(scales: sr.SessionScales, whole: sr.SessionScales, given: int, seed
     r, b = len(scales.names), len(scales.channels)
     law = SessionLaw(sr.LatentLaw(r, b)).suited(scales)
     prior = IndependentPrior({n: Uniform(-1.5, 1.5) for n in law.family.names} | {"walk": NOISE})
-    draws = drawn_laws(law, prior, scales, seed, SETTINGS).draws.flatten(0, 1)[:300].double()
+    draws = drawn_rules(law, prior, scales, seed, SETTINGS).draws.flatten(0, 1)[:300].double()
     mean, _ = law.likelihood(whole).ahead(draws, given)
     return mean.nan_to_num(0.0, 1e6, -1e6).median(dim=0).values[0]
 
@@ -89,7 +76,7 @@ def lorenz_rows(quick: bool) -> list[Row]:
         known = lorenz_sessions(30, 500, seed=seed)
         train, test, n = split(known)
         network = FastSlowNetwork.fit(train, settings, seed=seed)
-        first, second = halves(test)
+        first, second = test.halves()
         every.append(network.explained(second, network.scales(first).scales[0], horizon=10))
         a, b = network.scales(train), network.scales(known.sessions)
         ahead = forecast(a, b, n, seed)
@@ -180,7 +167,7 @@ def bcm_rows(quick: bool) -> list[Row]:
             raw.append(sign * correlation(z[later], norm[later]))
             number.append(correlation(count[later], norm[later]) * math.copysign(1.0, correlation(count[:n], norm[:n])))
             trendless.append(sign * correlation(without_trend(z[later]), without_trend(norm[later])))
-            first, second = halves(test)
+            first, second = test.halves()
             explained.append(network.explained(second, network.scales(first).scales[0]))
             ahead.append(sign * correlation(forecast(a, whole, n, seed)[:, 0], norm[later]))
             order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))

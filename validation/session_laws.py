@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from joblib import Parallel, delayed
+from result_rows import Row, row
 from torch import Tensor
 from torch.distributions import LogNormal, Uniform
 
 import sbirules as sr
 from sbirules.checks.recovery import Recovery
-from sbirules.inference.questions.session_checks import drawn_laws
+from sbirules.inference.questions.controls import drawn_rules
 from sbirules.model.law_responses import invariants_of
 from sbirules.priors import IndependentPrior
 from sbirules.simulators import FastSlowNetwork, FastSlowSettings, SessionLaw
@@ -33,11 +34,6 @@ CIRCUIT = sr.MotifCircuit(
     torch.tensor([[0.6, 0.1], [0.1, 0.6]]),
 )
 AS_THEY_ARE: dict[str, float] = {"centre": 0.0, "scale": 1.0, "strength": 1.0}
-Row = dict[str, Any]
-
-
-def row(goal: str, wanted: str, found: str, met: bool | None) -> Row:
-    return {"goal": goal, "wanted": wanted, "found": found, "met": met}
 
 
 def schedule(sessions: int, channels: int, seed: int) -> Tensor:
@@ -123,7 +119,7 @@ def one_law(kind: str, k: int) -> tuple[Tensor, Tensor, dict[str, tuple[float, T
     warnings.simplefilter("ignore")
     simulator, prior = FAMILIES[kind]()
     theta, made = planted(simulator, prior, SEED + 1000 * (kind == "bcm") + k, SESSIONS)
-    draws = drawn_laws(simulator.suited(made), prior, made, k, SETTINGS if kind == "latent" else FEWER).draws.flatten(
+    draws = drawn_rules(simulator.suited(made), prior, made, k, SETTINGS if kind == "latent" else FEWER).draws.flatten(
         0, 1
     )[:400]
     own, truth = told(simulator.law, draws, simulator.names), told(simulator.law, theta[None], simulator.names)
@@ -224,7 +220,7 @@ def one_forecast(kind: str, k: int) -> float:
     ahead, given = 8, SESSIONS
     _, whole = planted(simulator, prior, SEED + 5000 + 1000 * (kind == "bcm") + k, given + ahead)
     seen = whole.first(given)
-    chains = drawn_laws(simulator.suited(seen), prior, seen, k, SETTINGS if kind == "latent" else FEWER)
+    chains = drawn_rules(simulator.suited(seen), prior, seen, k, SETTINGS if kind == "latent" else FEWER)
     draws = chains.draws.flatten(0, 1)[:400].double()
     likelihood = simulator.suited(whole).likelihood(whole)
     mean, cov = likelihood.ahead(draws, given)
@@ -282,7 +278,7 @@ def one_end(k: int) -> dict[str, tuple[float, Tensor]]:
     law = SessionLaw(sr.LatentLaw(2, 2), errors="scaled")
     wide = IndependentPrior({n: Uniform(-1.5, 1.5) for n in law.family.names} | dict(law.nuisances))
     suited = law.suited(seen)
-    draws = drawn_laws(suited, wide, seen, k, SETTINGS).draws.flatten(0, 1)[:400]
+    draws = drawn_rules(suited, wide, seen, k, SETTINGS).draws.flatten(0, 1)[:400]
     own, truth = told(law.law, draws, law.names), told(simulator.law, theta[None], simulator.names)
     name = "largest eigenvalue"
     return {name: (float(truth[name]), own[name])}

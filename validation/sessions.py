@@ -17,26 +17,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 import warnings
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from result_rows import PACKAGES, write_rows
 from session_benchmarks import bcm_rows, lorenz_rows, ring_rows, speed_rows
 from session_laws import end_to_end_rows, family_rows, forecast_rows, law_rows
 
 PARTS = ("laws", "families", "forecasts", "end_to_end", "lorenz", "bcm", "ring", "speed")
-
-
-def installed(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def main() -> None:
@@ -68,14 +58,8 @@ def main() -> None:
             print(f"{mark} {r['goal']}: {r['found']}" + (f" (wanted {r['wanted']})" if r["wanted"] else ""), flush=True)
         print(f"     {part}: {minutes} minutes", flush=True)
         rows += [{**r, "part": part, "minutes": minutes, "quick": args.quick} for r in found]
-        if args.json:  # as it goes: a part that fails later loses nothing
-            content = {
-                "date": date.today().isoformat(),
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-                "versions": {n: installed(n) for n in ("sbirules", "torch", "numba", "numpy", "dsa-metric")},
-                "rows": rows,
-            }
-            args.json.write_text(json.dumps(content, indent=1) + "\n")
+        # as it goes: a part that fails later loses nothing
+        write_rows(args.json, rows, packages=(*PACKAGES, "dsa-metric"))
 
 
 if __name__ == "__main__":

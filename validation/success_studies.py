@@ -11,17 +11,13 @@ the same rules. Seeds are fixed. On two cores about 20 minutes.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 import warnings
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from result_rows import row, write_rows
 
 import sbirules as sr
 from sbirules.priors import uniform
@@ -79,7 +75,7 @@ def study(name: str, quick: bool, jobs: int) -> list[dict[str, Any]]:
             f"predicted {predicted:.3f}, observed {share.value:.3f} ± {share.se:.3f}; {time.monotonic() - start:.0f} s"
         )
         met = abs(predicted - share.value) <= 2 * max(share.se, 1e-3)
-        out.append({"goal": f"{name}, n = {n}", "wanted": "within 2 s.e.", "found": text, "met": met})
+        out.append(row(f"{name}, n = {n}", "within 2 s.e.", text, met))
         print("met " if met else "MISS", name, n, text, flush=True)
     return out
 
@@ -95,15 +91,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in STUDIES:
         rows += study(name, args.quick, args.jobs)
-        if args.json:
-            content = {
-                "date": date.today().isoformat(),
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-                "versions": {n: version(n) for n in ("sbirules", "torch", "numba", "numpy")},
-                "quick": args.quick,
-                "rows": rows,
-            }
-            args.json.write_text(json.dumps(content, indent=1) + "\n")
+        write_rows(args.json, rows, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sbirules.inference.questions.controls import DECISIVE, prior_without_rule
-from sbirules.inference.questions.session_checks import SETTINGS, drawn_laws, held_out_from
+from sbirules.inference.questions.controls import DECISIVE, drawn_rules, prior_without_rule
+from sbirules.inference.questions.session_checks import SETTINGS, held_out_from
 from sbirules.model.abilities import PredictsSessions
 from sbirules.model.session_scales import SessionScales
 from sbirules.priors import completed
@@ -118,8 +118,8 @@ def compare_laws(
     given = held_out_from(table)
     first, settings, rows = table.first(given), sampler or SETTINGS, []
     for k, (simulator, prior) in enumerate(ready.values()):
-        z, se = drawn_laws(simulator, prior, table, child(seed, Stream.FAMILY, k), settings).log_evidence
-        before, of_before = drawn_laws(simulator, prior, first, child(seed, Stream.HELD_OUT, k), settings).log_evidence
+        z, se = drawn_rules(simulator, prior, table, child(seed, Stream.FAMILY, k), settings).log_evidence
+        before, of_before = drawn_rules(simulator, prior, first, child(seed, Stream.HELD_OUT, k), settings).log_evidence
         rows.append((z, se, z - before, math.hypot(se, of_before)))
     values = torch.tensor(rows, dtype=torch.float64)
     return LawComparison(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -59,9 +59,7 @@ class Invariants:
         return out
 
 
-def invariants_of(
-    law: Law, theta: Mapping[str, Tensor], stimulation: Tensor, spread: float = 1.0, state: Tensor | None = None
-) -> Invariants:
+def invariants_of(law: Law, theta: Mapping[str, Tensor], stimulation: Tensor, spread: float = 1.0) -> Invariants:
     """Invariants of laws.
 
     Arguments:
@@ -69,7 +67,6 @@ def invariants_of(
         theta: Columns by name, `(n,)`.
         stimulation: What is stimulated meanwhile, `(B,)`.
         spread: Of the scales, around which fixed points are sought.
-        state: Scales from which responses start, `(R,)`; 0 by default.
     """
     n, r, s = len(next(iter(theta.values()))), law.latents, law.latents + law.memory
     columns = {name: v.double()[:, None] for name, v in theta.items()}
@@ -104,7 +101,7 @@ def invariants_of(
     mode = values[rows, which, at[rows, which]]
     turn = mode.angle().abs() / (2 * math.pi)
     tau = torch.where(own < 1, -1 / own.clamp(1e-9, 1 - 1e-12).log(), math.inf)
-    base = torch.zeros(n, 1, r, dtype=torch.float64) if state is None else state.double().expand(n, 1, r)
+    base = torch.zeros(n, 1, r, dtype=torch.float64)  # from where responses start
     begin = torch.cat([base, law.start(columns)], dim=-1) if law.memory else base
     impulse, lasting = [], []
     for k in range(law.stimulations):
@@ -112,10 +109,8 @@ def invariants_of(
         pulse[k] = 1.0
         without, once, always, each = begin, begin, begin, []
         for session in range(AHEAD):
-            without_next = step(without)
             once = step(once, pulse if session == 0 else None)
-            always = step(always, pulse)
-            without = without_next
+            always, without = step(always, pulse), step(without)
             each.append((once - without)[:, 0, :r].norm(dim=-1))
         impulse.append(torch.stack(each, dim=1))
         lasting.append((always - without)[:, 0, :r].norm(dim=-1))
@@ -131,10 +126,9 @@ def invariants_of(
     )
 
 
-def _jacobian(step: object, z: Tensor) -> Tensor:
+def _jacobian(step: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """Derivatives of the next state, `(..., S, S)`, by central differences."""
     s, h = z.shape[-1], 1e-5
-    assert callable(step)
     shifts = h * torch.eye(s, dtype=z.dtype)
     parts = [(step(z + d) - step(z - d)) / (2 * h) for d in shifts]
     return torch.stack(parts, dim=-1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import LogNormal, Uniform
@@ -20,6 +19,8 @@ from sbirules.model.observing import Gaussian, Observation
 from sbirules.model.recordings import Recordings
 from sbirules.model.rules import Coefficient
 from sbirules.support import arguments
+from sbirules.support.arrays import as_array
+from sbirules.support.gradients import values_and_slopes
 
 __all__ = ["OF_GAIN", "RecordingLikelihood", "gain_coefficients"]
 
@@ -112,12 +113,12 @@ class RecordingLikelihood:
         has = {n: self._column(rows, n) if n in self.names else nothing for n in ("gain_spread", "noise_growth")}
         out = torch.empty(rows.shape[:2], dtype=torch.float64)
         gaussian_log_prob(
-            _array(value),
-            _array(y),
-            _array(self._column(rows, "gain").log()),
-            _array(has["gain_spread"]),
-            _array(self._column(rows, "noise")),
-            _array(has["noise_growth"]),
+            as_array(value),
+            as_array(y),
+            as_array(self._column(rows, "gain").log()),
+            as_array(has["gain_spread"]),
+            as_array(self._column(rows, "noise")),
+            as_array(has["noise_growth"]),
             self.scale,
             out.numpy(),
         )
@@ -178,16 +179,8 @@ class RecordingLikelihood:
 
     def value_and_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Log-likelihood `(n, animals)` and its gradient `(n, animals, D)` under rules `(n, D)` or `(n, animals, D)`."""
-        values, slopes = [], []
-        for part in self._parts(self._rows(torch.as_tensor(theta).detach())):
-            with torch.enable_grad():
-                own = part.clone().requires_grad_(True)
-                value = self._log_prob(own, None)
-                (slope,) = torch.autograd.grad(value.sum(), own)
-            known = torch.isfinite(value.detach())[..., None] & torch.isfinite(slope)
-            values.append(value.detach())
-            slopes.append(torch.where(known, slope, 0.0))
-        return torch.cat(values), torch.cat(slopes)
+        parts = self._parts(self._rows(torch.as_tensor(theta).detach()))
+        return values_and_slopes(parts, lambda rows: self._log_prob(rows, None))
 
     # Predictions ----------------------------------------------------------------------------------
 
@@ -221,8 +214,3 @@ class RecordingLikelihood:
             c.name: self._column(rows, c.name)[..., None, None] for c in self.observation.coefficients
         }
         return torch.where(self.there[None], self.observation.sample(means, own, self.scale), torch.nan)
-
-
-def _array(value: Tensor) -> np.ndarray:
-    array: np.ndarray = value.detach().contiguous().numpy()
-    return array

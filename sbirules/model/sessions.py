@@ -204,6 +204,16 @@ class Sessions(Shown):
             time=tuple(self.time[i] for i in at),
         )
 
+    def halves(self) -> tuple[Sessions, Sessions]:
+        """First and second half of each session: what is fitted to the one can be judged on the other."""
+        parts: tuple[list[Tensor], ...] = ([], [], [], [])
+        for y, u in zip(self.observations, self.inputs, strict=True):
+            n = len(y) // 2
+            for part, values in zip(parts, (y[:n], u[:n], y[n:], u[n:]), strict=True):
+                part.append(values)
+        one = Sessions.of(parts[0], parts[1], dt=self.dt, time=self.time)
+        return one, Sessions.of(parts[2], parts[3], dt=self.dt, time=self.time)
+
     @property
     def stimulation(self) -> Tensor:
         """Mean input of each session, `(K, B)`: what a law sees."""

@@ -63,15 +63,14 @@ class Filtered:
     state_covariance: Tensor
 
 
-def filtered(path: Path, scales: Tensor, errors: Tensor, counts: Tensor, factor: Tensor | None = None) -> Filtered:
+def filtered(path: Path, scales: Tensor, errors: Tensor, counts: Tensor) -> Filtered:
     """Runs the filter over sessions.
 
     Arguments:
         path: How the state moves.
         scales: Measurements, `(A, K, R)`.
-        errors: Covariances of their errors, `(A, K, R, R)`.
+        errors: Covariances of their errors, `(A, K, R, R)`, or under each rule, `(n, A, K, R, R)`.
         counts: Which sessions were measured, `(A, K)`.
-        factor: What covariances of errors are multiplied with, `(n, A)`; 1 by default.
     """
     r = scales.shape[2]
     value = torch.where(counts[..., None], scales, 0.0)
@@ -80,8 +79,7 @@ def filtered(path: Path, scales: Tensor, errors: Tensor, counts: Tensor, factor:
     for k in range(scales.shape[1]):
         means.append(mean[..., :r])
         covs.append(cov[..., :r, :r])
-        error = errors[:, k] if factor is None else factor[..., None, None] * errors[:, k]
-        log_prob, mean, cov = _told(mean, cov, value[:, k], error, counts[:, k])
+        log_prob, mean, cov = _told(mean, cov, value[:, k], errors[..., k, :, :], counts[:, k])
         logs.append(log_prob)
         if k + 1 < scales.shape[1]:
             mean, cov = _moved(path, mean, cov, k)

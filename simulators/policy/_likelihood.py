@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sbirules.model.decisions import Decisions
 from sbirules.model.rules import TaylorRule
+from sbirules.support import arguments
 from sbirules.support.streams import Stream, generator
 
 from ._columns import PolicyColumns
@@ -80,15 +81,7 @@ class ChoiceLikelihood:
 
     def _rows(self, theta: Tensor) -> Tensor:
         """Rules of each animal, `(n, animals, D)` float64."""
-        rows = theta.double()
-        if rows.ndim == 2:
-            rows = rows[:, None].expand(-1, self.animals, -1)
-        if rows.ndim != 3 or rows.shape[1:] != (self.animals, len(self.columns.names)) or not len(rows):
-            raise ValueError(
-                f"theta must have shape (n, {len(self.columns.names)}) or (n, {self.animals}, {len(self.columns.names)}), got "
-                f"{tuple(theta.shape)}."
-            )
-        return rows
+        return arguments.theta_of_animals(theta, self.animals, self.columns.names)
 
     def value_and_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Log-likelihood `(n, animals)` and its gradient `(n, animals, D)` under rules `(n, D)` or `(n, animals, D)`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +14,8 @@ from sbirules.model.rules import Law
 from sbirules.model.session_scales import SessionScales
 from sbirules.model.state_space import IMPOSSIBLE, Filtered, Path, filtered, forecast
 from sbirules.support import arguments
+from sbirules.support.arrays import as_array
+from sbirules.support.gradients import values_and_slopes
 
 __all__ = ["LawLikelihood", "Units"]
 
@@ -80,6 +82,8 @@ class LawLikelihood:
         gaps = torch.nn.functional.pad(sessions.time.diff(dim=1), (0, 1), value=gap).clamp(min=0.0)
         gaps = torch.where(torch.arange(gaps.shape[1]) + 1 < sessions.num_sessions[:, None], gaps, gap)
         self.gaps = torch.ones_like(gaps) if units.gap is None else gaps / gap
+        one = torch.ones(1, 1, len(self.names), dtype=torch.float64)
+        self.linear = law is None or law.linear(self._columns(one)) is not None
 
     @property
     def animals(self) -> int:
@@ -94,14 +98,28 @@ class LawLikelihood:
         each = self.animals * self.value.shape[1] * 2 * s * s
         return list(torch.split(rows, max(1, AT_ONCE // each)))
 
-    def factor(self, rows: Tensor) -> Tensor | None:
-        """What covariances of errors are multiplied with, `(n, A)`; None where errors are known."""
-        return rows[..., self.names.index("error_scale")].square() if "error_scale" in self.names else None
+    def _columns(self, rows: Tensor) -> dict[str, Tensor]:
+        return {name: rows[..., k] for k, name in enumerate(self.names)}
+
+    def _walk(self, rows: Tensor) -> Tensor:
+        """Variance of the law's noise in a usual time between sessions, `(n, A)`."""
+        return (rows[..., self.names.index("walk")] * self.spread).square()
+
+    def _factor(self, rows: Tensor) -> Tensor:
+        """What covariances of errors are multiplied with, `(n, A)`: 1 where errors are known."""
+        if "error_scale" not in self.names:
+            return rows.new_ones(rows.shape[:2])
+        return rows[..., self.names.index("error_scale")].square()
+
+    def errors(self, theta: Tensor) -> Tensor:
+        """Covariances of errors in units of `scale`, `(n, A, K, R, R)`, or the same under all laws, `(A, K, R, R)`."""
+        if "error_scale" not in self.names:
+            return self.error
+        return self._factor(self._rows(theta))[..., None, None, None] * self.error
 
     def _path(self, rows: Tensor) -> Path:
-        columns = self._columns(rows)
-        columns.pop("error_scale", None)
-        walk = (columns.pop("walk") * self.spread).square()[..., None] * self.gaps
+        columns = {n: v for n, v in self._columns(rows).items() if n not in ("walk", "error_scale")}
+        walk = self._walk(rows)[..., None] * self.gaps
         mean = self.middle.expand(*rows.shape[:2], -1)
         if self.memory and self.law is not None:
             mean = torch.cat([mean, self.law.start(columns)], dim=-1)
@@ -109,33 +127,27 @@ class LawLikelihood:
         step = _wandering if self.law is None else self.law.step
         return Path(step, columns, mean, spread, walk[..., None].expand(-1, -1, -1, self.latents), self.stimulation)
 
-    def filtered(self, theta: Tensor, where: Tensor | None = None) -> Filtered:
-        """What measurements told, session by session, in units of `scale`; arguments as for `log_prob`."""
-        rows, counts = self._rows(theta), self.there if where is None else self.there & where
-        return filtered(self._path(rows), self.value, self.error, counts, self.factor(rows))
+    def filtered(self, theta: Tensor) -> Filtered:
+        """What measurements told, session by session, in units of `scale`; laws as for `log_prob`."""
+        rows = self._rows(theta)
+        return filtered(self._path(rows), self.value, self.errors(rows), self.there)
 
-    def log_prob(self, theta: Tensor, where: Tensor | None = None) -> Tensor:
+    def log_prob(self, theta: Tensor) -> Tensor:
         """Log-likelihood of each animal's scales, `(n, animals)` float64.
 
         Arguments:
             theta: Laws of all animals `(n, D)`, or of each `(n, animals, D)`. Gradients flow.
-            where: Which sessions count, `(animals, sessions)` boolean; all by default.
         """
-        return torch.cat([self._log_prob(part, where) for part in self._parts(self._rows(theta))])
+        return torch.cat([self._log_prob(part) for part in self._parts(self._rows(theta))])
 
-    def _log_prob(self, rows: Tensor, where: Tensor | None) -> Tensor:
-        counts = self.there if where is None else self.there & where
-        jacobian = self.latents * torch.log(torch.tensor(self.scale, dtype=torch.float64)) * counts.sum(dim=1)
-        if self.law is None or self.law.linear(self._columns(rows)) is not None:
-            value: Tensor = _Kalman.apply(rows, self, counts)  # type: ignore[no-untyped-call]
+    def _log_prob(self, rows: Tensor) -> Tensor:
+        jacobian = self.latents * math.log(self.scale) * self.there.sum(dim=1)
+        if self.linear:
+            value: Tensor = _Kalman.apply(rows, self)  # type: ignore[no-untyped-call]
             return value - jacobian
-        found = filtered(self._path(rows), self.value, self.error, counts, self.factor(rows))
-        return found.log_prob.sum(dim=2) - jacobian
+        return self.filtered(rows).log_prob.sum(dim=2) - jacobian
 
-    def _columns(self, rows: Tensor) -> dict[str, Tensor]:
-        return {name: rows[..., k] for k, name in enumerate(self.names)}
-
-    def kalman(self, rows: Tensor, counts: Tensor) -> Tensor:
+    def kalman(self, rows: Tensor) -> Tensor:
         """Log-likelihoods `(n, A)` of laws that are linear, in units of `scale`, by the compiled filter."""
         from ._kernels import kalman_log_prob
 
@@ -146,19 +158,17 @@ class LawLikelihood:
             found = (stay, none[..., None][..., :0], none)
         change, into, bias = found
         offset = torch.einsum("narb,akb->nakr", into, self.stimulation[..., : into.shape[-1]]) + bias[:, :, None]
-        walk = (rows[..., self.names.index("walk")] * self.spread).square()[..., None] * self.gaps
-        out, factor = torch.empty(rows.shape[:2], dtype=torch.float64), self.factor(rows)
-        value = torch.where(counts[..., None], self.value, 0.0)
+        out = torch.empty(rows.shape[:2], dtype=torch.float64)
         kalman_log_prob(
-            _array(value),
-            _array(self.error),
-            _array(torch.ones(rows.shape[:2], dtype=torch.float64) if factor is None else factor),
-            _array(counts),
-            _array(self.sessions.num_sessions),
-            _array(change),
-            _array(offset),
-            _array(walk),
-            _array(self.middle),
+            as_array(self.value),
+            as_array(self.error),
+            as_array(self._factor(rows)),
+            as_array(self.there),
+            as_array(self.sessions.num_sessions),
+            as_array(change),
+            as_array(offset),
+            as_array(self._walk(rows)[..., None] * self.gaps),
+            as_array(self.middle),
             (self.initial * self.spread) ** 2,
             out.numpy(),
         )
@@ -166,15 +176,8 @@ class LawLikelihood:
 
     def value_and_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Log-likelihood `(n, animals)` and its gradient `(n, animals, D)` under laws `(n, D)` or `(n, animals, D)`."""
-        values, slopes = [], []
-        for part in self._parts(self._rows(torch.as_tensor(theta).detach())):
-            with torch.enable_grad():
-                own = part.clone().requires_grad_(True)
-                value = self._log_prob(own, None)
-                (slope,) = torch.autograd.grad(value.sum(), own)
-            values.append(value.detach())
-            slopes.append(slope.nan_to_num(0.0, 0.0, 0.0))
-        return torch.cat(values), torch.cat(slopes)
+        parts = self._parts(self._rows(torch.as_tensor(theta).detach()))
+        return values_and_slopes(parts, self._log_prob)
 
     # Predictions ----------------------------------------------------------------------------------
 
@@ -193,20 +196,18 @@ class LawLikelihood:
         whole, walk = self.stimulation[:, given - 1 :], path.walk[:, :, given - 1 :]
         if stimulation is not None:
             whole = (stimulation / self.strength)[..., : self.stimulation.shape[2]]
-            usual = (rows[..., self.names.index("walk")] * self.spread).square()
-            walk = usual[..., None, None].expand(-1, -1, whole.shape[1], self.latents)
+            walk = self._walk(rows)[..., None, None].expand(-1, -1, whole.shape[1], self.latents)
         to_come = Path(path.step, path.theta, path.mean, path.spread, walk, whole)
         mean, cov = forecast(to_come, f.state, f.state_covariance, whole.shape[1] - 1, self.latents)
         return self.centre + mean * self.scale, cov * self.scale**2
 
     def drawn(self, theta: Tensor) -> Tensor:
-        """Scales of simulated animals, `(A, K, R)`, from torch's global stream; NaN where nothing was measured."""
-        path, out = self._path(self._rows(theta)[:1] if theta.ndim == 3 else theta[None]), []
+        """Scales of animals under laws `(A, D)`, `(A, K, R)`, from torch's global stream; NaN where nothing was measured."""
+        path, out = self._path(theta[None]), []
         noise = torch.randn(self.animals, self.value.shape[1], 2, self.latents, dtype=torch.float64)
         state = path.mean[0] + path.spread * torch.nn.functional.pad(noise[:, 0, 0], (0, self.memory))
         columns = {name: v[0] for name, v in path.theta.items()}
-        factor = self.factor(theta[None] if theta.ndim == 2 else theta[:1])
-        root = torch.linalg.cholesky(self.error if factor is None else factor[0, :, None, None, None] * self.error)
+        root = torch.linalg.cholesky(self.errors(theta[None])).reshape(self.error.shape)
         for k in range(self.value.shape[1]):
             out.append(state[:, : self.latents] + (root[:, k] @ noise[:, k, 1, :, None])[..., 0])
             if k + 1 < self.value.shape[1]:
@@ -221,27 +222,22 @@ class _Kalman(torch.autograd.Function):
     """The compiled filter with a gradient by central differences, ten times faster than through its steps."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, likelihood: LawLikelihood, counts: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, likelihood: LawLikelihood) -> Tensor:
         ctx.save_for_backward(rows)
-        ctx.likelihood, ctx.counts = likelihood, counts
-        return likelihood.kalman(rows, counts)
+        ctx.likelihood = likelihood
+        return likelihood.kalman(rows)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
         n, (a, d) = len(rows), rows.shape[1:]
         shifts = DIFFERENCE * torch.eye(d, dtype=rows.dtype)[:, None, None]
         both = torch.cat([(rows + shifts).reshape(-1, a, d), (rows - shifts).reshape(-1, a, d)])
-        up, down = ctx.likelihood.kalman(both, ctx.counts).reshape(2, d, n, a)
+        up, down = ctx.likelihood.kalman(both).reshape(2, d, n, a)
         slope = ((up - down) / (2 * DIFFERENCE)).permute(1, 2, 0).nan_to_num(0.0, 0.0, 0.0)
-        return slope * upstream[0][..., None], None, None
+        return slope * upstream[0][..., None], None
 
 
 def _wandering(theta: Mapping[str, Tensor], state: Tensor, stimulation: Tensor) -> Tensor:
     """No law."""
     return state
-
-
-def _array(value: Tensor) -> np.ndarray:
-    array: np.ndarray = value.detach().contiguous().numpy()
-    return array

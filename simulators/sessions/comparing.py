@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from sbirules.model.sessions import Sessions
 from sbirules.support import arguments
 from sbirules.support.typed import typed
@@ -59,7 +57,7 @@ def compare_networks(
     if n < 2 or len(sessions) - n < 2:
         raise ValueError(f"first must leave at least two sessions on each side of {len(sessions)}, got {first:g}.")
     train, later = sessions.subset(range(n)), sessions.subset(range(n, len(sessions)))
-    own, judged = _halves(later)
+    own, judged = later.halves()
     rows = []
     for name, settings in networks.items():
         arguments.instance(f"networks[{name!r}]", settings, FastSlowSettings)
@@ -75,14 +73,3 @@ def compare_networks(
             }
         )
     return pd.DataFrame(rows).set_index("network")
-
-
-def _halves(sessions: Sessions) -> tuple[Sessions, Sessions]:
-    """First and second half of each session."""
-    parts: tuple[list[Tensor], ...] = ([], [], [], [])
-    for y, u in zip(sessions.observations, sessions.inputs, strict=True):
-        n = len(y) // 2
-        for part, values in zip(parts, (y[:n], u[:n], y[n:], u[n:]), strict=True):
-            part.append(values)
-    one = Sessions.of(parts[0], parts[1], dt=sessions.dt, time=sessions.time)
-    return one, Sessions.of(parts[2], parts[3], dt=sessions.dt, time=sessions.time)

@@ -138,8 +138,12 @@ class SessionLaw(Simulator):
         Raises:
             ValueError: If the law is of other scales or channels.
         """
-        self._check(sessions)
         out = copy.copy(self)
+        out.units, out.unit, out.protocol = self._units(sessions), sessions.unit, sessions
+        return out
+
+    def _units(self, sessions: SessionScales) -> Units:
+        self._check(sessions)
         centre, scale, strength = self.given
         known = sessions.scales[sessions.measured]
         own = known.mean(dim=0) if len(known) else known.new_zeros(self.law.latents)
@@ -151,12 +155,8 @@ class SessionLaw(Simulator):
             u = sessions.stimulation[sessions.there]
             power = float(u.square().mean().sqrt()) if u.numel() else 0.0
             strength = float(f"{power:.3g}") if power > 0 else 1.0
-        gap = None
-        if self.timed:
-            gap = float(sessions.time.diff(dim=1)[sessions.there[:, 1:]].median())
-        out.units = Units(tuple(middle.tolist()), scale, strength, gap)
-        out.unit, out.protocol = sessions.unit, sessions
-        return out
+        gap = float(sessions.time.diff(dim=1)[sessions.there[:, 1:]].median()) if self.timed else None
+        return Units(tuple(middle.tolist()), scale, strength, gap)
 
     def _check(self, sessions: SessionScales) -> None:
         law = self.law
@@ -264,11 +264,8 @@ class SessionLaw(Simulator):
     def likelihood(self, sessions: SessionScales) -> LawLikelihood:
         """The likelihood of session scales, for laws in any number; in units of these sessions where it is not suited to any."""
         self._check(sessions)
-        units = self.units or self.suited(sessions).units
-        assert units is not None
-        return LawLikelihood(
-            self.names, self.law if self.plastic else None, sessions, units=units, initial=self.initial
-        )
+        law, units = self.law if self.plastic else None, self.units or self._units(sessions)
+        return LawLikelihood(self.names, law, sessions, units=units, initial=self.initial)
 
     def log_likelihood(self, theta: ArrayLike, sessions: SessionScales) -> Tensor:
         """log p(sessions | theta) `(batch,)` of laws `(batch, D)`, summed over animals. Gradients flow."""

@@ -17,11 +17,11 @@ from sbirules.model.prior import Factorised
 from sbirules.model.recordings import Recordings
 from sbirules.model.verdicts import Verdict
 from sbirules.priors import IndependentPrior
-from sbirules.samplers.chains import draw_chains
+from sbirules.samplers.chains import Chains, draw_chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support.streams import Stream, child
 
-__all__ = ["Controls", "controls_of", "evidence_of", "prior_without_rule"]
+__all__ = ["Controls", "controls_of", "drawn_rules", "prior_without_rule"]
 
 SETTINGS = SamplerSettings(num_runs=2, num_particles=512, num_moves=4, max_doublings=0)
 DECISIVE = 3.0  # nats above which evidence decides: 20 to 1
@@ -70,9 +70,11 @@ def prior_without_rule(prior: Distribution, simulator: Any) -> Distribution:
     return IndependentPrior({name: own.get(name, usual[name]) for name in still.names})
 
 
-def evidence_of(simulator: Any, prior: Distribution, recordings: Recordings, seed: int) -> tuple[float, float]:
-    """Log-evidence of recordings, and its standard error."""
-    likelihood = simulator.likelihood(recordings)
+def drawn_rules(
+    simulator: Any, prior: Distribution, table: Any, seed: int, settings: SamplerSettings = SETTINGS
+) -> Chains:
+    """Rules given a table whose likelihood is known, by few particles, with their evidence."""
+    likelihood = simulator.likelihood(table)
 
     def log_likelihood(theta: Tensor) -> Tensor:
         out: Tensor = likelihood.log_prob(theta).sum(dim=1)
@@ -80,7 +82,7 @@ def evidence_of(simulator: Any, prior: Distribution, recordings: Recordings, see
 
     with warnings.catch_warnings():  # of draws that nobody sees: their evidence comes with its error
         warnings.filterwarnings("ignore", message="the sampler")
-        return draw_chains(log_likelihood, prior, 512, SETTINGS, seed=seed, from_modes=True).log_evidence
+        return draw_chains(log_likelihood, prior, 512, settings, seed=seed, from_modes=True)
 
 
 def controls_of(posterior: Asked, simulator: Any, recordings: Recordings, fresh: Fresh) -> Controls | None:
@@ -94,8 +96,8 @@ def controls_of(posterior: Asked, simulator: Any, recordings: Recordings, fresh:
     for k, (name, table) in enumerate(tables.items()):
         seed = child(fresh.seed, Stream.REFERENCES, k)
         (with_rule, a), (without, b) = (
-            evidence_of(simulator, prior, table, seed),
-            evidence_of(still, fixed, table, seed),
+            drawn_rules(simulator, prior, table, seed).log_evidence,
+            drawn_rules(still, fixed, table, seed).log_evidence,
         )
         out[name] = (with_rule - without, math.hypot(a, b))
     return Controls(out)

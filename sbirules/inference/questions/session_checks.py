@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +12,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.inference.questions.base import Asked
-from sbirules.inference.questions.controls import prior_without_rule
+from sbirules.inference.questions.controls import drawn_rules, prior_without_rule
 from sbirules.inference.questions.fresh import Fresh
 from sbirules.model.law_responses import Invariants, invariants_of
 from sbirules.model.session_scales import SessionScales
 from sbirules.model.simulator import Simulator
-from sbirules.samplers.chains import Chains, draw_chains
+from sbirules.samplers.chains import Chains
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.support.streams import Stream, child, generator, seeded
 from sbirules.support.typed import typed_class
@@ -30,7 +29,6 @@ __all__ = [
     "SHUFFLED",
     "WANDERING",
     "SessionsCheck",
-    "drawn_laws",
     "held_out_from",
     "order_matters",
     "predicted_sessions",
@@ -111,21 +109,6 @@ class SessionsCheck:
         return out
 
 
-def drawn_laws(
-    simulator: Any, prior: Distribution, sessions: SessionScales, seed: int, settings: SamplerSettings = SETTINGS
-) -> Chains:
-    """Laws given sessions, by few particles, with their evidence."""
-    likelihood = simulator.likelihood(sessions)
-
-    def log_likelihood(theta: Tensor) -> Tensor:
-        out: Tensor = likelihood.log_prob(theta).sum(dim=1)
-        return out
-
-    with warnings.catch_warnings():  # of draws that come with their error
-        warnings.filterwarnings("ignore", message="the sampler")
-        return draw_chains(log_likelihood, prior, 512, settings, seed=seed, from_modes=True)
-
-
 def order_matters(sessions: SessionScales, seed: int = 0) -> float:
     """P-value of the order of sessions: how often a regression from each session to the next does as well in another order.
 
@@ -184,7 +167,10 @@ def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: Session
         SHUFFLED: (model, prior, other),
         f"{SHUFFLED}, first": (model, prior, first.shuffled(child(seed, Stream.PERMUTATIONS, 1) % 2**31)),
     }
-    found = {name: drawn_laws(*case, child(seed, Stream.REFERENCES, k)) for k, (name, case) in enumerate(cases.items())}
+    found = {
+        name: drawn_rules(*case, child(seed, Stream.REFERENCES, k), SETTINGS)
+        for k, (name, case) in enumerate(cases.items())
+    }
     z = {name: chains.log_evidence for name, chains in found.items()}
 
     def gain(one: str, than: str) -> tuple[float, float]:
@@ -218,8 +204,8 @@ def predicted_sessions(posterior: Asked, simulator: Simulator, sessions: Session
         score,
         evidence,
         order_matters(sessions, seed),
-        _invariants(model, own, sessions),
-        _invariants(model, of_prior, sessions),
+        _invariants(model, own, sessions, likelihood.strength),
+        _invariants(model, of_prior, sessions, likelihood.strength),
         sessions.names,
         sessions.learners,
     )
@@ -229,9 +215,7 @@ def _whitened(mean: Tensor, cov: Tensor, likelihood: Any, theta: Tensor) -> Tens
     """Measurements less what was predicted, in standard deviations of both, `(rules, n)`; the first sessions are left out."""
     counts = likelihood.there.clone()
     counts[:, 0] = False
-    factor = likelihood.factor(theta)
-    error = likelihood.error if factor is None else factor[..., None, None, None] * likelihood.error
-    root = torch.linalg.cholesky((cov + error)[:, counts])
+    root = torch.linalg.cholesky((cov + likelihood.errors(theta))[:, counts])
     away = (likelihood.value[counts] - mean[:, counts])[..., None]
     white: Tensor = torch.linalg.solve_triangular(root, away, upper=False)[..., 0]
     return white.flatten(1)
@@ -270,9 +254,8 @@ def _forecast(
     with torch.no_grad():
         likelihood = model.likelihood(one)
         mean, cov = likelihood.ahead(theta, n)
-        factor = likelihood.factor(theta[:, None])
-    value, error = one.scales[0, n:], one.covariance[0, n:]
-    error = error if factor is None else factor[:, :, None, None] * error
+    value = one.scales[0, n:]
+    error = likelihood.scale**2 * likelihood.errors(theta)[..., 0, n:, :, :]
     sd = (cov[:, 0] + error).diagonal(dim1=-2, dim2=-1).clamp(min=0.0).sqrt()
     with seeded(seed, Stream.CHECK, animal):
         drawn = (mean[:, 0] + sd * torch.randn_like(sd)).nan_to_num(0.0, 1e30, -1e30)
@@ -282,9 +265,9 @@ def _forecast(
     return Later(middle, low, high, ((value >= low) & (value <= high))[torch.isfinite(value)])
 
 
-def _invariants(simulator: Any, theta: Tensor, sessions: SessionScales) -> Invariants:
+def _invariants(simulator: Any, theta: Tensor, sessions: SessionScales, strength: float) -> Invariants:
     law = simulator.law
     columns = {name: theta[:, k] for k, name in enumerate(simulator.names)}
-    u = sessions.stimulation[sessions.there].mean(dim=0) / (simulator.likelihood(sessions).strength)
+    u = sessions.stimulation[sessions.there].mean(dim=0) / strength
     spread = 1.0 if law.relative else float(sessions.scales[sessions.measured].square().mean().sqrt())
     return invariants_of(law, columns, u, spread)
