@@ -81,6 +81,7 @@ from sbirules.model.session_scales import SessionScales
 from sbirules.model.session_summary import SessionsSummary
 from sbirules.model.sessions import Sessions
 from sbirules.model.simulator import Simulator
+from sbirules.model.structures import ExpressionRule, RuleGrammar, Structure, TraceExpression, parse_structure
 from sbirules.model.summaries import Summary, summary
 from sbirules.model.table_summary import TrialsSummary
 from sbirules.model.tables import Trials
@@ -93,6 +94,9 @@ from sbirules.optimise.learning_regimes import Regimes, regimes
 from sbirules.optimise.points import PointEstimate
 from sbirules.reporting.writing import report
 from sbirules.samplers.smc import SamplerSettings
+from sbirules.searches.problems import ChoiceProblem, OwnProblem, Problem
+from sbirules.searches.result import StructureSearch
+from sbirules.searches.searching import search
 from sbirules.stores.filling import simulate
 from sbirules.stores.merging import merge
 from sbirules.stores.store import SimulationStore
@@ -113,6 +117,7 @@ __all__ = [
     "Checks",
     "ChoiceColumns",
     "ChoiceComparison",
+    "ChoiceProblem",
     "ChoiceRecovery",
     "ChoicesCheck",
     "Coefficient",
@@ -122,6 +127,7 @@ __all__ = [
     "CurveBand",
     "DriftLaw",
     "EnsembleSettings",
+    "ExpressionRule",
     "FamilyComparison",
     "FamilyRecovery",
     "FeedbackAlignment",
@@ -144,12 +150,14 @@ __all__ = [
     "Oja",
     "OjaLaw",
     "OjaLayer",
+    "OwnProblem",
     "PointComparison",
     "PointEstimate",
     "PolicyRule",
     "PolynomialRule",
     "Posterior",
     "PosteriorComparison",
+    "Problem",
     "Question",
     "Recording",
     "RecordingComparison",
@@ -160,6 +168,7 @@ __all__ = [
     "Regimes",
     "RuleFamily",
     "RuleFilter",
+    "RuleGrammar",
     "SamplerSettings",
     "Sensitivity",
     "SessionForecast",
@@ -170,11 +179,14 @@ __all__ = [
     "SimulationStore",
     "Simulator",
     "Status",
+    "Structure",
+    "StructureSearch",
     "Study",
     "Summary",
     "Task",
     "TaylorRule",
     "ThreeFactorRule",
+    "TraceExpression",
     "Trajectory",
     "TrialTensors",
     "Trials",
@@ -192,6 +204,7 @@ __all__ = [
     "fit",
     "forecast_sessions",
     "merge",
+    "parse_structure",
     "recalibrate",
     "recover",
     "recover_families",
@@ -199,6 +212,7 @@ __all__ = [
     "refine",
     "regimes",
     "report",
+    "search",
     "sensitivity",
     "simulate",
     "summaries",

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import odd_arguments_choices as choices
+import odd_arguments_search as searching
 import pandas as pd
 import torch
 from cheap import PRIOR, Cheap, Line, Nothing
@@ -577,11 +578,13 @@ SPECIAL = {
     "reference.compare(posterior)": lambda c: torch.rand(100, 2),
     **{f"{law}(circuit)": lambda c: CIRCUIT for law in ("BCMLaw", "HebbianLaw", "OjaLaw")},
     **choices.SPECIAL,
+    **searching.SPECIAL,
 }
 CIRCUIT = sr.MotifCircuit(0.2 * torch.eye(2), torch.ones(2, 1), torch.ones(2, 1))
 LAYERED = ("Backpropagation", "FeedbackAlignment", "HebbianLayer", "NodePerturbation", "OjaLayer")
 RULES = (
     *LAYERED,
+    *("ExpressionRule", "TraceExpression"),
     *("BCM", "Covariance", "MLPRule", "Oja", "PolynomialRule", "TaylorRule"),
     *("BCMLaw", "DriftLaw", "HebbianLaw", "LatentLaw", "Law", "OjaLaw"),
     *("RuleFamily", "LayeredRule", "LocalRule", "ThreeFactorRule", "PolicyRule"),
@@ -674,6 +677,7 @@ INSTANCES = {
     "SpikeAndSlab": lambda c: priors.spike_and_slab(Line(), 0.5),
     "TwoSided": lambda c: priors.TwoSided(0.1, 2.0),
     **choices.INSTANCES,
+    **searching.INSTANCES,
 }
 
 # what subclasses write and the package calls, with arguments of its own, is no entry; nor are classes that cannot be made
@@ -706,4 +710,8 @@ OMITTED |= {
     "Simulator",
 }
 OMITTED |= {f"{name}.draw_inputs" for name in ("Task", *(f"tasks.{task.__name__}" for task in tasks.TASKS.values()))}
-OMITTED |= {f"tasks.LabelledStimuli.{name}" for name in ("draw_stimuli", "draw_noise", "tensors")} | choices.OMITTED
+OMITTED |= (
+    {f"tasks.LabelledStimuli.{name}" for name in ("draw_stimuli", "draw_noise", "tensors")}
+    | choices.OMITTED
+    | searching.OMITTED
+)

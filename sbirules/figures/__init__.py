@@ -40,6 +40,7 @@ from sbirules.figures.overlay import overlay
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
 from sbirules.figures.recordings import controls, recorded, responses
 from sbirules.figures.sessions import invariants, session_forecast, session_scales
+from sbirules.figures.structures import pareto_front, search_tree
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 from sbirules.figures.updates import updates
 
@@ -74,6 +75,7 @@ __all__ = [
     "overlay",
     "pairs",
     "palette",
+    "pareto_front",
     "recorded",
     "regime_correlations",
     "regime_scatter",
@@ -82,6 +84,7 @@ __all__ = [
     "responses",
     "reversals",
     "rule_matrix",
+    "search_tree",
     "session_forecast",
     "session_scales",
     "statistics",

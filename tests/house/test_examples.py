@@ -38,6 +38,12 @@ def _compared(folder, families, trials):
     return sr.compare_families(families, folder / trials if isinstance(trials, str) else trials, **settings)
 
 
+def _searched(problem, **options):
+    """`search` in a grammar of two variables."""
+    problem.grammar = sr.RuleGrammar(["c", "rd"], degree=2, max_terms=2)
+    return sr.search(problem, **options)
+
+
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """What examples take for granted: networks, simulations, posteriors, tables, of a size that costs seconds."""
@@ -61,6 +67,9 @@ def names(tmp_path_factory):
     cheap = sr.simulate(Cheap(), cheap_prior, 200, seed=1, **ONE)
     table = sr.Trials(("1", "2", "3"), cheap.trajectory.rows(torch.arange(3)))
     folder = tmp_path_factory.mktemp("examples")
+    bandit = sr.tasks.ChoiceTask(reward="bandit", probabilities=(0.8, 0.2))
+    learner = simulators.PolicyNetwork(sr.TaylorRule(["c rd"]), bandit, nuisance=(), num_trials=30)
+    learner.animals(torch.full((3, 1), 0.5), seed=1).write(folder / "bandit.csv")
     table.write(folder / "trials.csv")
     of_table = sr.fit(cheap, cheap_prior, trials=table, settings=SMALL, **FAST)
     cubic = sr.PolynomialRule(3, terms=["theta_33"])
@@ -85,6 +94,7 @@ def names(tmp_path_factory):
         "DelayedDiscrimination": DelayedDiscrimination,
         "BPTL": partial(sr.BPTL, restarts=2, iterations=2, episodes=6, networks=2),
         "filter_rules": partial(sr.filter_rules, budget=400, num_simulations=200, **ONE),
+        "search": _searched,
         "compare_families": partial(_compared, folder),
         "torch": torch,
         "dataclass": dataclass,

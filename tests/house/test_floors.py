@@ -15,6 +15,7 @@ FLOORS = (
     "studies",
     "reporting",
     "checks",
+    "searches",
     "optimise",
     "importance",
     "inference",

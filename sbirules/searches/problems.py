@@ -1,0 +1,222 @@
+"""What a structure is scored by: an animal's choices, or a function of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Uniform
+
+from sbirules.inference.choice_scores import before, held_out_part
+from sbirules.model.abilities import LikelihoodOfChoices
+from sbirules.model.rules import RuleFamily, TaylorRule
+from sbirules.model.structures import RuleGrammar, Structure, family_of
+from sbirules.model.tables import Trials
+from sbirules.searches.evidence import fit_mode
+from sbirules.simulators import PolicyNetwork
+from sbirules.support import arguments
+from sbirules.support.own_code import called
+from sbirules.support.typed import typed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ChoiceProblem", "OwnProblem", "Problem", "Score"]
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one structure.
+
+    Arguments:
+        held_out: What a search climbs, higher is better; NaN where it could not be found.
+        log_evidence: Log-evidence, for a posterior over structures; NaN where the problem has none.
+        evidence_se: Its Monte Carlo error.
+        values: Fitted coefficients, by name.
+        seconds: What it took.
+    """
+
+    held_out: float
+    log_evidence: float = math.nan
+    evidence_se: float = math.nan
+    values: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Problem(ABC):
+    """What scores structures.
+
+    Arguments:
+        grammar: Which structures there are.
+    """
+
+    grammar: RuleGrammar
+    has_evidence = False
+
+    @abstractmethod
+    def score(self, structure: Structure, start: Mapping[str, float]) -> Score:
+        """Of one structure, the same whenever it is asked with the same start; `start` has coefficients to fit from."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What identifies the problem, plain types only."""
+
+
+class ChoiceProblem(Problem):
+    """Which structure explains choices of animals that share one rule.
+
+    A structure is fitted to all choices under its prior. It is scored by the log-probability of those held out, the last
+    sessions of each animal (of a single session its last third), given those before; its evidence is that of all choices.
+
+    Arguments:
+        trials: Choices: a table, a path or a data frame; see `Trials.read`.
+        grammar: Which structures there are; by default products of c, d, x, w, r and rd up to degree 3, at most 4 of them.
+            Terms that are equal on this table are taken once.
+        task: The `ChoiceTask` of the table, where its settings are known.
+        coefficients: Ends of the uniform prior of each coefficient, in logit units.
+        decay: The same of the term w alone, a decay of the weights.
+        baseline: Of the expectation of reward, see `PolicyRule`.
+        rate: Of its exponential mean.
+        settings: Of the `PolicyNetwork`, such as `nuisance`.
+
+    Raises:
+        ValueError: If the table is none of choices, or the grammar's target is not `"policy"`.
+    """
+
+    has_evidence = True
+
+    @typed
+    def __init__(
+        self,
+        trials: str | Path | pd.DataFrame | Trials,
+        grammar: RuleGrammar | None = None,
+        *,
+        task: Any = None,
+        coefficients: Bounds = (-1.0, 1.0),
+        decay: Bounds = (-1.0, 0.0),
+        baseline: str = "exponential",
+        rate: float = 0.1,
+        **settings: Any,
+    ) -> None:
+        chosen = RuleGrammar(["c", "d", "x", "w", "r", "rd"]) if grammar is None else grammar
+        if chosen.target != "policy":
+            raise ValueError(f'grammar must have the target "policy", got {chosen.target!r}.')
+        self._uniforms = {"coefficients": _uniform("coefficients", coefficients), "decay": _uniform("decay", decay)}
+        self.options: dict[str, Any] = {"baseline": baseline, "rate": rate}
+        self.task, self.settings = task, settings
+        first = PolicyNetwork(TaylorRule(["w"], **self.options), task, **settings)
+        self.trials = Trials.read(trials, None if task is None else first.layout)
+        plain = first.suited(self.trials)
+        self.policy = plain
+        self.earlier = before(self.trials, held_out_part(self.trials))
+        self.grammar = _told_apart(chosen, plain, self.trials, self.options)
+
+    def family(self, structure: Structure) -> RuleFamily:
+        """The rule family of a structure; of the empty one a decay that is kept at 0."""
+        return TaylorRule(["w"], **self.options) if not structure.terms else family_of(structure, **self.options)
+
+    def simulator(self, structure: Structure) -> PolicyNetwork:
+        """The policy that a structure moves, suited to the table: what `fit` and `compare_families` take."""
+        return PolicyNetwork(self.family(structure), self.task, **self.settings).suited(self.trials)
+
+    def prior(self, structure: Structure) -> dict[str, Distribution]:
+        """Of each coefficient of a structure and of the policy, independent."""
+        simulator = self.simulator(structure)
+        rule = {name: self._uniforms["decay" if name == "w" else "coefficients"] for name in simulator.family.names}
+        return {**rule, **simulator.nuisances}
+
+    def score(self, structure: Structure, start: Mapping[str, float]) -> Score:
+        begun = time.perf_counter()
+        simulator = self.simulator(structure)
+        every, earlier = simulator.likelihood(self.trials), simulator.likelihood(self.earlier)
+        every.threads = earlier.threads = 1
+        still = not structure.terms
+        names = [name for name in simulator.names if not (still and name == "w")]
+
+        def full(theta: Tensor) -> Tensor:
+            return torch.cat([theta.new_zeros(len(theta), 1), theta], dim=1) if still else theta
+
+        def slope(theta: Tensor) -> tuple[Tensor, Tensor]:
+            value, gradient = every.value_and_slope(full(theta))
+            return value, gradient[:, :, int(still) :]
+
+        def of(likelihood: LikelihoodOfChoices) -> Callable[[Tensor], Tensor]:
+            return lambda theta: likelihood.log_prob(full(theta)).sum(dim=1)
+
+        seed = int.from_bytes(hashlib.sha256(str(structure).encode()).digest()[:7], "big")
+        found = fit_mode(names, self.prior(structure), slope, of(every), of(earlier), start, seed)
+        seconds = time.perf_counter() - begun
+        return Score(found.predicted, found.log_evidence, found.evidence_se, dict(found.values), seconds)
+
+    def config(self) -> dict[str, Any]:
+        ends = {k: [float(u.low), float(u.high)] for k, u in self._uniforms.items()}
+        policy = {k: v for k, v in self.policy.config().items() if k != "family"}
+        return {"problem": "choices", "table": self.trials.digest(), "policy": policy, **ends, **self.options}
+
+
+class OwnProblem(Problem):
+    """Structures scored by a function.
+
+    Arguments:
+        function: Takes a `Structure` and returns a number, higher is better; NaN for one that cannot be scored.
+        grammar: Which structures there are.
+        name: By which a folder knows the function.
+        evidence: Whether the number is a log-evidence, so that there is a posterior over structures.
+    """
+
+    @typed
+    def __init__(
+        self, function: Callable[..., Any], grammar: RuleGrammar, *, name: str = "own", evidence: bool = False
+    ) -> None:
+        self.function, self.grammar, self.name, self.has_evidence = function, grammar, name, evidence
+
+    def score(self, structure: Structure, start: Mapping[str, float]) -> Score:
+        begun = time.perf_counter()
+        value = called(self.function, structure)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"the score of a structure must be a number, the function returned {type(value).__name__}."
+            ) from None
+        seconds = time.perf_counter() - begun
+        return Score(number, number if self.has_evidence else math.nan, 0.0, {}, seconds)
+
+    def config(self) -> dict[str, Any]:
+        return {"problem": "own", "name": self.name, "evidence": self.has_evidence}
+
+
+def _uniform(argument: str, ends: Bounds) -> Uniform:
+    low, high = (arguments.finite(argument, end) for end in ends) if len(ends) == 2 else (1.0, 0.0)
+    if not low < high:
+        raise ValueError(f"{argument} must be two numbers, the lower one first, got {ends!r}.")
+    return Uniform(torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64), validate_args=False)
+
+
+def _told_apart(grammar: RuleGrammar, policy: PolicyNetwork, trials: Trials, options: Mapping[str, Any]) -> RuleGrammar:
+    """The grammar with one of all terms that are equal on this table: the simplest."""
+    from sbirules.model.decisions import Decisions
+    from sbirules.model.structures.expressions import term_text
+
+    plain = [term_text(term) for term in grammar.terms if not any(f.function for f in term)]
+    if not plain or trials.meaning is None:
+        return grammar
+    family = TaylorRule(plain, **options)
+    d = Decisions.of(trials, trials.meaning, policy.columns.constant)
+    names = dict(zip(family.names, plain, strict=True))
+    place = {text: k for k, text in enumerate(plain)}
+    gone: list[str] = []
+    for same in family.alike(d.x, d.reward):
+        ordered = sorted((names[name] for name in same), key=lambda text: place[text])
+        gone += ordered[1:]
+    return grammar.without(gone) if gone else grammar
