@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.distributions import Distribution, Uniform
 
 from sbirules.inference.choice_scores import before, held_out_part
-from sbirules.model.abilities import LikelihoodOfChoices
 from sbirules.model.rules import RuleFamily, TaylorRule
 from sbirules.model.structures import RuleGrammar, Structure, family_of
 from sbirules.model.tables import Trials
@@ -119,6 +118,7 @@ class ChoiceProblem(Problem):
         plain = first.suited(self.trials)
         self.policy = plain
         self.earlier = before(self.trials, held_out_part(self.trials))
+        self._earlier = (self.earlier.trial_types >= 0).sum(dim=1)
         self.grammar = _told_apart(chosen, plain, self.trials, self.options)
 
     def family(self, structure: Structure) -> RuleFamily:
@@ -138,8 +138,8 @@ class ChoiceProblem(Problem):
     def score(self, structure: Structure, start: Mapping[str, float]) -> Score:
         begun = time.perf_counter()
         simulator = self.simulator(structure)
-        every, earlier = simulator.likelihood(self.trials), simulator.likelihood(self.earlier)
-        every.threads = earlier.threads = 1
+        likelihood = simulator.likelihood(self.trials)
+        likelihood.threads = 1
         still = not structure.terms
         names = [name for name in simulator.names if not (still and name == "w")]
 
@@ -147,14 +147,15 @@ class ChoiceProblem(Problem):
             return torch.cat([theta.new_zeros(len(theta), 1), theta], dim=1) if still else theta
 
         def slope(theta: Tensor) -> tuple[Tensor, Tensor]:
-            value, gradient = every.value_and_slope(full(theta))
+            value, gradient = likelihood.value_and_slope(full(theta))
             return value, gradient[:, :, int(still) :]
 
-        def of(likelihood: LikelihoodOfChoices) -> Callable[[Tensor], Tensor]:
-            return lambda theta: likelihood.log_prob(full(theta)).sum(dim=1)
+        def values(theta: Tensor) -> tuple[Tensor, Tensor]:
+            every, earlier = likelihood.log_prob_and_before(full(theta), self._earlier)
+            return every.sum(dim=1), earlier.sum(dim=1)
 
         seed = int.from_bytes(hashlib.sha256(str(structure).encode()).digest()[:7], "big")
-        found = fit_mode(names, self.prior(structure), slope, of(every), of(earlier), start, seed)
+        found = fit_mode(names, self.prior(structure), slope, values, start, seed)
         seconds = time.perf_counter() - begun
         return Score(found.predicted, found.log_evidence, found.evidence_se, dict(found.values), seconds)
 

@@ -28,8 +28,8 @@ def _times_power(out, base, exponent):
 
 
 @compiled
-def _lanes(theta, terms, columns, data, animal, answers):
-    """Log-likelihoods of one animal's choices under `LANES` rules `(D, LANES)`."""
+def _lanes(theta, terms, columns, data, animal, answers, until, earlier):
+    """Log-likelihoods of one animal's choices under `LANES` rules `(D, LANES)`; in `earlier` of those before decision `until`."""
     lanes = theta.shape[1]
     features = data.x.shape[1]
     options = 1 if columns.accept else answers
@@ -78,6 +78,9 @@ def _lanes(theta, terms, columns, data, animal, answers):
     memory = np.zeros(terms.memory)
     seen, last, multiplied = 0, -1, 0
     for n in range(data.start[animal], data.start[animal + 1]):
+        if n == until:
+            for b in range(lanes):
+                earlier[b] = out[b] + np.log(product[b])
         if data.new_session[n]:
             last = -1
         chosen = data.choice[n]
@@ -215,15 +218,35 @@ def _lanes(theta, terms, columns, data, animal, answers):
 
 @compiled
 def values_in_lanes(
-    theta: Any, terms: Any, columns: Any, data: Any, answers: int, begin: int, end: int, value: Any
+    theta: Any,
+    terms: Any,
+    columns: Any,
+    data: Any,
+    answers: int,
+    begin: int,
+    end: int,
+    until: Any,
+    value: Any,
+    earlier: Any,
 ) -> None:
     """Log-likelihoods for blocks of rules from `begin` to `end`.
 
     Arguments:
         theta: `(blocks, animals, D, LANES)`; of one animal where all have the same rules.
+        until: First decision of each animal, `(animals,)`, that does not count for `earlier`; -1 for none.
         value: `(blocks, animals, LANES)`, written.
+        earlier: The same of the decisions before, written where there is one.
     """
     animals = value.shape[1]
     for block in range(begin, end):
         for animal in range(animals):
-            value[block, animal] = _lanes(theta[block, animal % theta.shape[1]], terms, columns, data, animal, answers)
+            value[block, animal] = _lanes(
+                theta[block, animal % theta.shape[1]],
+                terms,
+                columns,
+                data,
+                animal,
+                answers,
+                until[animal],
+                earlier[block, animal],
+            )

@@ -72,8 +72,31 @@ class ChoiceLikelihood:
             out: Tensor = _WithSlope.apply(rows, self)  # type: ignore[no-untyped-call]
             return out
         if len(rows) > 1 and self.credit == "accepted":
-            return _finite(self._in_lanes(rows if theta.ndim == 3 else rows[:, :1]))
+            return _finite(self._in_lanes(rows if theta.ndim == 3 else rows[:, :1])[0])
         return _finite(self._compiled(rows, with_slope=False)[0])
+
+    def log_prob_and_before(self, theta: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """`log_prob`, and that of each animal's first decisions alone, `(n, animals)` each, without gradients.
+
+        Arguments:
+            theta: As for `log_prob`.
+            count: How many decisions come first, `(animals,)`.
+        """
+        theta = torch.as_tensor(theta).detach()
+        rows = self._rows(theta)
+        start, total = self.decisions.start[:-1], self.decisions.start.diff()
+        if self.engine == "numba" and self.credit == "accepted":
+            until = torch.where(count < total, start + count, -1)
+            every, earlier = self._in_lanes(rows if theta.ndim == 3 else rows[:, :1], until)
+            return _finite(every), _finite(torch.where(until >= 0, earlier, every))
+        taken = self.decisions.choice.clamp(min=0)
+        log = self.probabilities(theta).gather(2, taken[None, :, None].expand(len(rows), -1, 1))[..., 0].log()
+        log = torch.where(self.decisions.choice >= 0, log, 0.0)
+        animal = torch.repeat_interleave(torch.arange(self.animals), total)
+        first = torch.arange(len(taken)) < (start + count)[animal]
+        none = log.new_zeros(len(rows), self.animals)
+        every = none.index_add(1, animal, log)
+        return _finite(every), _finite(none.index_add(1, animal, torch.where(first, log, 0.0)))
 
     def _workers(self, rules: int) -> int:
         """Threads for so many rules: none for what takes less time than starting them."""
@@ -160,22 +183,26 @@ class ChoiceLikelihood:
             out.append(found.flatten(2))
         return torch.stack(out, dim=1)
 
-    def _in_lanes(self, rows: Tensor) -> Tensor:
-        """Values of rules `(n, animals, D)`, or `(n, 1, D)` of all animals, side by side."""
+    def _in_lanes(self, rows: Tensor, until: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Values of rules `(n, animals, D)`, or `(n, 1, D)` of all animals, side by side; and of decisions before some."""
         from ._kernels_lanes import LANES, values_in_lanes
 
         n, _, dim = rows.shape
         blocks = -(-n // LANES)
         padded = torch.cat([rows.detach(), rows[-1:].detach().expand(blocks * LANES - n, -1, -1)])
         theta = padded.reshape(blocks, LANES, -1, dim).permute(0, 2, 3, 1).contiguous().numpy()
-        value = np.empty((blocks, self.animals, LANES))
+        value, earlier = np.empty((blocks, self.animals, LANES)), np.zeros((blocks, self.animals, LANES))
         answers = self.columns.answers
+        ends = np.full(self.animals, -1) if until is None else until.numpy()
 
         def work(begin: int, end: int) -> None:
-            values_in_lanes(theta, self.terms, self.places, self.data, answers, begin, end, value)
+            values_in_lanes(theta, self.terms, self.places, self.data, answers, begin, end, ends, value, earlier)
 
         _in_threads(work, blocks, self._workers(n))
-        return torch.from_numpy(value).permute(0, 2, 1).reshape(blocks * LANES, self.animals)[:n]
+        every, before = (
+            torch.from_numpy(v).permute(0, 2, 1).reshape(blocks * LANES, self.animals)[:n] for v in (value, earlier)
+        )
+        return every, before
 
     def _compiled(
         self, rows: Tensor, with_slope: bool, with_probability: bool = False

@@ -70,8 +70,8 @@ def test_evidence_of_a_normal_model_is_the_closed_form():
         return value, torch.einsum("nat,atk->nak", rest, x)
 
     priors = {"a": Normal(0.0, 2.0), "b": Normal(0.5, 1.0)}
-    value = lambda theta: slope(theta)[0].sum(dim=1)  # noqa: E731
-    found = fit_mode(("a", "b"), priors, slope, value, lambda theta: torch.zeros(len(theta)).double(), {}, 1)
+    values = lambda theta: (slope(theta)[0].sum(dim=1), torch.zeros(len(theta)).double())  # noqa: E731
+    found = fit_mode(("a", "b"), priors, slope, values, {}, 1)
     flat, scale = x.reshape(-1, 2), torch.tensor([4.0, 1.0]).double()
     covariance = torch.eye(150).double() + flat @ torch.diag(scale) @ flat.T
     mean = flat @ torch.tensor([0.0, 0.5]).double()
@@ -86,9 +86,51 @@ def test_evidence_against_an_end_of_the_prior():
     def slope(theta):
         return -rate * (1 - theta), rate.expand(len(theta), 1, 1)
 
-    value = lambda theta: slope(theta)[0].sum(dim=1)  # noqa: E731
-    found = fit_mode(("a",), {"a": Uniform(0.0, 1.0)}, slope, value, value, {}, 1)
+    values = lambda theta: (slope(theta)[0].sum(dim=1), slope(theta)[0].sum(dim=1))  # noqa: E731
+    found = fit_mode(("a",), {"a": Uniform(0.0, 1.0)}, slope, values, {}, 1)
     assert abs(found.log_evidence - math.log((1 - math.exp(-40.0)) / 40.0)) < 4 * found.evidence_se + 0.02
+
+
+def test_evidence_of_two_modes_far_apart_is_the_closed_form():
+    """A climb reaches one of them; the weights alone would not tell of the other."""
+    scale = 0.02
+    centres, heights = torch.tensor([-0.7, 0.6]).double(), torch.tensor([0.0, 1.0]).double()
+
+    def slope(theta):
+        each = -0.5 * ((theta - centres) / scale).square() + heights
+        share = torch.softmax(each, dim=1)
+        return torch.logsumexp(each, 1)[:, None], (share * (centres - theta) / scale**2).sum(dim=1)[:, None, None]
+
+    values = lambda theta: (slope(theta)[0].sum(dim=1), slope(theta)[0].sum(dim=1))  # noqa: E731
+    found = fit_mode(("a",), {"a": Uniform(-1.0, 1.0)}, slope, values, {"a": -0.7}, 1)
+    wanted = math.log(scale * math.sqrt(2 * math.pi) / 2) + math.log(1 + math.e)
+    higher = math.log(scale * math.sqrt(2 * math.pi) / 2) + 1.0
+    assert higher - 0.1 < found.log_evidence < wanted + 0.3
+    assert abs(found.values["a"] - 0.6) < 0.01
+
+
+def test_early_choices_alone_are_a_shorter_table(animals):
+    count = torch.tensor([100, 150, 1, 60, 149, 99])
+    policy = PolicyNetwork(sr.TaylorRule(["c rd", "w"]), BANDIT)
+    theta = torch.rand(20, len(policy.names), generator=torch.Generator().manual_seed(0)) * 0.3
+    theta[:, policy.names.index("w")] *= -1
+    every, earlier = policy.likelihood(animals).log_prob_and_before(theta, count)
+    assert torch.allclose(every, policy.likelihood(animals).log_prob(theta))
+    t = animals.trajectory
+    kept = torch.arange(150) < count[:, None]
+    fields = {name: torch.where(kept, value, math.nan) for name, value in t.per_trial.items()}
+    shorter = sr.Trials(
+        animals.learners,
+        type(t)(t.status, torch.where(kept, animals.trial_types, -1), fields),
+        None,
+        animals.meaning,
+    )
+    assert torch.allclose(earlier, policy.likelihood(shorter).log_prob(theta))
+    slow = PolicyNetwork(sr.TaylorRule(["c rd", "w"]), BANDIT, engine="torch").likelihood(animals)
+    assert all(
+        torch.allclose(a, b, atol=1e-6)
+        for a, b in zip(slow.log_prob_and_before(theta, count), (every, earlier), strict=True)
+    )
 
 
 def test_a_rule_that_changes_nothing_is_a_coin(animals):

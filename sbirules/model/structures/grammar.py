@@ -247,25 +247,36 @@ class RuleGrammar(Shown):
             out[term] = tuple(sorted(found, key=lambda t: self._places[t]))
         return out
 
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """Of terms to add, as the prior has them: 2^-complexity."""
+        return 2.0 ** -np.array(self._sizes, dtype=float)
+
+    def _other(self, structure: Structure, rng: np.random.Generator) -> list[Term]:
+        """A term that a structure has not, simple ones rather; none if it has all."""
+        free = [k for k, term in enumerate(self.terms) if term not in structure.terms]
+        if not free:
+            return []
+        ends = self._weights[free].cumsum()
+        return [self.terms[free[min(int(np.searchsorted(ends, rng.random() * ends[-1])), len(free) - 1)]]]
+
     def propose(self, structure: Structure, rng: np.random.Generator) -> Structure | None:
         """A neighbour, by adding a term, removing one, swapping one for any other, or altering one factor of one.
 
-        Each with probability 1/4; None where that leads out of the grammar or nowhere.
+        Each with probability 1/4; terms that are added are drawn with weights 2^-complexity. None where that leads out of the
+        grammar or nowhere.
         """
         here = list(structure.terms)
         kind = int(rng.integers(MOVES))
         if kind == 0:
-            free = [term for term in self.terms if term not in here]
-            here += [free[int(rng.integers(len(free)))]] if free else []
+            here += self._other(structure, rng)
         elif here:
             gone = here.pop(int(rng.integers(len(here))))
-            options: Sequence[Term] = ()
             if kind == 2:
-                options = [term for term in self.terms if term not in structure.terms]
+                here += self._other(structure, rng) or [gone]
             elif kind == 3:
-                options = self._near[gone]
-            if kind > 1:
-                here += [options[int(rng.integers(len(options)))]] if options else [gone]
+                near = self._near[gone]
+                here += [near[int(rng.integers(len(near)))]] if near else [gone]
         if len(set(here)) < len(here):
             return None
         out = Structure(tuple(sorted(here, key=lambda term: self._places[term])), self.target)
@@ -275,15 +286,17 @@ class RuleGrammar(Shown):
         """Log probability with which `propose` leads from one structure to another; -inf where it cannot in one move."""
         gone = [term for term in start.terms if term not in end.terms]
         new = [term for term in end.terms if term not in start.terms]
-        free = len(self.terms) - len(start)
         chance = 0.0
+        if len(new) == 1:
+            weight = self._weights[self._places[new[0]]]
+            other = weight / (self._weights.sum() - sum(self._weights[self._places[term]] for term in start.terms))
         if not gone and len(new) == 1:
-            chance = 1.0 / free
+            chance = other
         elif not new and len(gone) == 1:
             chance = 1.0 / len(start)
         elif len(new) == len(gone) == 1:
             near = self._near[gone[0]]
-            chance = (1.0 / free + (1.0 / len(near) if new[0] in near else 0.0)) / len(start)
+            chance = (other + (1.0 / len(near) if new[0] in near else 0.0)) / len(start)
         return math.log(chance / MOVES) if chance > 0 else -math.inf
 
     # Text -----------------------------------------------------------------------------------------
@@ -312,7 +325,7 @@ class RuleGrammar(Shown):
         return Card("RuleGrammar: which rules there may be", facts)
 
 
-_CACHED = ("_places", "_sizes", "_largest", "_counts", "_near")
+_CACHED = ("_places", "_sizes", "_largest", "_counts", "_near", "_weights")
 Bag = tuple[tuple[str, str, float], ...]
 
 
