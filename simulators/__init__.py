@@ -31,11 +31,15 @@ from .sessions import (
     ring_sessions,
     stimulation_sessions,
 )
+from .zebrafish import CircuitActivity, CircuitModel, CircuitPosterior, OptomotorCircuit, circuit_posterior
 
 __all__ = [
     "FEEDFORWARD_SETTINGS",
     "MICONI_THETA_33",
     "SIMULATORS",
+    "CircuitActivity",
+    "CircuitModel",
+    "CircuitPosterior",
     "FastSlowNetwork",
     "FastSlowSettings",
     "FeedforwardNetwork",
@@ -43,11 +47,13 @@ __all__ = [
     "KnownSessions",
     "LinearGaussian",
     "MushroomBody",
+    "OptomotorCircuit",
     "PolicyNetwork",
     "PolicySettings",
     "RateRNN",
     "SessionLaw",
     "bcm_sessions",
+    "circuit_posterior",
     "compare_networks",
     "lorenz_sessions",
     "miconi2017",

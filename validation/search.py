@@ -6,6 +6,8 @@
   drawn from the prior, by posterior over structures; sequentially thresholded fits and L1 beside it. Rules are one class where
   their log score on fresh animals differs by less than .1 nat per animal.
 - *calibration*: 200 rules drawn from the prior without selection (6 animals of 150 trials): probabilities against hits.
+- *fish*: five circuits of the optomotor response: models with and without drive and connections, in distribution and under a
+  stimulus held out; their Jacobians; the posterior over circuits, beside pysindy (`pip install pysindy`, else left out).
 - *speed*: nodes per second of a whole search; on a machine that does nothing else.
 
 The prior over structures is 2^-complexity across complexities and uniform within one; coefficients are uniform(-1, 1), the decay
@@ -23,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from result_rows import write_rows
+from search_fish import fish_rows
 from search_rules import calibration_rows, planted_rows, speed_rows
 
-PARTS = ("speed", "planted", "calibration")
+PARTS = ("speed", "planted", "calibration", "fish")
 
 
 def main() -> None:
@@ -42,6 +45,7 @@ def main() -> None:
         "speed": lambda: speed_rows(args.quick),
         "planted": lambda: planted_rows(args.quick, args.jobs),
         "calibration": lambda: calibration_rows(args.quick, args.jobs),
+        "fish": lambda: fish_rows(args.quick, args.jobs),
     }
     for part in args.part:
         start = time.monotonic()

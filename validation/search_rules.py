@@ -302,7 +302,8 @@ def planted_rows(quick: bool, jobs: int) -> list[Row]:
         most, others = f["classes"][0], max(f["classes"][1:], default=0.0)
         text = (
             f"class {most:.2f}, next {others:.2f}, truth itself {f['truth']:.2f}; tree search at node {f['found_at']}, best "
-            f"{f['best']} ({f['best_behind']:+.2f} nats per animal); F1 {f['f1']:.2f}, thresholds {f['f1_thresholded']:.2f}, L1 {f['f1_l1']:.2f}; {f['nodes']} nodes, "
+            f"{f['best']} ({f['best_behind']:+.2f} nats per animal); F1 {f['f1']:.2f}, thresholds {f['f1_thresholded']:.2f}, "
+            f"L1 {f['f1_l1']:.2f}; {f['nodes']} nodes, "
             f"{f['beyond']} beyond, particles {f['disagreement']:.2f} away; drawn as number {f['drawn']}"
         )
         out.append(row(f"{f['rule']}", "listed", text, None))

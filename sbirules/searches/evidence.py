@@ -205,7 +205,8 @@ class _Normal:
 
 def _highest(starts: Sequence[Tensor], space: _Normal, slope: Slope, value: Values, seed: int) -> Tensor:
     """The mode that is reached from the best of some starts and of points spread over the prior."""
-    spread = torch.quasirandom.SobolEngine(len(space.names), scramble=True, seed=seed).draw(SPREAD, dtype=torch.float64)
+    sobol = torch.quasirandom.SobolEngine(len(space.names), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    spread = sobol.draw(SPREAD, dtype=torch.float64)
     every = torch.cat([torch.stack(list(starts)), torch.special.ndtri(spread.clamp(1e-3, 1 - 1e-3))])
     there = torch.nan_to_num(value(space.theta(every))[0] + space.log_prior(every), nan=-math.inf)
     return _climbed(every[int(there.argmax())], space, slope)
