@@ -92,6 +92,7 @@ from sbirules.optimise.bptl import BPTL
 from sbirules.optimise.comparing import PointComparison, compare_point
 from sbirules.optimise.learning_regimes import Regimes, regimes
 from sbirules.optimise.points import PointEstimate
+from sbirules.reporting.searches import report_search
 from sbirules.reporting.writing import report
 from sbirules.samplers.smc import SamplerSettings
 from sbirules.searches.problems import ChoiceProblem, OwnProblem, Problem
@@ -212,6 +213,7 @@ __all__ = [
     "refine",
     "regimes",
     "report",
+    "report_search",
     "search",
     "sensitivity",
     "simulate",

@@ -59,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     demo = command("demo", "Run a bundled study: which rules of degree 3 learn delayed discrimination?")
     demo.add_argument("--behaviour", action="store_true", help="the other one: which rule moves the choices of flies?")
     run = command("run", "Run a study file: simulate, fit, check, report. Picks up where it stopped.")
+    search = command(
+        "search", "Search for the terms of a rule of choices: which structure, in place of which coefficients?"
+    )
     simulate = command("simulate", "Only simulate, all of a study or a range of shards (for array jobs).")
     simulate.add_argument("--shards", metavar="A:B", help="shards A to B - 1, counted from zero (default: all)")
     simulate.add_argument("--device", metavar="D", help="torch device, for instance cuda (default: cpu)")
@@ -67,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         command("check", "Check the posterior of a results folder: predictions, calibration, variants."),
         command("report", "Write report.html, figures and summary.json of a results folder anew."),
     ]
-    _of_studies(demo, run, simulate, stages)
+    _of_studies(demo, run, simulate, search, stages)
     results = "a folder made by sbirules run or demo"
     show = command("show", "Show what a results folder says: question, verdicts, coefficients, what is missing.")
     show.add_argument("folder", metavar="DIR", type=a_path, help=results)
@@ -104,12 +107,14 @@ def _of_studies(
     demo: argparse.ArgumentParser,
     run: argparse.ArgumentParser,
     simulate: argparse.ArgumentParser,
+    search: argparse.ArgumentParser,
     stages: list[argparse.ArgumentParser],
 ) -> None:
     """What commands that run studies take."""
     trust = 'let names of the form "module:Class" import your own code'
-    for parsed in (run, simulate):
+    for parsed in (run, simulate, search):
         parsed.add_argument("study", metavar="STUDY.toml", type=a_path, help="the study file")
+    for parsed in (run, simulate):
         parsed.add_argument(
             "--dry-run",
             action="store_true",
@@ -117,16 +122,17 @@ def _of_studies(
         )
     for parsed in stages:
         parsed.add_argument("folder", metavar="DIR", type=a_path, help="a folder made by sbirules run or demo")
-    for parsed in (run, simulate, *stages):
+    for parsed in (run, simulate, search, *stages):
         parsed.add_argument("--trust", action="store_true", help=trust)
     named = "runs/<name of the study file>"
-    for parsed, default in ((demo, "runs/demo or runs/behaviour"), (run, named), (simulate, named)):
+    for parsed, default in ((demo, "runs/demo or runs/behaviour"), (run, named), (simulate, named), (search, named)):
         parsed.add_argument("--out", metavar="DIR", type=a_path, help=f"where results go (default: {default})")
-    for parsed in (demo, run, simulate, *stages):
+    for parsed in (demo, run, simulate, search, *stages):
         parsed.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")
         parsed.add_argument(
             "--quiet", action="store_true", help="only the answer and what is wrong: no stages, no progress bars"
         )
+    search.add_argument("--json", action="store_true", help="print the content of search.json, nothing else")
     for parsed in (demo, run, *stages):
         parsed.add_argument("--json", action="store_true", help="print the content of summary.json, nothing else")
         parsed.add_argument("--strict", action="store_true", help="exit with 1 if a check fails")

@@ -10,7 +10,7 @@ from sbirules.model.rules import RuleText
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["typeset"]
+__all__ = ["math_of", "typeset"]
 
 ATTRIBUTES = {
     "display",
@@ -31,19 +31,19 @@ def typeset(text: RuleText) -> dict[str, Markup | list[Markup] | str]:
     """How a rule reads, as markup: `intro`, `equations`, `rule`, `words` and `units`."""
     from markupsafe import Markup
 
-    rule = Markup(" ").join(Markup('<span class="term">{}</span>').format(_math(piece)) for piece in text.rule)
+    rule = Markup(" ").join(Markup('<span class="term">{}</span>').format(math_of(piece)) for piece in text.rule)
     parts = text.words.split("$")
-    words = Markup("").join(_math(part) if k % 2 else Markup.escape(part) for k, part in enumerate(parts))
+    words = Markup("").join(math_of(part) if k % 2 else Markup.escape(part) for k, part in enumerate(parts))
     return {
         "intro": text.intro,
-        "equations": [_math(line) for line in text.equations],
+        "equations": [math_of(line) for line in text.equations],
         "rule": rule,
         "words": words,
         "units": text.units,
     }
 
 
-def _math(latex: str) -> Markup:
+def math_of(latex: str) -> Markup:
     """MathML of LaTeX; what cannot be converted, or would not be plain MathML, is shown as code."""
     from latex2mathml.converter import convert
     from markupsafe import Markup

@@ -174,13 +174,14 @@ class StructureSearch(Shown):
     def answer(self) -> str:
         """What was found, in a sentence or two."""
         best = self._node_of(lambda n: (n.score.held_out, -n.structure.complexity))
-        text = (
-            f"Of {len(self.nodes):,} rules scored ({self.grammar.count():,} in the grammar), {best.structure} predicts best what "
-            f"was held out ({best.score.held_out:.1f})."
-        )
+        predicts = f"{best.structure} predicts best what was held out ({best.score.held_out:.1f})"
+        found = [predicts]
         if self.has_posterior:
             top = self.most_probable
-            text += f" Most probable is {top}, {self._probabilities[top]:.0%} of those scored."
+            found.append(f"{top} is most probable ({self._probabilities[top]:.0%})")
+        if self.method == "smc":
+            found.reverse()
+        text = f"Of {len(self.nodes):,} rules scored, of {self.grammar.count():,} in the grammar, {'; '.join(found)}."
         if self.shares and self.disagreement > 0.1:
             text += (
                 f" Particles disagree with that by {self.disagreement:.2f} (total variation): give a larger budget, or another "

@@ -26,6 +26,7 @@ __all__ = [
     "CheckSection",
     "FitSection",
     "NamedSection",
+    "SearchSection",
     "SensitivitySection",
     "SimulateSection",
     "keys",
@@ -110,6 +111,23 @@ class SensitivitySection:
     seed: int = _whole(0, 0)
 
 
+@dataclass(frozen=True)
+class SearchSection:
+    """[search]: which structures a rule may have, and how they are searched."""
+
+    method: str = "smc"
+    budget: int = _whole(1000, 1)
+    seed: int = _whole(0, 0)
+    variables: tuple[str, ...] = ("c", "d", "x", "w", "r", "rd")
+    degree: int = _whole(3, 1)
+    most_power: int = _whole(2, 1)
+    functions: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = (0.0,)
+    max_terms: int = _whole(4, 1)
+    coefficients: tuple[float, ...] = (-1.0, 1.0)
+    decay: tuple[float, ...] = (-1.0, 0.0)
+
+
 Section = TypeVar("Section")
 
 
@@ -171,9 +189,21 @@ def _value(f: Any, section: str, value: Any) -> Any:
         from sbirules.inference.baselines.catalogue import BASELINES  # some are compiled, which is slow to import
 
         return _names(where, value, tuple(BASELINES))
+    if section == "search" and f.name == "method":
+        arguments.known(where, value, ("puct", "smc"))
+    if section == "search" and f.name in ("variables", "functions"):
+        return arguments.strings(where, value)
+    if section == "search" and f.name in ("thresholds", "coefficients", "decay"):
+        return _numbers(where, value)
     if f.name == "baselines_held_out" and value is not None:
         arguments.known(where, value, HELD_OUT)
     return value
+
+
+def _numbers(where: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(f"{where} must be a list of numbers, got {value!r}.")
+    return tuple(arguments.finite(where, v) for v in value)
 
 
 def _names(where: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from sbirules.studies.sections import (
     CheckSection,
     FitSection,
     NamedSection,
+    SearchSection,
     SensitivitySection,
     SimulateSection,
     keys,
@@ -42,6 +43,7 @@ FIXED: dict[str, type[Any]] = {
     "fit": FitSection,
     "check": CheckSection,
     "sensitivity": SensitivitySection,
+    "search": SearchSection,
 }
 
 
@@ -71,6 +73,7 @@ class Study:
         asked: The question's section, plain types.
         variants: Held-out variants by name: a simulator, with the trials observed in it for studies of data.
         folder: Where the study file is, and a user's own modules beside it.
+        search: [search]; None where the file has none.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Study:
     asked: Plain
     variants: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path(".")
+    search: SearchSection | None = None
 
     @staticmethod
     def read(path: str | Path, *, trust: bool = False) -> Study:
@@ -135,6 +139,9 @@ class Study:
         fit = read(FitSection, "fit", sections["fit"], kind, problems.attempt)
         check = read(CheckSection, "check", sections["check"], kind, problems.attempt)
         sensitivity = read(SensitivitySection, "sensitivity", sections["sensitivity"], kind, problems.attempt)
+        search = read(SearchSection, "search", sections["search"], kind, problems.attempt)
+        if "search" in content and kind is not None and kind is not QUESTIONS["choices"]:
+            problems.append("[search] belongs to studies of choices: [data] with a simulator such as policy_network.")
         if check is not None and made.question is not None:
             problems.attempt(partial(refuse_baselines, check, made.question))
         if problems or made.simulator is None or made.prior is None or made.question is None:
@@ -158,6 +165,7 @@ class Study:
             asked=made.asked,
             variants=variants,
             folder=Path(folder).resolve(),
+            search=search if "search" in content else None,
         )
 
     @property
@@ -181,7 +189,8 @@ class Study:
         out["prior"] = {p.name: p.default for p in maker if isinstance(p.default, float)} | out["prior"]
         out[self.question.section] = self.asked
         for key in FIXED:
-            out[key] = table(getattr(self, key))
+            if getattr(self, key) is not None:
+                out[key] = table(getattr(self, key))
         if self.exact:  # nothing is simulated for it
             del out["simulate"], out["sensitivity"]
             out["check"] = {name: value for name, value in out["check"].items() if name != "held_out" or value}

@@ -103,8 +103,7 @@ class LinearAutoregression(ActivityModel):
         return self
 
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
-        out: Tensor = self._seen(activity) @ self.weights
-        return out
+        return self._seen(activity) @ self.weights
 
 
 class NLinear(LinearAutoregression):
@@ -136,7 +135,8 @@ class NLinear(LinearAutoregression):
 
 def _least_squares(x: Tensor, y: Tensor) -> Tensor:
     gram = x.T @ x
-    return torch.linalg.solve(gram + RIDGE * len(x) * torch.eye(len(gram), dtype=x.dtype), x.T @ y)
+    out: Tensor = torch.linalg.solve(gram + RIDGE * len(x) * torch.eye(len(gram), dtype=x.dtype), x.T @ y)
+    return out
 
 
 # Circuits ---------------------------------------------------------------------------------------------

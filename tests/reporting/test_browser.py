@@ -226,3 +226,30 @@ def test_on_paper_everything_is_unfolded(page, tmp_path):
     assert page.locator("details:not([open])").count() == 0
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details[open]").count() == 0
+
+
+# Searches -------------------------------------------------------------------------------------------------
+
+
+def test_a_search_tells_the_equation_of_what_is_pointed_at(browser, tmp_path):
+    grammar = sr.RuleGrammar(["c", "w", "r"], degree=2, max_terms=2)
+    found = sr.search(sr.OwnProblem(lambda s: float(len(str(s)) % 7), grammar), budget=40)
+    sr.report_search(tmp_path / "search.html", found)
+    for width in (1280, 390):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        said = []
+        page.on("console", lambda message, said=said: said.append(message.text))
+        page.on("pageerror", lambda error, said=said: said.append(str(error)))
+        page.goto((tmp_path / "search.html").as_uri())
+        assert page.locator("#tree-chart circle").count() == len(found.nodes)
+        assert str(found.best) in page.locator("#told").inner_text()
+        first = page.locator("#tree-chart circle").first
+        first.focus()
+        assert "structure 0: 0" in page.locator("#told").inner_text()
+        page.keyboard.press("ArrowRight")
+        assert f"structure 1: {found.nodes[1].structure}" in page.locator("#told").inner_text()
+        page.locator("#front-chart circle").nth(2).dispatch_event("pointerenter")
+        assert f"structure 2: {found.nodes[2].structure}" in page.locator("#told").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert said == []
+        page.close()
