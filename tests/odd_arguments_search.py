@@ -61,6 +61,9 @@ SPECIAL = {
     "figures.pareto_front(scores)": lambda c: [0.0, math.pi],
     "figures.pareto_front(front)": lambda c: [0, 1],
     "figures.pareto_front(names)": lambda c: ["0", "c"],
+    "figures.connections(values)": lambda c: [[0.0, 1.0], [-1.0, 0.0]],
+    "figures.connections(units)": lambda c: ["a", "b"],
+    "report_search(found)": lambda c: Found.get(),
 }
 # what the package calls with arguments of its own; a problem of choices is tried as one of its own
 OMITTED = {

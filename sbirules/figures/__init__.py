@@ -40,7 +40,7 @@ from sbirules.figures.overlay import overlay
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
 from sbirules.figures.recordings import controls, recorded, responses
 from sbirules.figures.sessions import invariants, session_forecast, session_scales
-from sbirules.figures.structures import pareto_front, search_tree
+from sbirules.figures.structures import connections, pareto_front, search_tree
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 from sbirules.figures.updates import updates
 
@@ -56,6 +56,7 @@ __all__ = [
     "by_amount",
     "by_animal",
     "calibration",
+    "connections",
     "controls",
     "correlations",
     "coverage",

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbirules.figures.style import bare, palette, panel
+from sbirules.support.arguments import ArrayLike
 from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["pareto_front", "search_tree"]
+__all__ = ["connections", "pareto_front", "search_tree"]
 
 NAMED = 4  # structures of a front that are named: where the score rises most
 LOWEST = 5.0  # scores that are drawn apart: so many times the distance of the median to the best
@@ -103,6 +104,33 @@ def pareto_front(
     ax.set_xlabel("complexity")
     ax.set_ylabel("held-out score")
     bare(ax)
+    return ax
+
+
+@typed
+def connections(values: ArrayLike, units: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Connections between units as a matrix, what receives down and what sends across.
+
+    Arguments:
+        values: `(post, pre)`, such as the probability that a connection excites less that it inhibits.
+        units: Names.
+        ax: Axes.
+    """
+    matrix = np.asarray(values, dtype=float)
+    if matrix.shape != (len(units), len(units)) or not len(units):
+        raise ValueError(f"values must have shape ({len(units)}, {len(units)}), as units say, got {matrix.shape}.")
+    p, size = palette(), 0.17 * len(units)
+    ax = panel(ax, size + 3.4, size + 2.2)
+    largest = float(np.nanmax(np.abs(matrix))) if np.isfinite(matrix).any() else 1.0
+    ax.set_facecolor(p.paper)
+    image = ax.imshow(matrix, cmap=p.diverging, vmin=-(largest or 1.0), vmax=largest or 1.0)
+    ax.set_xticks(range(len(units)), list(units), rotation=90, fontsize=6.5)
+    ax.set_yticks(range(len(units)), list(units), fontsize=6.5)
+    ax.tick_params(length=0)
+    ax.set_xlabel("sends")
+    ax.set_ylabel("receives")
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.6)
+    bar.set_ticks([-largest, 0.0, largest], labels=["inhibits", "none", "excites"])
     return ax
 
 
