@@ -95,6 +95,7 @@ from sbirules.optimise.points import PointEstimate
 from sbirules.reporting.searches import report_search
 from sbirules.reporting.writing import report
 from sbirules.samplers.smc import SamplerSettings
+from sbirules.searches.learning import LearningProblem
 from sbirules.searches.problems import ChoiceProblem, OwnProblem, Problem
 from sbirules.searches.result import StructureSearch
 from sbirules.searches.searching import search
@@ -141,6 +142,7 @@ __all__ = [
     "LawComparison",
     "LayeredRule",
     "Layout",
+    "LearningProblem",
     "LikelihoodSettings",
     "LocalRule",
     "MLPRule",

@@ -33,6 +33,7 @@ INSTANCES = {
     "OwnProblem": lambda c: PROBLEM,
     "Problem": lambda c: PROBLEM,
     "ChoiceProblem": lambda c: PROBLEM,
+    "LearningProblem": lambda c: PROBLEM,
 }
 SPECIAL = {
     "ExpressionRule(structure)": lambda c: "c r",
@@ -69,12 +70,13 @@ SPECIAL = {
 OMITTED = {
     *(
         f"{name}.{hook}"
-        for name in ("Problem", "OwnProblem", "ChoiceProblem")
+        for name in ("Problem", "OwnProblem", "ChoiceProblem", "LearningProblem")
         for hook in ("score", "family", "simulator", "prior")
     ),
     *(
         "Problem",
         "ChoiceProblem",
+        "LearningProblem",
         "Structure",
         "Structure.of",
         "RuleGrammar.propose",

@@ -12,7 +12,7 @@ from typing import Any
 
 from sbirules.model.structures import RuleGrammar, Structure
 from sbirules.searches.problems import Score
-from sbirules.support.files import differences, make_folder, read_json, write_first
+from sbirules.support.files import differences, make_folder, plain, read_json, write_first
 
 __all__ = ["Node", "Proposal", "Record", "Round"]
 
@@ -83,9 +83,9 @@ class Record:
         if folder is None:
             return cls(grammar)
         make_folder(folder)
-        plain = json.loads(json.dumps(config))
-        if not write_first(folder / CONFIG, plain):
-            other = differences(read_json(folder / CONFIG), plain)
+        own = plain(dict(config))
+        if not write_first(folder / CONFIG, own):
+            other = differences(read_json(folder / CONFIG), own)
             if other:
                 name, then, now = other[0]
                 raise ValueError(

@@ -28,7 +28,7 @@ from sbirules.support.typed import typed
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ChoiceProblem", "OwnProblem", "Problem", "Score"]
+__all__ = ["ChoiceProblem", "OwnProblem", "Problem", "Score", "uniform_between"]
 
 Bounds = tuple[float, float]
 
@@ -110,7 +110,10 @@ class ChoiceProblem(Problem):
         chosen = RuleGrammar(["c", "d", "x", "w", "r", "rd"]) if grammar is None else grammar
         if chosen.target != "policy":
             raise ValueError(f'grammar must have the target "policy", got {chosen.target!r}.')
-        self._uniforms = {"coefficients": _uniform("coefficients", coefficients), "decay": _uniform("decay", decay)}
+        self._uniforms = {
+            "coefficients": uniform_between("coefficients", coefficients),
+            "decay": uniform_between("decay", decay),
+        }
         self.options: dict[str, Any] = {"baseline": baseline, "rate": rate}
         self.task, self.settings = task, settings
         first = PolicyNetwork(TaylorRule(["w"], **self.options), task, **settings)
@@ -197,7 +200,8 @@ class OwnProblem(Problem):
         return {"problem": "own", "name": self.name, "evidence": self.has_evidence}
 
 
-def _uniform(argument: str, ends: Bounds) -> Uniform:
+def uniform_between(argument: str, ends: Bounds) -> Uniform:
+    """The uniform prior between two ends; `argument` is what a sentence calls them."""
     low, high = (arguments.finite(argument, end) for end in ends) if len(ends) == 2 else (1.0, 0.0)
     if not low < high:
         raise ValueError(f"{argument} must be two numbers, the lower one first, got {ends!r}.")

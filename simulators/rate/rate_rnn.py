@@ -336,6 +336,11 @@ class RateRNN(Simulator):
         """The same networks, whose weights never change."""
         return self.with_settings(warm_up=10**9)
 
+    def with_family(self, family: RuleFamily) -> RateRNN:
+        """The same networks under rules of another family."""
+        own = ("summaries", "device", "dtype", "backend", "max_batch")
+        return RateRNN(family, self.task, **{name: getattr(self, name) for name in own}, **self.settings.__dict__)
+
     def with_settings(self, **changes: Any) -> RateRNN:
         """A simulator that differs in the given settings, e.g. `with_settings(num_trials=600)`."""
         options = {**self.settings.__dict__, **changes}
