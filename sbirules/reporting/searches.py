@@ -102,7 +102,7 @@ def _rules(found: StructureSearch) -> list[dict[str, Any]]:
         named.reverse()
     if named[0][1] == named[-1][1]:
         named = [(" and ".join([named[0][0], *(n[0].lower() + n[1:] for n, _ in named[1:])]), named[0][1])]
-    return [{"name": n, "equation": math_of(s.latex), "values": _values(found, s)} for n, s in named]
+    return [{"name": n, "equation": math_of(s.latex), "fitted": _values(found, s)} for n, s in named]
 
 
 def _values(found: StructureSearch, structure: Any) -> str:

@@ -49,6 +49,7 @@ class LearningProblem(Problem):
     """
 
     has_evidence = True
+    scored_by = "share of successes when tried again"
 
     @typed
     def __init__(

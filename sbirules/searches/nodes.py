@@ -44,11 +44,13 @@ class Proposal:
         parent: Index of the node it was asked about; -1 of none.
         node: Index of the node it led to, new or known; -1 where it led to none.
         refused: Why not, a sentence; empty where it is a node, or where nothing was proposed.
+        text: What was refused, its first 500 characters.
     """
 
     parent: int
     node: int
     refused: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)

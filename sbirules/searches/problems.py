@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from sbirules.model.tables import Trials
 from sbirules.searches.evidence import fit_mode
 from sbirules.simulators import PolicyNetwork
 from sbirules.support import arguments
+from sbirules.support.files import digest
 from sbirules.support.own_code import called
+from sbirules.support.readable import one_line
 from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ChoiceProblem", "OwnProblem", "Problem", "Score", "uniform_between"]
 
 Bounds = tuple[float, float]
+ROLES = ("learner", "session", "trial", "step", "stimulus", "choice", "accept", "reward", "better")  # of Trials.read
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Problem(ABC):
 
     grammar: RuleGrammar
     has_evidence = False
+    scored_by = "score"
 
     @abstractmethod
     def score(self, structure: Structure, start: Mapping[str, float]) -> Score:
@@ -93,6 +98,7 @@ class ChoiceProblem(Problem):
     """
 
     has_evidence = True
+    scored_by = "log-probability of what was held out"
 
     @typed
     def __init__(
@@ -123,6 +129,17 @@ class ChoiceProblem(Problem):
         self.earlier = before(self.trials, held_out_part(self.trials))
         self._earlier = (self.earlier.trial_types >= 0).sum(dim=1)
         self.grammar = _told_apart(chosen, plain, self.trials, self.options)
+        unread = _unread(trials) if not plain.meaning.stimuli else []
+        if unread and "x" in chosen.variables:
+            warnings.warn(
+                f"no stimulus is read of this table, so that x is 1 throughout; not read are {arguments.listed(unread)}. If one "
+                f"is a stimulus, give Trials.read(table, columns={{'stimulus': {unread[0]!r}}}), or a task with stimuli."
+            )
+
+    def __repr__(self) -> str:
+        return one_line(
+            self, f"{len(self.trials)} animals", f"{int(self.trials.num_trials.sum())} choices", repr(self.grammar)
+        )
 
     def family(self, structure: Structure) -> RuleFamily:
         """The rule family of a structure; of the empty one a decay that is kept at 0."""
@@ -197,7 +214,7 @@ class OwnProblem(Problem):
         return Score(number, number if self.has_evidence else math.nan, 0.0, {}, seconds)
 
     def config(self) -> dict[str, Any]:
-        return {"problem": "own", "name": self.name, "evidence": self.has_evidence}
+        return {"problem": "own", "name": self.name, "evidence": self.has_evidence, "code": _code(self.function)}
 
 
 def uniform_between(argument: str, ends: Bounds) -> Uniform:
@@ -206,6 +223,24 @@ def uniform_between(argument: str, ends: Bounds) -> Uniform:
     if not low < high:
         raise ValueError(f"{argument} must be two numbers, the lower one first, got {ends!r}.")
     return Uniform(torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64), validate_args=False)
+
+
+def _code(function: object) -> str:
+    """What tells the code of a function from that of another, as far as it is written in Python."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    plain = [c for c in code.co_consts if isinstance(c, (int, float, str, bool))]
+    return digest([code.co_code.hex(), [repr(c) for c in plain], list(code.co_names)])[:16]
+
+
+def _unread(table: object) -> list[str]:
+    """Columns of a table that stand for nothing, as far as it tells them."""
+    import pandas as pd
+
+    if isinstance(table, (str, Path)) and Path(table).suffix == ".csv":
+        table = pd.read_csv(table, nrows=0)
+    return [str(c) for c in table.columns if str(c) not in ROLES] if isinstance(table, pd.DataFrame) else []
 
 
 def _told_apart(grammar: RuleGrammar, policy: PolicyNetwork, trials: Trials, options: Mapping[str, Any]) -> RuleGrammar:
@@ -220,8 +255,8 @@ def _told_apart(grammar: RuleGrammar, policy: PolicyNetwork, trials: Trials, opt
     d = Decisions.of(trials, trials.meaning, policy.columns.constant)
     names = dict(zip(family.names, plain, strict=True))
     place = {text: k for k, text in enumerate(plain)}
-    gone: list[str] = []
+    instead: dict[str, str] = {}
     for same in family.alike(d.x, d.reward):
-        ordered = sorted((names[name] for name in same), key=lambda text: place[text])
-        gone += ordered[1:]
-    return grammar.without(gone) if gone else grammar
+        first, *others = sorted((names[name] for name in same), key=lambda text: place[text])
+        instead |= dict.fromkeys(others, first)
+    return grammar.without(list(instead), instead) if instead else grammar

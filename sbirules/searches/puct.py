@@ -18,7 +18,7 @@ from sbirules.searches.problems import Problem
 from sbirules.searches.scoring import score_all
 from sbirules.support.own_code import called
 
-__all__ = ["Proposer", "grammar_moves", "search_by_puct"]
+__all__ = ["IDLE", "IDLE_OF_OWN", "Proposer", "grammar_moves", "search_by_puct"]
 
 # (parent, its score, history of (structure, score, why refused), rng) -> a structure, its text, or None
 Proposer = Callable[..., Any]
@@ -28,6 +28,8 @@ TRIES = 4  # proposals for each of them at most
 EXPLORATION = 1.0
 CONTINUED = 0.4  # probability that a move is followed by another
 IDLE = 20  # rounds without anything new, after which the search is over
+IDLE_OF_OWN = 5  # the same where each proposal is a call of a user's own
+KEPT = 500  # characters of a refused text
 SHOWN = 50  # of the history that a proposer is given
 
 
@@ -52,8 +54,9 @@ def search_by_puct(
     seed: int,
     workers: int | None,
     told: Callable[[int], None],
+    patience: int = IDLE,
 ) -> None:
-    """Adds rounds to a record until it has `budget` nodes, or nothing new is proposed."""
+    """Adds rounds to a record until it has `budget` nodes, or nothing new is proposed for so many rounds."""
     grammar = problem.grammar
     if not record.rounds:
         root = grammar.root
@@ -66,7 +69,7 @@ def search_by_puct(
         if last.nodes:
             break
         idle += 1
-    while len(nodes) < budget and idle < IDLE:
+    while len(nodes) < budget and idle < patience:
         at = len(record.rounds)
         rng = np.random.default_rng([seed, at])
         room = min(ROUND, budget - len(nodes))
@@ -87,7 +90,7 @@ def search_by_puct(
                     fresh.append((found, parent))
                     visits.append(0)
                 place = places[found]
-            proposals.append(Proposal(parent, place, refused))
+            proposals.append(Proposal(parent, place, refused, str(value)[:KEPT] if refused else ""))
             _visit(visits, [*(n.parent for n in nodes), *(p for _, p in fresh)], proposals[-1])
         scores = score_all(problem, [(s, nodes[p].score.values) for s, p in fresh], workers)
         new = tuple(Node(s, score, p, at) for (s, p), score in zip(fresh, scores, strict=True))
@@ -122,7 +125,7 @@ def _history(record: Record) -> Sequence[tuple[str, float, str]]:
             if p.node >= 0:
                 out.append((str(nodes[p.node].structure), nodes[p.node].score.held_out, ""))
             elif p.refused:
-                out.append(("", math.nan, p.refused))
+                out.append((p.text, math.nan, p.refused))
             if len(out) == SHOWN:
                 return out[::-1]
     return out[::-1]

@@ -15,6 +15,7 @@ from sbirules.model.structures import RuleGrammar, Structure
 from sbirules.model.structures.expressions import term_text
 from sbirules.searches.nodes import Node, Proposal
 from sbirules.support.notebook import Card, Shown
+from sbirules.support.readable import one_line
 from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class StructureSearch(Shown):
         method: `"puct"` or `"smc"`.
         shares: Of particles by structure, where the method is `"smc"`; empty else.
         beyond: How many proposals of particles were not followed because the budget was used up.
+        scored_by: What the held-out score is, for people.
+        ended_early: Whether it ended before its budget was used up, since nothing new was proposed.
     """
 
     grammar: RuleGrammar
@@ -46,6 +49,11 @@ class StructureSearch(Shown):
     method: str
     shares: Mapping[Structure, float]
     beyond: int = 0
+    scored_by: str = "score"
+    ended_early: bool = False
+
+    def __repr__(self) -> str:
+        return one_line(self, self.method, f"{len(self.nodes):,} structures scored", f"best {str(self.best)[:60]}")
 
     @property
     def best(self) -> Structure:
@@ -65,12 +73,13 @@ class StructureSearch(Shown):
         return max(self.nodes, key=key)  # type: ignore[call-overload,no-any-return]
 
     @typed
-    def values(self, structure: Structure) -> dict[str, float]:
-        """Fitted coefficients of a structure that was scored, by name.
+    def values(self, structure: Structure | str) -> dict[str, float]:
+        """Fitted coefficients of a structure that was scored, or of its text, by name.
 
         Raises:
             ValueError: If it was not scored.
         """
+        structure = self.grammar.parse(structure) if isinstance(structure, str) else structure
         found = next((n for n in self.nodes if n.structure == structure), None)
         if found is None:
             raise ValueError(f"structure {str(structure)[:80]!r} was not scored in this search.")
@@ -95,8 +104,11 @@ class StructureSearch(Shown):
 
     @property
     def posterior(self) -> dict[Structure, float]:
-        """Posterior probability of each structure that was scored, prior times evidence, as if there were no others."""
-        return dict(self._probabilities)
+        """Posterior probability of each structure that was scored, the most probable first.
+
+        It is prior times evidence, as if there were no others.
+        """
+        return dict(sorted(self._probabilities.items(), key=lambda pair: -pair[1]))
 
     @property
     def disagreement(self) -> float:
@@ -174,30 +186,41 @@ class StructureSearch(Shown):
     def answer(self) -> str:
         """What was found, in a sentence or two."""
         best = self._node_of(lambda n: (n.score.held_out, -n.structure.complexity))
-        predicts = f"{best.structure} predicts best what was held out ({best.score.held_out:.1f})"
-        found = [predicts]
+        start = f"Of {len(self.nodes):,} rules scored, of {self.grammar.count():,} in the grammar, "
+        if not math.isfinite(best.score.held_out):
+            return f"{start}none has a score."
+        first = self.nodes[0]
+        if best is first and not first.structure.terms and len(self.nodes) > 1:
+            found = [
+                f"none has a better {self.scored_by} than the rule that changes nothing ({best.score.held_out:.4g})"
+            ]
+        else:
+            found = [f"{best.structure} has the best {self.scored_by} ({best.score.held_out:.4g})"]
         if self.has_posterior:
             top = self.most_probable
-            found.append(f"{top} is most probable ({self._probabilities[top]:.0%})")
+            among = "" if self.method == "smc" else " among those that were scored"
+            found.append(f"{top} is most probable{among} ({self._probabilities[top]:.0%})")
         if self.method == "smc":
             found.reverse()
-        text = f"Of {len(self.nodes):,} rules scored, of {self.grammar.count():,} in the grammar, {'; '.join(found)}."
-        if self.shares and self.disagreement > 0.1:
-            text += (
-                f" Particles disagree with that by {self.disagreement:.2f} (total variation): give a larger budget, or another "
-                f"seed."
-            )
+        text = f"{start}{'; '.join(found)}."
         if self.beyond:
-            text += f" {self.beyond:,} proposals came after the budget was used up and were not followed."
+            text += (
+                f" The budget was too small: {self.beyond:,} proposals of particles could not be followed, so that more probable "
+                f"rules may not have been scored. Give a larger one."
+            )
+        elif self.shares and self.disagreement > 0.1:
+            text += f" Particles disagree with that by {self.disagreement:.2f} (total variation): try another seed."
         if self.refused:
             text += f" {sum(self.refused.values()):,} proposals were refused, see refused."
+        if self.ended_early:
+            text += " The search ended early, since nothing new was proposed."
         return text
 
     def _card(self) -> Card:
         return Card("Search over structures", text=self.answer, table=self.table().head(SHOWN))
 
     def __str__(self) -> str:
-        return f"{self.table().head(SHOWN).round(3).to_string()}\n{self.answer}"
+        return f"{self.table().head(SHOWN).to_string(float_format=_readable)}\n{self.answer}"
 
     def figure(self, *, ax: Axes | None = None) -> Axes:
         """The tree of the search; see `figures.search_tree`."""
@@ -216,3 +239,7 @@ class StructureSearch(Shown):
             front["structure"].tolist(),
             ax=ax,
         )
+
+
+def _readable(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 1000 else f"{value:.3g}"

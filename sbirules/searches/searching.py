@@ -10,7 +10,7 @@ from sbirules.model.structures import Structure
 from sbirules.searches.nodes import Record
 from sbirules.searches.particles import search_by_smc
 from sbirules.searches.problems import Problem
-from sbirules.searches.puct import Proposer, grammar_moves, search_by_puct
+from sbirules.searches.puct import IDLE, IDLE_OF_OWN, Proposer, grammar_moves, search_by_puct
 from sbirules.searches.result import StructureSearch
 from sbirules.support import arguments
 from sbirules.support.typed import typed
@@ -40,14 +40,17 @@ def search(
 
     A proposer is called as `proposer(parent, score, history, rng)` with a `Structure`, its held-out score, the last proposals as
     `(text, score, why refused)` and a numpy generator. It returns a `Structure`, a text such as `"c x rd - w"`, or None. Text is
-    parsed by the grammar and never executed; what is none of the grammar is refused, with the reason in the history.
+    parsed by the grammar and never executed; what is none of the grammar is refused, with the reason in the history. It is asked
+    up to four times for each structure sought, and the search ends after five rounds of sixteen in which nothing is new (twenty
+    of the grammar's own moves).
 
     Arguments:
-        problem: What scores structures: `ChoiceProblem`, or `OwnProblem` with a function of your own.
+        problem: What scores structures: `ChoiceProblem`, `LearningProblem`, or `OwnProblem` with a function of your own.
         method: `"puct"` or `"smc"`.
         proposer: Of `"puct"`; by default reversible moves of the grammar.
         budget: Structures that are scored at most.
-        folder: Where rounds are kept, so that a search that was stopped goes on; the same search again, or a larger budget.
+        folder: Where rounds are kept, so that a search that was stopped goes on; the same search again, or a larger budget, also
+            with another proposer.
         workers: Processes that score; None for what joblib's `parallel_config` says, a Dask cluster for instance.
         seed: Makes the search repeatable, with the grammar's proposer whatever `workers` is.
         progress: Whether to show a progress bar.
@@ -90,6 +93,8 @@ def search(
             shares, beyond = search_by_smc(problem, record, budget, seed, workers, told)
         else:
             moves = proposer or grammar_moves(problem.grammar)
-            search_by_puct(problem, moves, record, budget, seed, workers, told)
+            patience = IDLE if proposer is None else IDLE_OF_OWN
+            search_by_puct(problem, moves, record, budget, seed, workers, told, patience)
     proposals = [p for r in record.rounds for p in r.proposals]
-    return StructureSearch(problem.grammar, record.nodes, proposals, method, shares, beyond)
+    early = method == "puct" and len(record.nodes) < min(budget, problem.grammar.count())
+    return StructureSearch(problem.grammar, record.nodes, proposals, method, shares, beyond, problem.scored_by, early)

@@ -72,6 +72,13 @@ class CircuitActivity:
     def __len__(self) -> int:
         return len(self.activity)
 
+    def __repr__(self) -> str:
+        trials, steps, units = self.activity.shape
+        kinds = ", ".join(dict.fromkeys(self.stimuli))
+        return (
+            f"CircuitActivity({trials} trials of {steps} steps, {units} units, {self.drive.shape[2]} channels; {kinds})"
+        )
+
     def of(self, *stimuli: str) -> CircuitActivity:
         """Trials of some stimuli.
 
@@ -140,6 +147,9 @@ class OptomotorCircuit:
         self.inputs = torch.zeros(len(self.units), len(CHANNELS), dtype=torch.float64)
         self.inputs[range(len(CHANNELS)), range(len(CHANNELS))] = 5.0
         self.bias = torch.full((len(self.units),), -2.5, dtype=torch.float64)
+
+    def __repr__(self) -> str:
+        return f"OptomotorCircuit({self.seed}, {len(self.units)} units, {int(self.mask.sum())} connections)"
 
     @property
     def mask(self) -> Tensor:

@@ -43,7 +43,7 @@ class TrueModel(ActivityModel):
         return self
 
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
-        u = drive[:, :-1] if self.driven else self.mean.expand_as(drive[:, :-1])
+        u = drive[:, :-1] if self.driven else self.fitted("mean").expand_as(drive[:, :-1])
         return self.circuit.step(activity[:, :-1], u)
 
 

@@ -38,6 +38,19 @@ class ActivityModel(ABC):
     def fit(self, data: CircuitActivity) -> ActivityModel:
         """Fits to trials and returns itself."""
 
+    def fitted(self, name: str) -> Tensor:
+        """What a fit has found.
+
+        Raises:
+            ValueError: If nothing was fitted.
+        """
+        if not hasattr(self, name):
+            raise ValueError(f"{type(self).__name__} is not fitted yet: call fit(data) first.")
+        return torch.as_tensor(getattr(self, name))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     @abstractmethod
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
         """Predictions `(trials, steps - 1, units)` of steps 1 and on, each from all that came before it."""
@@ -73,7 +86,7 @@ class MeanActivity(ActivityModel):
         return self
 
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
-        return self.mean.expand_as(activity[:, 1:])
+        return self.fitted("mean").expand_as(activity[:, 1:])
 
 
 class LinearAutoregression(ActivityModel):
@@ -103,7 +116,7 @@ class LinearAutoregression(ActivityModel):
         return self
 
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
-        return self._seen(activity) @ self.weights
+        return self._seen(activity) @ self.fitted("weights")
 
 
 class NLinear(LinearAutoregression):
@@ -130,7 +143,7 @@ class NLinear(LinearAutoregression):
         return self
 
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
-        return activity[:, :-1] + (self._changes(activity) @ self.weights)[..., 0]
+        return activity[:, :-1] + (self._changes(activity) @ self.fitted("weights"))[..., 0]
 
 
 def _least_squares(x: Tensor, y: Tensor) -> Tensor:
@@ -203,6 +216,7 @@ class CircuitModel(ActivityModel):
         return x + torch.sigmoid(self.raw_leak) * (target - x)
 
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
+        self.fitted("weights")
         return self._next(activity[:, :-1], drive[:, :-1])
 
 
@@ -246,7 +260,7 @@ class RecurrentModel(ActivityModel):
         return self
 
     def predict(self, activity: Tensor, drive: Tensor) -> Tensor:
-        seen = (activity[:, :-1] - self.mean) / self.scale
+        seen = (activity[:, :-1] - self.fitted("mean")) / self.scale
         if self.driven:
             seen = torch.cat([seen, drive[:, :-1]], dim=-1)
         hidden, _ = self.net(seen)

@@ -49,6 +49,10 @@ class CircuitPosterior:
     leak: Tensor
     units: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        likely = int((self.connected > 0.5).sum())
+        return f"CircuitPosterior({len(self.weights)} draws, {len(self.units)} units, {likely} likely connections)"
+
     @property
     def connected(self) -> Tensor:
         """Probability that there is a connection, `(post, pre)`."""

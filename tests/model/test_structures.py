@@ -232,12 +232,12 @@ def hostile():
         "ｃ r",
         "π c",
         "😀",
-        "c²",
+        "c⁴",
         "w ← c r",
         "$\\theta c$",
         "<script>alert(1)</script>",
         "c; import os",
-        "`c`",
+        "`c` + `w`",
         "%s",
         "{c}",
         "{{7*7}}",
@@ -317,3 +317,9 @@ def test_a_grammar_says_what_is_wrong(options, said):
 def test_what_is_no_structure_of_a_grammar_is_said(text, said):
     with pytest.raises(ValueError, match=said):
         SMALL.parse(text)
+
+
+def test_marks_that_people_and_language_models_write_are_read():
+    wanted = sr.parse_structure("dw = c rd - 0.1 w^2")
+    for text in ("Δw = c·rd − 0.1 w²", "`c × rd - 0.1 w^2`", "```\ndw = c*rd – 0.1*w**2\n```", "dw = c rd - 0.1 w^2;"):
+        assert sr.parse_structure(text) == wanted

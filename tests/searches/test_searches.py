@@ -144,8 +144,10 @@ def test_equal_terms_are_taken_once(animals):
     problem = sr.ChoiceProblem(animals, grammar)
     assert grammar.contains(sr.parse_structure("c x r"))
     assert not problem.grammar.contains(sr.parse_structure("c x r"))
-    with pytest.raises(ValueError, match="equal terms were left out"):
-        problem.grammar.parse("c x r")
+    # rewards are 0 or 1, and there is no stimulus: the text of an equal rule is read as the one that is kept
+    assert str(problem.grammar.parse("c x r + w r^2")) == str(sr.parse_structure("c r + w r"))
+    with pytest.raises(ValueError, match="moves all options alike"):
+        problem.grammar.parse("r")
 
 
 # Searches -------------------------------------------------------------------------------------------------

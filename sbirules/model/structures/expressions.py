@@ -165,6 +165,9 @@ class Structure:
     def __len__(self) -> int:
         return len(self.terms)
 
+    def __repr__(self) -> str:
+        return f"Structure({str(self)!r})"
+
     def __str__(self) -> str:
         return " + ".join(term_text(term) for term in self.terms) or "0"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -86,6 +86,7 @@ class RuleGrammar(Shown):
             raise ValueError("thresholds must have at least one number where there are functions.")
         self.variables = tuple(name for name in every if name in chosen)
         self.target, self.common = target, common
+        self._instead: dict[Term, Term] = {}
         self.degree = arguments.whole("degree", degree, 1, MOST_POWER)
         self.most_power = arguments.whole("most_power", most_power, 1, MOST_POWER)
         self.functions = tuple(name for name in FUNCTIONS if name in functions)
@@ -129,14 +130,22 @@ class RuleGrammar(Shown):
             )
         return out
 
-    def without(self, terms: Sequence[str]) -> RuleGrammar:
-        """The same grammar without some terms, such as those that do the same on a table."""
+    @typed
+    def without(self, terms: Sequence[str], equal: Mapping[str, str] | None = None) -> RuleGrammar:
+        """The same grammar without some terms, such as those that do the same on a table.
+
+        Arguments:
+            terms: Texts of single terms.
+            equal: By the text of a term that is left out, that of the one which is read in its place.
+        """
         gone = {term for text in arguments.strings("terms", terms) for term in parse_structure(text, self.target).terms}
         out = RuleGrammar.__new__(RuleGrammar)
         out.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _CACHED})
         out.terms = tuple(term for term in self.terms if term not in gone)
         if not out.terms:
             raise ValueError("terms must leave at least one term in the grammar.")
+        one = {a: parse_structure(b, self.target).terms[0] for a, b in (equal or {}).items()}
+        out._instead = {**self._instead, **{parse_structure(a, self.target).terms[0]: b for a, b in one.items()}}
         return out
 
     # Structures -----------------------------------------------------------------------------------
@@ -149,6 +158,8 @@ class RuleGrammar(Shown):
             ValueError: If it is not.
         """
         out = parse_structure(text, self.target)
+        if self._instead:
+            out = Structure.of([self._instead.get(term, term) for term in out.terms], self.target)
         if len(out) > self.max_terms:
             raise ValueError(f"a rule must have at most {self.max_terms} terms, {str(out)[:80]!r} has {len(out)}.")
         unknown = [term for term in out.terms if term not in self._places]
@@ -156,13 +167,17 @@ class RuleGrammar(Shown):
             raise ValueError(
                 f"the term {term_text(unknown[0])!r} is none of the grammar: it has {arguments.listed(self.variables)}"
                 f"{' and ' + arguments.listed(self.functions) if self.functions else ''}, powers up to {self.most_power} and "
-                f"degrees up to {self.degree}{', and some equal terms were left out' if self.target == 'policy' else ''}."
+                f"degrees up to {self.degree}{self._why_not(unknown[0])}."
             )
         if out.complexity > self._largest:
             raise ValueError(
                 f"a rule must have a complexity of at most {self._largest}, {str(out)[:80]!r} has {out.complexity}."
             )
         return out
+
+    def _why_not(self, term: Term) -> str:
+        alike = self.target == "policy" and not self.common and not any(f.variable in TELLING for f in term)
+        return ", and such a term moves all options alike: it needs c, d, y or w" if alike else ""
 
     @property
     def root(self) -> Structure:

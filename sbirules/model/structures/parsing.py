@@ -47,6 +47,13 @@ ALIASES = {
     "policy": {"pre": "x", "post": "y", "weight": "w", "reward": "r", "choice": "c", "error": "d", "surprise": "rd"},
     "trace": {"r": "pre", "d": "deviation", "w": "weight"},
 }
+MARKS = {
+    **dict.fromkeys("\u2212\u2013", "-"),
+    **dict.fromkeys("\u00d7\u00b7\u22c5", "*"),
+    **dict.fromkeys("\u0394\u2206", "d"),
+    "\u00b2": "^2",
+    "\u00b3": "^3",
+}
 LEFT = ("dw", "dw_ij", "delta_w", "de", "de_ij")  # what may stand before "="
 
 Sum = dict[Term, float]
@@ -72,6 +79,7 @@ def parse_structure(text: str, target: str = "policy") -> Structure:
     arguments.known("target", target, tuple(TARGETS))
     if len(text) > LONGEST:
         raise ValueError(f"text of a rule must have at most {LONGEST} characters, got {len(text)}.")
+    text = _plain_marks(text)
     if not text.strip():
         raise ValueError('text of a rule must be a sum of products such as "c x rd - w", got an empty one.')
     _refuse_depth(text)
@@ -98,6 +106,13 @@ def parse_structure(text: str, target: str = "policy") -> Structure:
         raise ValueError(f"before '=' must stand dw or de, got {str(left[0])[:40]!r}.")
     total = _sum(tree.children[-1], target)
     return Structure.of([term for term, number in total.items() if number != 0], target)
+
+
+def _plain_marks(text: str) -> str:
+    """The text without what is put around formulas, and with ASCII marks for what is written otherwise."""
+    for mark, own in MARKS.items():
+        text = text.replace(mark, own)
+    return text.strip().removeprefix("```text").removeprefix("```python").strip("`").strip().removesuffix(";")
 
 
 @cache
