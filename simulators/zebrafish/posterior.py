@@ -27,6 +27,8 @@ __all__ = ["CircuitPosterior", "circuit_posterior"]
 
 ROUNDS = 4  # of making it linear
 BURN = 50  # sweeps that do not count
+ENOUGH = 5  # steps for each possible connection of a unit, from which a fit without a prior is a start
+FEW = 1e-3  # weight of the prior of the noise, in steps: next to none
 BIAS, LEAK = 3.0, 0.5  # s.d. of the prior of a bias, about -2; of the leak, about .2
 
 
@@ -140,7 +142,12 @@ def _one_unit(
     free = np.array([j for j in range(columns) if j != unit])
     there = np.zeros(columns + 2, dtype=bool)
     there[-2:] = True
-    there[free] = np.abs(theta[free]) > 0.5  # to begin with
+    spread = max(float(np.var(following - own)), 1e-12)  # of a guess that nothing changes: the noise is not above it
+    if len(seen) > ENOUGH * columns:
+        there[free] = np.abs(theta[free]) > 0.5  # to begin with
+    else:  # the fit without a prior follows the noise
+        theta = centre.copy()
+    noise = spread
     draws = np.zeros((num_draws, columns + 2))
     for k in range(ROUNDS):
         field = seen @ theta[:columns] + theta[-2]
@@ -148,17 +155,20 @@ def _one_unit(
         gain = theta[-1] * target * (1.0 - target)
         slope = np.concatenate([gain[:, None] * seen, gain[:, None], (target - own)[:, None]], axis=1)
         rest = following - own - theta[-1] * (target - own)
-        noise = float(np.mean(rest**2))
-        gram = slope.T @ slope / noise
+        gram = slope.T @ slope
         # of deviations from the centre of the prior
-        moment = slope.T @ (rest + slope @ (theta - centre)) / noise
+        target_of = rest + slope @ (theta - centre)
+        moment, square = slope.T @ target_of, float(target_of @ target_of)
         last = k == ROUNDS - 1
         sweeps = BURN + (num_draws if last else BURN)
         kept = []
         for sweep in range(sweeps):
-            _sweep(there, free, gram, moment, precision, probability, rng)
+            _sweep(there, free, gram / noise, moment / noise, precision, probability, rng)
+            away = _drawn(there, gram / noise, moment / noise, precision, rng)
+            left = max(square - 2 * float(away @ moment) + float(away @ gram @ away), 0.0)
+            noise = (left + 2 * FEW * spread) / rng.chisquare(len(seen) + 2 * FEW)
             if sweep >= BURN:
-                kept.append(_drawn(there, gram, moment, precision, centre, rng))
+                kept.append(centre * there + away)
         draws = np.array(kept)
         theta = draws.mean(axis=0)
     return draws
@@ -210,14 +220,13 @@ def _drawn(
     gram: np.ndarray,
     moment: np.ndarray,
     precision: np.ndarray,
-    centre: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Weights given which connections there are."""
+    """Weights given which connections there are, less the centre of their prior."""
     index = np.flatnonzero(there)
     matrix = gram[np.ix_(index, index)] + np.diag(precision[index])
     chol = np.linalg.cholesky(matrix)
     mean = np.linalg.solve(matrix, moment[index])
     out = np.zeros(len(there))
-    out[index] = centre[index] + mean + np.linalg.solve(chol.T, rng.standard_normal(len(index)))
+    out[index] = mean + np.linalg.solve(chol.T, rng.standard_normal(len(index)))
     return out
