@@ -15,12 +15,14 @@ __all__ = ["run"]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Opens report.html; prints where it is where there is nothing to open it with.
+    """Opens report.html, or the page of a search; prints where it is where there is nothing to open it with.
 
     Raises:
         ValueError: If the folder holds no report.
     """
     page: Path = args.folder / "report.html"
+    if not page.is_file():
+        page = args.folder / "search.html"
     if not page.is_file():
         raise ValueError(f"{args.folder} holds no report.html; {remedy(args.folder)}")
     print(f"opened {page}" if _opened(page) else page)

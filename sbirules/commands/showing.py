@@ -31,6 +31,10 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If the folder holds no results, or --json asks for a summary that is not there.
     """
     folder: Path = args.folder
+    searched = folder / "search.json"
+    if searched.is_file() and not (folder / "study.toml").is_file():
+        print(searched.read_text("utf-8").rstrip() if args.json else _searched(folder, searched))
+        return EXIT["done"]
     stage = next_stage(folder)
     summary = _summary(folder)
     if args.json:
@@ -52,6 +56,20 @@ def run(args: argparse.Namespace) -> int:
     for line in lines:
         print(line)
     return EXIT["done"]
+
+
+def _searched(folder: Path, path: Path) -> str:
+    """The answer of a search over structures.
+
+    Raises:
+        ValueError: If its file is damaged.
+    """
+    from sbirules.support.files import read_json
+
+    content = read_json(path)
+    if not isinstance(content.get("answer"), str):
+        raise ValueError(f"{path} is damaged, or of another version; run the search again.")
+    return f"{content['answer']}\nThe page is {folder / 'search.html'}"
 
 
 def _summary(folder: Path) -> dict[str, Any] | None:

@@ -71,6 +71,20 @@ def test_the_section_is_kept_with_the_study(folder):
     assert "search" not in Study.read(STUDIES / "behaviour.toml").resolved()
 
 
+def test_a_table_and_a_search_are_enough_for_a_study(folder, capsys):
+    text = '[data]\ntrials = "flies.csv"\ncolumns = { learner = "fly", choice = "odor" }\n[search]\nbudget = 3\n'
+    (folder / "short.toml").write_text(text + 'variables = ["c", "w"]\ndegree = 1\nmax_terms = 1\n')
+    out = str(folder / "short")
+    assert main(["search", str(folder / "short.toml"), "--out", out, "--workers", "1", "--quiet"]) == EXIT["done"]
+    assert "Of 3 rules scored" in capsys.readouterr().out
+    assert main(["show", out]) == EXIT["done"]
+    assert "Of 3 rules scored" in capsys.readouterr().out
+    assert main(["show", out, "--json"]) == EXIT["done"]
+    assert json.loads(capsys.readouterr().out)["scored"] == 3
+    assert main(["open", out]) == EXIT["done"]
+    assert "search.html" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
