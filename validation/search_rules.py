@@ -32,7 +32,7 @@ TASK = ChoiceTask(
     block=(40, 80),
 )
 ANIMALS, TRIALS, FRESH = 18, 300, 400
-BUDGET, SMC_BUDGET = 1000, 3000
+BUDGET, SMC_BUDGET = 1000, 1500
 SAME = 0.1  # nats per animal within which two rules are one class
 PLAIN: dict[str, Any] = {"nuisance": ()}
 GRAMMAR = sr.RuleGrammar(["c", "d", "x", "w", "r", "rd"])
@@ -239,8 +239,8 @@ def one_rule(k: int, quick: bool) -> dict[str, Any]:
     )
     behind = next(scores) - next(scores)
     likely = [t for t in problem.grammar.terms if found.term_probabilities().get(term_text(t), 0.0) > 0.5]
-    steps = [0.02, 0.05, 0.1] if quick else [0.01, 0.02, 0.05, 0.1, 0.2]
-    penalties = [3.0, 30.0] if quick else [1.0, 3.0, 10.0, 30.0, 100.0]
+    steps = [0.02, 0.05, 0.1] if quick else [0.02, 0.05, 0.1, 0.2]
+    penalties = [3.0, 30.0] if quick else [1.0, 10.0, 30.0, 100.0]
     place = next((n for n, node in enumerate(tree.nodes) if node.structure == p.structure), None)
     return {
         "rule": str(p.structure),
@@ -329,7 +329,7 @@ def one_draw(k: int) -> tuple[float, bool, list[tuple[float, bool]]]:
 
 
 def calibration_rows(quick: bool, jobs: int) -> list[Row]:
-    count = 10 if quick else 200
+    count = 10 if quick else 60
     found = Parallel(n_jobs=jobs)(delayed(one_draw)(k) for k in range(count))
     mass, hit = np.array([f[0] for f in found]), np.array([f[1] for f in found], dtype=float)
     gap = hit - mass

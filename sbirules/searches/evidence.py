@@ -1,9 +1,9 @@
 """Fit, evidence and predictions of a rule whose likelihood is exact, by importance sampling around its mode.
 
 In coordinates in which the prior is standard normal the mode is found by damped steps, with the curvature that the gradients
-of single animals tell (Berndt, Hall, Hall & Hausman 1974). Draws come from a Student-t about it (Laplace's approximation with
-heavier tails), and their weights correct what the approximation gets wrong. Where they do not, as with several modes, draws come
-from sequential Monte Carlo, which starts from the prior.
+of single animals tell (Berndt, Hall, Hall & Hausman 1974). Draws come from the prior, from a Student-t about the mode (Laplace's
+approximation with heavier tails), and from more of them while one draw outweighs many. Weights against the whole mixture correct
+what the approximation gets wrong. Where too few draws count, they come from sequential Monte Carlo, which starts from the prior.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from sbirules.support.streams import Stream, child
 
 __all__ = ["Fitted", "fit_mode"]
 
-DRAWS = 256
-FREEDOM = 8  # degrees of freedom of the proposal
+SPREAD = 96  # draws of the prior
+DRAWS = 160  # about the mode
+FURTHER = 96  # about another mode, or where weights are heavy
+MORE = 4  # times at most
+HEAVY = 0.05  # share of one draw in all weights from which more are drawn
+APART = 1.0  # s.d. of the prior from which a draw may belong to another mode
+FEWEST = 10  # effective draws
+FREEDOM = 8  # degrees of freedom of the proposals
 WIDER = 1.3  # than Laplace's covariance, since earlier choices alone tell less than all of them
-ENOUGH = 0.05  # effective share of draws; with less, the proposal is fitted to its own weighted draws
-AGAIN = 3  # times at most
-SPREAD = 64  # points spread over the prior, of which the best is climbed from, too
 STEP = 1e-4  # of the numerical second derivatives
 STEPS = 60  # of the climb at most
-CLOSE = 0.01  # nats that a step of the climb must promise
+CLOSE = 0.05  # nats that a step of the climb must promise
 FARTHEST = 1.0  # a step goes at most, in s.d. of the prior
 
 RUNS = 2  # of sequential Monte Carlo, whose evidences tell the error
@@ -83,54 +86,113 @@ def fit_mode(
         return Fitted({}, sure, 0.0, sure - before, 1.0)
     space = _Normal(names, priors)
     own = child(seed, Stream.SAMPLING) % 2**63
-    starts = [space.placed({}), *([space.placed(start)] if start else [])]
-    mode = _highest(starts, space, slope, value, own)
-    centre, root = mode, _laplace(mode, space, slope)
     rng = torch.Generator().manual_seed(own)
-    for k in range(AGAIN + 1):
-        found = _weighted(centre, root, space, value, rng)
-        if found.effective >= ENOUGH or k == AGAIN:
+    draws = _Draws(space, value, rng)
+    draws.spread(own)
+    begin = torch.stack([space.placed({}), *([space.placed(start)] if start else [])])
+    there = _sums(value(space.theta(begin)), space.log_prior(begin))[0]
+    best = draws.best if float(there.max()) < draws.height else begin[int(there.argmax())]
+    mode = _climbed(best, space, slope)
+    draws.add(mode, _laplace(mode, space, slope), DRAWS)
+    for k in range(MORE):
+        every, earlier = draws.weights()
+        if _largest(every) > HEAVY:  # one draw outweighs many: another mode, or a ridge
+            at = draws.u[int(every.argmax())]
+            if k == 0 and float((at - mode).abs().max()) > APART:
+                other = _climbed(at, space, slope)
+                draws.add(other, _laplace(other, space, slope), FURTHER)
+            else:
+                draws.add(*_shape(draws.u, every), FURTHER)
+        elif _largest(earlier) > HEAVY:  # what came before tells less: its posterior is wider
+            draws.add(*_shape(draws.u, earlier), FURTHER)
+        else:
             break
-        centre, root = _shape(found.u, torch.softmax(found.weight * min(1.0, 0.3 + 0.2 * k), dim=0))
+    every, earlier = draws.weights()
+    mode = draws.best
     values = dict(zip(names, space.theta(mode[None])[0].tolist(), strict=True))
-    if found.effective < ENOUGH:
+    if not bool(torch.isfinite(every).any()):
+        return Fitted(values, -math.inf, math.nan, -math.inf, 0.0)
+    found, before = _mean(every), _mean(earlier)
+    if _effective(every) * len(every) < FEWEST:
         drawn = run_smc(space.likelihood(value), space.prior, RUNS, SETTINGS, seed=own)
-        evidences = drawn.log_evidence
-        if bool(torch.isfinite(evidences).all()):
-            u = drawn.theta.flatten(0, 1).double()
-            again = _weighted(*_shape(u, torch.full((len(u),), 1.0 / len(u), dtype=u.dtype)), space, value, rng)
-            if again.effective < ENOUGH:
-                return _annealed(names, u, evidences, space, value)
-            found = again
-    predicted = float(torch.logsumexp(found.weight, 0) - torch.logsumexp(found.earlier, 0))
-    return Fitted(values, found.evidence, found.error, predicted, found.effective)
+        if bool(torch.isfinite(drawn.log_evidence).all()):
+            return _annealed(names, drawn.theta.flatten(0, 1).double(), drawn.log_evidence, space, value)
+    return Fitted(values, found, _error(every), found - before, _effective(every))
 
 
-@dataclass(frozen=True)
-class _Weighted:
-    """Draws, and the logs of their weights for all choices and for those before what is held out."""
+class _Draws:
+    """Draws of a mixture of proposals, the prior among them, weighted by all of it (Owen & Zhou 2000; Cornuet et al. 2012).
 
-    u: Tensor
-    weight: Tensor
-    earlier: Tensor
+    The prior's share bounds the weights, so that mass elsewhere cannot go unnoticed in few coefficients.
+    """
+
+    def __init__(self, space: _Normal, value: Values, rng: torch.Generator) -> None:
+        self.space, self.value, self.rng = space, value, rng
+        self.parts: list[tuple[Tensor, Tensor, int]] = []
+        self.u = torch.zeros(0, len(space.names), dtype=torch.float64)
+        self.every = self.earlier = self.u.new_zeros(0)
+        self.of_prior = 0
+
+    def spread(self, seed: int) -> None:
+        """Draws of the prior, spread evenly."""
+        sobol = torch.quasirandom.SobolEngine(len(self.space.names), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+        points = sobol.draw(SPREAD, dtype=torch.float64)
+        self.of_prior = SPREAD
+        self._take(torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6)))
+
+    def add(self, centre: Tensor, root: Tensor, count: int) -> None:
+        """Draws of a Student-t."""
+        z = torch.randn(count, len(centre), generator=self.rng, dtype=torch.float64)
+        chi = torch.randn(count, FREEDOM, generator=self.rng, dtype=torch.float64).square().sum(dim=1) / FREEDOM
+        self.parts.append((centre, root, count))
+        self._take(centre + (z / chi.sqrt()[:, None]) @ root.T)
+
+    def _take(self, u: Tensor) -> None:
+        every, earlier = _sums(self.value(self.space.theta(u)), self.space.log_prior(u))
+        self.u = torch.cat([self.u, u])
+        self.every, self.earlier = torch.cat([self.every, every]), torch.cat([self.earlier, earlier])
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Logs of the weights of all choices, and of those before what is held out."""
+        parts = [math.log(self.of_prior) + self.space.log_prior(self.u)]
+        parts += [math.log(count) + _log_student(self.u, centre, root) for centre, root, count in self.parts]
+        mixture = torch.logsumexp(torch.stack(parts), dim=0) - math.log(len(self.u))
+        return self.every - mixture, self.earlier - mixture
 
     @property
-    def effective(self) -> float:
-        return float(1.0 / torch.softmax(self.weight, dim=0).square().sum() / len(self.weight))
+    def best(self) -> Tensor:
+        """The draw with the highest density."""
+        return self.u[int(self.every.argmax())]
 
     @property
-    def evidence(self) -> float:
-        return float(torch.logsumexp(self.weight, 0)) - math.log(len(self.weight))
-
-    @property
-    def error(self) -> float:
-        return math.sqrt(max(0.0, (1.0 / self.effective - 1.0) / len(self.weight)))
+    def height(self) -> float:
+        """Its density times the prior."""
+        return float(self.every.max())
 
 
-def _weighted(centre: Tensor, root: Tensor, space: _Normal, value: Values, rng: torch.Generator) -> _Weighted:
-    u, log_q = _student(centre, root, rng)
-    base = space.log_prior(u) - log_q
-    return _Weighted(u, *(torch.nan_to_num(base + v, nan=-math.inf) for v in value(space.theta(u))))
+def _sums(values: tuple[Tensor, Tensor], base: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-likelihoods and a log-density, -inf where they are not numbers."""
+    every, earlier = (torch.nan_to_num(base + v, nan=-math.inf, neginf=-math.inf) for v in values)
+    return every, earlier
+
+
+def _mean(weight: Tensor) -> float:
+    return float(torch.logsumexp(weight, 0)) - math.log(len(weight))
+
+
+def _largest(weight: Tensor) -> float:
+    """Share of the heaviest draw."""
+    return float(torch.softmax(weight, dim=0).nan_to_num().max())
+
+
+def _effective(weight: Tensor) -> float:
+    """Effective share of the draws."""
+    return float(1.0 / torch.softmax(weight, dim=0).square().sum() / len(weight))
+
+
+def _error(weight: Tensor) -> float:
+    """Standard error of the log of their mean."""
+    return math.sqrt(max(0.0, (1.0 / _effective(weight) - 1.0) / len(weight)))
 
 
 def _annealed(
@@ -203,15 +265,6 @@ class _Normal:
         return total, by_animal.sum(dim=1) - u, by_animal
 
 
-def _highest(starts: Sequence[Tensor], space: _Normal, slope: Slope, value: Values, seed: int) -> Tensor:
-    """The mode that is reached from the best of some starts and of points spread over the prior."""
-    sobol = torch.quasirandom.SobolEngine(len(space.names), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-    spread = sobol.draw(SPREAD, dtype=torch.float64)
-    every = torch.cat([torch.stack(list(starts)), torch.special.ndtri(spread.clamp(1e-3, 1 - 1e-3))])
-    there = torch.nan_to_num(value(space.theta(every))[0] + space.log_prior(every), nan=-math.inf)
-    return _climbed(every[int(there.argmax())], space, slope)
-
-
 def _climbed(at: Tensor, space: _Normal, slope: Slope) -> Tensor:
     """The mode that is reached from a point."""
     values, gradients, each = space.log_posterior(at[None], slope)
@@ -245,25 +298,23 @@ def _laplace(mode: Tensor, space: _Normal, slope: Slope) -> Tensor:
     return torch.as_tensor(vectors * (WIDER / values.clamp(min=1.0)).sqrt())
 
 
-def _shape(u: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of weighted draws, and a root of their covariance, widened."""
+def _shape(u: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of weighted draws, and a root of their covariance, widened; weights are evened out until they are of many draws."""
+    power = 1.0
+    while _largest(power * weight) > HEAVY and power > 1e-3:
+        power *= 0.7
+    share = torch.softmax(power * weight, dim=0)
     centre = share @ u
     away = u - centre
     values, vectors = torch.linalg.eigh((share[:, None] * away).T @ away)
     return centre, vectors * (WIDER * values.clamp(min=0.0) + 1e-6).sqrt()
 
 
-def _student(centre: Tensor, root: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draws of a multivariate Student-t `(DRAWS, D)`, and their log-density."""
+def _log_student(u: Tensor, centre: Tensor, root: Tensor) -> Tensor:
+    """Log-density of a multivariate Student-t, `(n,)`."""
     dim = len(centre)
-    z = torch.randn(DRAWS, dim, generator=rng, dtype=torch.float64)
-    chi = torch.randn(DRAWS, FREEDOM, generator=rng, dtype=torch.float64).square().sum(dim=1) / FREEDOM
-    t = z / chi.sqrt()[:, None]
+    z = torch.linalg.solve(root, (u - centre).T)
     half = (FREEDOM + dim) / 2
-    log = (
-        math.lgamma(half)
-        - math.lgamma(FREEDOM / 2)
-        - dim / 2 * math.log(FREEDOM * math.pi)
-        - float(torch.linalg.slogdet(root)[1])
-    )
-    return centre + t @ root.T, log - half * torch.log1p(t.square().sum(dim=1) / FREEDOM)
+    log = math.lgamma(half) - math.lgamma(FREEDOM / 2) - dim / 2 * math.log(FREEDOM * math.pi)
+    log -= float(torch.linalg.slogdet(root)[1])
+    return log - half * torch.log1p(z.square().sum(dim=0) / FREEDOM)
