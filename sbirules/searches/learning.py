@@ -42,7 +42,7 @@ class LearningProblem(Problem):
         held_out: Another `RateRNN`, such as one with other timings or more units, in which rules are tried again.
         coefficients: Ends of the uniform prior of each coefficient, in natural units.
         rules: That are tried of each structure.
-        seed: Of rules and networks; the same for all structures.
+        seed: Of rules and networks, with each structure's name.
 
     Raises:
         ValueError: If the grammar's target is not `"trace"`, or a constraint names no summary of the simulator.
@@ -81,6 +81,8 @@ class LearningProblem(Problem):
 
     def score(self, structure: Structure, start: Mapping[str, float]) -> Score:
         begun = time.perf_counter()
+        if structure.target != "trace":
+            raise ValueError(f"structure must be one of a trace, got one of a {structure.target}.")
         family = self.family(structure)
         name = int.from_bytes(hashlib.sha256(str(structure).encode()).digest()[:7], "big")
         gen = torch.Generator().manual_seed(child(self.seed, Stream.PRIOR, name) % 2**63)
@@ -110,6 +112,7 @@ class LearningProblem(Problem):
     def config(self) -> dict[str, Any]:
         def without_family(network: RateRNN) -> dict[str, Any]:
             kept = {"task": network.task.config() if network.task else None, "settings": network.settings.config()}
+            kept["dtype"] = str(network.dtype)
             return {**kept, "summaries": [s.config() for s in network.summaries]}
 
         return {

@@ -106,8 +106,10 @@ class Record:
             with self.path.open("r+b") as file:
                 file.truncate(whole)
         try:
-            return [self._read(json.loads(line)) for line in content[:whole].splitlines()]
-        except (ValueError, KeyError, TypeError):
+            rounds = [self._read(json.loads(line)) for line in content[:whole].splitlines()]
+            _refuse_inconsistent(rounds)
+            return rounds
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
                 f"{self.path} is damaged: a line of it is no round of this search; take another folder."
             ) from None
@@ -145,12 +147,40 @@ class Record:
         return [node for r in self.rounds for node in r.nodes]
 
 
+def _refuse_inconsistent(rounds: Sequence[Round]) -> None:
+    """Raises ValueError unless rounds follow each other, as a search writes them."""
+    nodes = [(k, node) for k, r in enumerate(rounds) for node in r.nodes]
+    seen = {node.structure for _, node in nodes}
+    if len(seen) < len(nodes) or (rounds and not nodes):
+        raise ValueError("a structure comes twice, or none at all")
+    for place, (k, node) in enumerate(nodes):
+        if not -1 <= node.parent < place or node.round != k:
+            raise ValueError("a node is proposed from none before it, or of another round")
+    for proposal in (p for r in rounds for p in r.proposals):
+        for index in (proposal.parent, proposal.node):
+            if type(index) is not int or not -1 <= index < len(nodes):
+                raise ValueError("a proposal is of no node")
+        if not isinstance(proposal.refused, str) or not isinstance(proposal.text, str):
+            raise ValueError("a proposal is no text")
+
+
 def _plain(score: Mapping[str, Any]) -> dict[str, Any]:
-    """With None for what is not finite, which JSON does not know."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in score.items()}
+    """With text for infinities and None for what is no number, which JSON does not know."""
+
+    def one(v: Any) -> Any:
+        if isinstance(v, float) and not math.isfinite(v):
+            return None if math.isnan(v) else str(v)
+        return v
+
+    return {k: one(v) for k, v in score.items()}
 
 
 def _score(kept: Mapping[str, Any]) -> Score:
-    number = {k: math.nan if kept[k] is None else float(kept[k]) for k in ("log_evidence", "evidence_se", "seconds")}
-    held_out = -math.inf if kept["held_out"] is None else float(kept["held_out"])
-    return Score(held_out, number["log_evidence"], number["evidence_se"], dict(kept["values"]), number["seconds"])
+    number = {
+        k: math.nan if kept[k] is None else float(kept[k])
+        for k in ("held_out", "log_evidence", "evidence_se", "seconds")
+    }
+    if number["held_out"] == math.inf or math.isnan(number["held_out"]) or number["log_evidence"] == math.inf:
+        raise ValueError("a score is infinite, or none")
+    values = {str(name): float(value) for name, value in kept["values"].items()}
+    return Score(number["held_out"], number["log_evidence"], number["evidence_se"], values, number["seconds"])

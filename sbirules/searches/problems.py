@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.distributions import Distribution, Uniform
 
 from sbirules.inference.choice_scores import before, held_out_part
+from sbirules.model.decisions import Decisions
 from sbirules.model.rules import RuleFamily, TaylorRule
 from sbirules.model.structures import RuleGrammar, Structure, family_of
+from sbirules.model.structures.expressions import term_text
 from sbirules.model.tables import Trials
 from sbirules.searches.evidence import fit_mode
 from sbirules.simulators import PolicyNetwork
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["ChoiceProblem", "OwnProblem", "Problem", "Score", "uniform_between"]
 
 Bounds = tuple[float, float]
+TOLD_APART = 300  # decisions by which terms are told apart
 ROLES = ("learner", "session", "trial", "step", "stimulus", "choice", "accept", "reward", "better")  # of Trials.read
 
 
@@ -157,6 +160,8 @@ class ChoiceProblem(Problem):
 
     def score(self, structure: Structure, start: Mapping[str, float]) -> Score:
         begun = time.perf_counter()
+        if structure.target != "policy":
+            raise ValueError(f"structure must be one of a policy, got one of a {structure.target}.")
         simulator = self.simulator(structure)
         likelihood = simulator.likelihood(self.trials)
         likelihood.threads = 1
@@ -244,19 +249,40 @@ def _unread(table: object) -> list[str]:
 
 
 def _told_apart(grammar: RuleGrammar, policy: PolicyNetwork, trials: Trials, options: Mapping[str, Any]) -> RuleGrammar:
-    """The grammar with one of all terms that are equal on this table: the simplest."""
-    from sbirules.model.decisions import Decisions
-    from sbirules.model.structures.expressions import term_text
+    """The grammar with one of all terms that are equal on this table, the simplest; without those that are 0 there.
 
-    plain = [term_text(term) for term in grammar.terms if not any(f.function for f in term)]
-    if not plain or trials.meaning is None:
+    Terms are held against each other with the table's stimuli and rewards, and weights and errors drawn at random.
+    """
+    d = Decisions.of(trials, policy.meaning, policy.columns.constant)
+    known = torch.nonzero(~torch.isnan(d.reward))[:, 0]
+    if not len(known):
         return grammar
-    family = TaylorRule(plain, **options)
-    d = Decisions.of(trials, trials.meaning, policy.columns.constant)
-    names = dict(zip(family.names, plain, strict=True))
-    place = {text: k for k, text in enumerate(plain)}
-    instead: dict[str, str] = {}
-    for same in family.alike(d.x, d.reward):
-        first, *others = sorted((names[name] for name in same), key=lambda text: place[text])
-        instead |= dict.fromkeys(others, first)
-    return grammar.without(list(instead), instead) if instead else grammar
+    gen = torch.Generator().manual_seed(0)
+    rows = known[torch.randperm(len(known), generator=gen)[:TOLD_APART]]
+    x, r = d.x[rows].double()[:, None, :], d.reward[rows].double()[:, None, None]
+    answers = 1 if policy.meaning.accept else policy.columns.answers
+    shape = (len(rows), answers, x.shape[2])
+    w = torch.randn(shape, generator=gen, dtype=torch.float64)
+    chosen = torch.randint(answers, (len(rows),), generator=gen)
+    c = torch.nn.functional.one_hot(chosen, answers).double()[:, :, None]
+    error = c - torch.softmax(torch.randn(len(rows), answers, 1, generator=gen, dtype=torch.float64), dim=1)
+    if answers == 1:
+        error = torch.rand(len(rows), 1, 1, generator=gen, dtype=torch.float64)
+    rd = r if options.get("baseline") == "none" else r - torch.rand(len(rows), 1, 1, generator=gen, dtype=torch.float64)
+    seen = {"c": c, "d": error, "x": x, "y": (w * x).sum(dim=2, keepdim=True), "w": w, "r": r, "rd": rd}
+    first: dict[bytes, str] = {}
+    gone, instead = [], {}
+    for term in grammar.terms:
+        value = torch.ones(shape, dtype=torch.float64)
+        for factor in term:
+            value = value * factor.value(seen)
+        text = term_text(term)
+        mark = value.float().numpy().tobytes()  # products in another order differ in the last digits
+        if not bool(value.any()):
+            gone.append(text)
+        elif mark in first:
+            gone.append(text)
+            instead[text] = first[mark]
+        else:
+            first[mark] = text
+    return grammar.without(gone, instead) if gone else grammar

@@ -90,7 +90,9 @@ def search_by_puct(
                     fresh.append((found, parent))
                     visits.append(0)
                 place = places[found]
-            proposals.append(Proposal(parent, place, refused, str(value)[:KEPT] if refused else ""))
+            proposals.append(
+                Proposal(parent, place, refused, value[:KEPT] if refused and isinstance(value, str) else "")
+            )
             _visit(visits, [*(n.parent for n in nodes), *(p for _, p in fresh)], proposals[-1])
         scores = score_all(problem, [(s, nodes[p].score.values) for s, p in fresh], workers)
         new = tuple(Node(s, score, p, at) for (s, p), score in zip(fresh, scores, strict=True))
@@ -111,6 +113,10 @@ def _structure(value: Any, grammar: RuleGrammar) -> tuple[Structure | None, str]
             return None, str(error)
     if not isinstance(value, Structure):
         raise ValueError(f"a proposer must return a Structure, text or None, got {type(value).__name__}.")
+    try:
+        value = Structure.of(value.terms, value.target)
+    except (ValueError, TypeError, AttributeError):
+        return None, "the terms of the structure are no products of factors; make it with parse_structure."
     if not grammar.contains(value):
         return None, f"{str(value)[:80]!r} is none of the grammar."
     return value, ""

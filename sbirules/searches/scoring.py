@@ -24,7 +24,12 @@ def score_all(
         workers: Processes, or what joblib's `parallel_config` says if None; 1 for this process.
     """
     if workers == 1 or len(asked) < 2:
-        return [_score(problem, structure, start) for structure, start in asked]
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in processes: sums are the same then
+        try:
+            return [_score(problem, structure, start) for structure, start in asked]
+        finally:
+            torch.set_num_threads(before)
     from joblib import Parallel, delayed
 
     # each worker is given one thread, as rules are many and small

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,6 +15,8 @@ from sbirules.searches.problems import Problem
 from sbirules.searches.puct import IDLE, IDLE_OF_OWN, Proposer, grammar_moves, search_by_puct
 from sbirules.searches.result import StructureSearch
 from sbirules.support import arguments
+from sbirules.support.files import make_folder
+from sbirules.support.locks import locked
 from sbirules.support.typed import typed
 
 __all__ = ["search"]
@@ -81,7 +85,23 @@ def search(
         "method": method,
         "seed": seed,
     }
-    record = Record.opened(None if folder is None else arguments.path("folder", folder), problem.grammar, config)
+    place = None if folder is None else make_folder(arguments.path("folder", folder))
+    with nullcontext() if place is None else locked(place):
+        return _searched(problem, method, proposer, budget, place, workers, seed, progress, config)
+
+
+def _searched(
+    problem: Problem,
+    method: str,
+    proposer: Proposer | None,
+    budget: int,
+    folder: Path | None,
+    workers: int | None,
+    seed: int,
+    progress: bool,
+    config: Mapping[str, object],
+) -> StructureSearch:
+    record = Record.opened(folder, problem.grammar, config)
     with tqdm(total=budget, initial=len(record.nodes), desc="search", disable=None if progress else True) as bar:
 
         def told(count: int) -> None:

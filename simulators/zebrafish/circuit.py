@@ -53,6 +53,10 @@ class CircuitActivity:
     units: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        for name in ("activity", "drive"):
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name)).double())
+        if not len(self.activity):
+            raise ValueError("activity must have at least one trial, got none.")
         if self.activity.ndim != 3 or self.activity.shape[1] < 2 or len(self.units) != self.activity.shape[2]:
             raise ValueError(
                 f"activity must have shape (trials, at least 2 steps, {len(self.units)} units), got {tuple(self.activity.shape)}."
@@ -91,7 +95,8 @@ class CircuitActivity:
 
     def trials(self, rows: Sequence[int]) -> CircuitActivity:
         """Some trials, by place."""
-        index = torch.as_tensor(list(rows), dtype=torch.long)
+        chosen = [arguments.position("rows", row, len(self)) for row in rows]
+        index = torch.as_tensor(chosen, dtype=torch.long)
         return CircuitActivity(
             self.activity[index], self.drive[index], tuple(self.stimuli[k] for k in index.tolist()), self.units
         )

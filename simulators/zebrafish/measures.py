@@ -80,6 +80,8 @@ def jacobian(model: ActivityModel, data: CircuitActivity, *, points: int = 50, s
 @typed
 def connection_signs(jacobian: Tensor) -> Tensor:
     """Signs of the connections that a Jacobian says, `(post, pre)`, 0 on its diagonal."""
+    if jacobian.ndim != 2 or jacobian.shape[0] != jacobian.shape[1]:
+        raise ValueError(f"jacobian must be a square matrix (post, pre), got shape {tuple(jacobian.shape)}.")
     out = torch.sign(jacobian)
     out.fill_diagonal_(0.0)
     return out

@@ -242,8 +242,9 @@ class RecurrentModel(ActivityModel):
         gen = torch.Generator().manual_seed(child(self.seed, Stream.TRAINING) % 2**63)
         self.mean, self.scale = data.activity.mean(dim=(0, 1)), data.activity.std(dim=(0, 1)).clamp(min=1e-6)
         self.change = (data.activity[:, 1:] - data.activity[:, :-1]).std(dim=(0, 1)).clamp(min=1e-9)
-        self.net = nn.GRU(units + channels * self.driven, self.hidden, batch_first=True).double()
-        self.out = nn.Linear(self.hidden, units).double()
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn below, from a stream of their own
+            self.net = nn.GRU(units + channels * self.driven, self.hidden, batch_first=True).double()
+            self.out = nn.Linear(self.hidden, units).double()
         with torch.no_grad():
             for p in [*self.net.parameters(), *self.out.parameters()]:
                 p.copy_((2 * torch.rand(p.shape, generator=gen, dtype=p.dtype) - 1) / math.sqrt(self.hidden))

@@ -100,6 +100,14 @@ def circuit_posterior(
     arguments.above("slab", slab, 0.0)
     if not 0.0 < probability < 1.0:
         raise ValueError(f"probability must be between 0 and 1, got {probability:g}.")
+    low, high = float(data.activity.min()), float(data.activity.max())
+    if low < -0.5 or high > 1.5:
+        raise ValueError(
+            f"activity must lie between 0 and 1, as rates of the model do, got {low:.3g} to {high:.3g}: divide it by its largest."
+        )
+    still = [u for u, s in zip(data.units, data.activity.flatten(0, 1).std(dim=0).tolist(), strict=True) if s < 1e-9]
+    if still:
+        raise ValueError(f"activity must vary, {arguments.listed(still)} never does; leave it out.")
     start = CircuitModel(seed=seed, steps=300).fit(data)
     x = data.activity[:, :-1].flatten(0, 1).numpy()
     u = data.drive[:, :-1].flatten(0, 1).numpy()

@@ -1,5 +1,6 @@
 """Searches over structures: evidence against a grid, particles against enumeration, rounds against kills and workers."""
 
+import json
 import math
 
 import numpy as np
@@ -146,6 +147,13 @@ def test_equal_terms_are_taken_once(animals):
     assert not problem.grammar.contains(sr.parse_structure("c x r"))
     # rewards are 0 or 1, and there is no stimulus: the text of an equal rule is read as the one that is kept
     assert str(problem.grammar.parse("c x r + w r^2")) == str(sr.parse_structure("c r + w r"))
+    more = sr.RuleGrammar(["c", "y", "w", "r", "rd"], degree=2, functions=("relu", "step"), thresholds=(0.0, 2.0))
+    alike = sr.ChoiceProblem(animals, more).grammar
+    for one, other in (("c y", "c w"), ("c relu(r)", "c r"), ("c step(r)", "c r"), ("y", "w")):
+        assert alike.parse(one) == alike.parse(other)
+    assert alike.parse("c rd") != alike.parse("c r")
+    with pytest.raises(ValueError, match="none of the grammar"):  # rewards are never above 2
+        alike.parse("c relu(r - 2)")
     with pytest.raises(ValueError, match="moves all options alike"):
         problem.grammar.parse("r")
 
@@ -350,3 +358,99 @@ def test_figures_draw_what_there_is(problem):
     assert str(found.best) in labels
     front = found.pareto_figure()
     assert front.get_xlabel() == "complexity"
+
+
+# Folders that something else wrote to -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[1:],
+        lambda lines: [lines[0], *lines[2:]],
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: [json.dumps({"nodes": [], "proposals": []})],
+        lambda lines: [lines[0], lines[1].replace('"parent": 0', '"parent": 999')],
+        lambda lines: [lines[0], lines[1].replace('"parent": 0', '"parent": -5')],
+        lambda lines: [lines[0], lines[1].replace('"node": 1', '"node": "x"')],
+        lambda lines: [lines[0].replace('"held_out": ', '"held_out": 1e999, "was": ')],
+        lambda lines: ["3", *lines[1:]],
+    ],
+)
+@pytest.mark.parametrize("method", ["puct", "smc"])
+def test_a_folder_that_is_not_as_it_was_written_is_refused(tmp_path, method, change):
+    problem = sr.OwnProblem(overlap, GRAMMAR, evidence=True)
+    sr.search(problem, method="puct", budget=60, folder=tmp_path / "one")
+    path = tmp_path / "one" / "nodes.jsonl"
+    lines = change(path.read_text().splitlines())
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match="is damaged"):
+        sr.search(problem, method="puct", budget=80, folder=tmp_path / "one")
+
+
+def test_structures_of_proposers_are_put_in_order():
+    def propose(parent, score, history, rng):
+        new = GRAMMAR.terms[int(rng.integers(len(GRAMMAR.terms)))]
+        return Structure((new, *parent.terms, new))
+
+    found = sr.search(sr.OwnProblem(overlap, GRAMMAR, evidence=True), proposer=propose, budget=40)
+    assert len({n.structure for n in found.nodes}) == len({str(n.structure) for n in found.nodes}) == len(found.nodes)
+    assert all(GRAMMAR.parse(str(n.structure)) == n.structure for n in found.nodes)
+    odd = iter([Structure([GRAMMAR.terms[0]]), Structure(("c",)), Structure((([1],),))] * 200)
+    refused = sr.search(sr.OwnProblem(overlap, GRAMMAR), proposer=lambda *_: next(odd), budget=10).refused
+    assert len(refused) <= 2
+
+
+def test_a_score_of_minus_infinity_is_the_same_again(tmp_path):
+    def score(structure):
+        return -math.inf if len(structure) > 1 else 1.0
+
+    problem = sr.OwnProblem(score, GRAMMAR, evidence=True)
+    first = sr.search(problem, budget=40, folder=tmp_path / "one").table()
+    again = sr.search(problem, budget=40, folder=tmp_path / "one").table()
+    assert first.drop(columns="seconds").equals(again.drop(columns="seconds"))
+
+
+def test_what_a_proposer_is_told():
+    told = []
+
+    def propose(parent, score, history, rng):
+        told.append(list(history))
+        return "import os"
+
+    found = sr.search(sr.OwnProblem(overlap, GRAMMAR), proposer=propose, budget=10)
+    assert found.ended_early
+    assert "ended early" in found.answer
+    assert told[-1][-1][0] == "import os"
+    assert "'import'" in told[-1][-1][2]
+    assert len(told) <= 5 * 4 * 16
+
+
+def test_rules_that_cannot_be_computed_have_no_score(animals):
+    problem = sr.ChoiceProblem(animals, GRAMMAR, nuisance=(), coefficients=(999.0, 1000.0), decay=(999.0, 1000.0))
+    found = problem.score(problem.grammar.parse("c w^2 + w" if problem.grammar.degree > 2 else "w + c w"), {})
+    assert found.held_out == -math.inf or found.held_out < -100
+
+
+@pytest.mark.parametrize("text", ["w", "c r", "c + w", "c rd + c w", "w + c r + w rd"])
+def test_evidence_with_nuisances_is_that_of_the_prior(text):
+    """Few choices and flat directions, where draws about one mode would miss what lies elsewhere."""
+    network = PolicyNetwork(sr.TaylorRule(["c rd", "w"]), BANDIT, nuisance=(), num_trials=60)
+    few = network.animals(torch.tensor([[0.6, -0.1]]).repeat(2, 1), seed=8)
+    problem = sr.ChoiceProblem(few, sr.RuleGrammar(["c", "w", "r", "rd"], degree=2))
+    structure = problem.grammar.parse(text)
+    found = problem.score(structure, {})
+    policy = problem.simulator(structure)
+    torch.manual_seed(1)
+    theta = torch.stack([problem.prior(structure)[n].sample((40_000,)).double() for n in policy.names], dim=1)
+    every = policy.likelihood(few).log_prob(theta).sum(dim=1)
+    earlier = policy.likelihood(problem.earlier).log_prob(theta).sum(dim=1)
+
+    def mean(log):
+        share = torch.softmax(log, dim=0)
+        error = math.sqrt(max(float(share.square().sum()) - 1 / len(log), 0.0))
+        return float(torch.logsumexp(log, 0)) - math.log(len(log)), error
+
+    (wanted, error), (before, other) = mean(every), mean(earlier)
+    assert abs(found.log_evidence - wanted) < 4 * math.hypot(error, found.evidence_se) + 0.02
+    assert abs(found.held_out - (wanted - before)) < 4 * math.hypot(error, found.evidence_se, other) + 0.3

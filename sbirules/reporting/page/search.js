@@ -49,7 +49,7 @@
   function ticks(low, high) {
     const rough = (high - low || 1) / 4, size = 10 ** Math.floor(Math.log10(rough));
     const step = size * [1, 2, 5, 10].find((f) => f * size >= rough), out = [];
-    for (let k = Math.ceil(low / step); k * step <= high; k++) out.push(Number((k * step).toPrecision(10)));
+    for (let k = Math.ceil(low / step); k * step <= high && out.length < 12; k++) out.push(Number((k * step).toPrecision(10)));
     return out;
   }
 
