@@ -111,7 +111,10 @@ class LearningProblem(Problem):
 
     def config(self) -> dict[str, Any]:
         def without_family(network: RateRNN) -> dict[str, Any]:
-            kept = {"task": network.task.config() if network.task else None, "settings": network.settings.config()}
+            kept: dict[str, Any] = {
+                "task": network.task.config() if network.task else None,
+                "settings": network.settings.config(),
+            }
             kept["dtype"] = str(network.dtype)
             return {**kept, "summaries": [s.config() for s in network.summaries]}
 
