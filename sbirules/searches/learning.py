@@ -106,7 +106,7 @@ class LearningProblem(Problem):
 
     def _satisfied(self, simulator: RateRNN, theta: Tensor, seed: int) -> Tensor:
         """Which rules satisfy the constraints in one fresh network each, `(n,)` boolean."""
-        run = simulator.run(theta, seed=seed % 2**31)
+        run = simulator.run(theta, seed=seed)
         return self.constraints.satisfied(summarise(run, simulator.summaries), simulator.summary_names)
 
     def config(self) -> dict[str, Any]:

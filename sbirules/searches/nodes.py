@@ -152,16 +152,16 @@ def _refuse_inconsistent(rounds: Sequence[Round]) -> None:
     nodes = [(k, node) for k, r in enumerate(rounds) for node in r.nodes]
     seen = {node.structure for _, node in nodes}
     if len(seen) < len(nodes) or (rounds and not nodes):
-        raise ValueError("a structure comes twice, or none at all")
+        raise ValueError("a structure comes twice, or none at all.")
     for place, (k, node) in enumerate(nodes):
         if not -1 <= node.parent < place or node.round != k:
-            raise ValueError("a node is proposed from none before it, or of another round")
+            raise ValueError("a node is proposed from none before it, or of another round.")
     for proposal in (p for r in rounds for p in r.proposals):
         for index in (proposal.parent, proposal.node):
             if type(index) is not int or not -1 <= index < len(nodes):
-                raise ValueError("a proposal is of no node")
+                raise ValueError("a proposal is of no node.")
         if not isinstance(proposal.refused, str) or not isinstance(proposal.text, str):
-            raise ValueError("a proposal is no text")
+            raise ValueError("a proposal is no text.")
 
 
 def _plain(score: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,6 +181,6 @@ def _score(kept: Mapping[str, Any]) -> Score:
         for k in ("held_out", "log_evidence", "evidence_se", "seconds")
     }
     if number["held_out"] == math.inf or math.isnan(number["held_out"]) or number["log_evidence"] == math.inf:
-        raise ValueError("a score is infinite, or none")
+        raise ValueError("a score is infinite, or none.")
     values = {str(name): float(value) for name, value in kept["values"].items()}
     return Score(number["held_out"], number["log_evidence"], number["evidence_se"], values, number["seconds"])
