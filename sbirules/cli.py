@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sbirules.commands import completing, listing, merging, new, opening, searching, showing, studies, tables
+from sbirules.commands import completing, listing, merging, new, opening, showing, studies, tables
 from sbirules.commands.exits import EXIT
 from sbirules.commands.parsing import parser
 
@@ -20,7 +20,6 @@ OTHERS = {  # than those that run studies
     "merge": merging,
     "new": new,
     "open": opening,
-    "search": searching,
     "show": showing,
 }
 

@@ -17,46 +17,19 @@ JSON file stay.
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-import warnings
-from pathlib import Path
-from typing import Any
-
-from result_rows import write_rows
+from result_rows import run_parts
 from search_fish import fish_rows
 from search_rules import calibration_rows, planted_rows, speed_rows
 
-PARTS = ("speed", "planted", "calibration", "fish")
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    before = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else []
-    rows: list[dict[str, Any]] = [r for r in before if r["part"] not in args.part]
     makers = {
-        "speed": lambda: speed_rows(args.quick),
-        "planted": lambda: planted_rows(args.quick, args.jobs),
-        "calibration": lambda: calibration_rows(args.quick, args.jobs),
-        "fish": lambda: fish_rows(args.quick, args.jobs),
+        "speed": lambda quick, _: speed_rows(quick),
+        "planted": planted_rows,
+        "calibration": calibration_rows,
+        "fish": fish_rows,
     }
-    for part in args.part:
-        start = time.monotonic()
-        found = makers[part]()
-        minutes = round((time.monotonic() - start) / 60, 1)
-        for r in found:
-            mark = {True: "met ", False: "MISS", None: "    "}[r["met"]]
-            print(f"{mark} {r['goal']}: {r['found']} (wanted {r['wanted']})", flush=True)
-        print(f"     {part}: {minutes} minutes", flush=True)
-        rows += [{**r, "part": part, "minutes": minutes, "quick": args.quick} for r in found]
-        write_rows(args.json, rows)
+    run_parts(__doc__, makers)
 
 
 if __name__ == "__main__":

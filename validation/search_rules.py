@@ -227,9 +227,7 @@ def one_rule(k: int, quick: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     p = planted(k)
     problem = problem_of(p.trials)
-    begun = time.perf_counter()
     tree = sr.search(problem, budget=200 if quick else BUDGET, seed=k)
-    rate = len(tree.nodes) / (time.perf_counter() - begun)
     found = sr.search(problem, method="smc", budget=600 if quick else SMC_BUDGET, seed=k)
     fresh = simulated(p.structure, p.theta, FRESH, TRIALS, SEED + 1)
     mass = classes(found, problem, p, fresh)
@@ -259,7 +257,6 @@ def one_rule(k: int, quick: bool) -> dict[str, Any]:
         "f1": f1(likely, p.structure),
         "f1_thresholded": f1(picked(problem, thresholded, steps), p.structure),
         "f1_l1": f1(picked(problem, shrunk, penalties), p.structure),
-        "rate": rate,
     }
 
 

@@ -15,51 +15,23 @@ Seeds are fixed. On two cores about an hour, with --quick about 5 minutes. Rows 
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-import warnings
-from pathlib import Path
-from typing import Any
-
-from result_rows import PACKAGES, write_rows
+from result_rows import PACKAGES, run_parts
 from session_benchmarks import bcm_rows, lorenz_rows, ring_rows, speed_rows
 from session_laws import end_to_end_rows, family_rows, forecast_rows, law_rows
 
-PARTS = ("laws", "families", "forecasts", "end_to_end", "lorenz", "bcm", "ring", "speed")
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    before = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else []
-    rows: list[dict[str, Any]] = [r for r in before if r["part"] not in args.part]
     makers = {
-        "laws": lambda: law_rows(args.quick, args.jobs),
-        "families": lambda: family_rows(args.quick, args.jobs),
-        "forecasts": lambda: forecast_rows(args.quick, args.jobs),
-        "end_to_end": lambda: end_to_end_rows(args.quick, args.jobs),
-        "lorenz": lambda: lorenz_rows(args.quick),
-        "bcm": lambda: bcm_rows(args.quick),
-        "ring": lambda: ring_rows(args.quick),
-        "speed": lambda: speed_rows(args.quick),
+        "laws": law_rows,
+        "families": family_rows,
+        "forecasts": forecast_rows,
+        "end_to_end": end_to_end_rows,
+        "lorenz": lambda quick, _: lorenz_rows(quick),
+        "bcm": lambda quick, _: bcm_rows(quick),
+        "ring": lambda quick, _: ring_rows(quick),
+        "speed": lambda quick, _: speed_rows(quick),
     }
-    for part in args.part:
-        start = time.monotonic()
-        found = makers[part]()
-        minutes = round((time.monotonic() - start) / 60, 1)
-        for r in found:
-            mark = {True: "met ", False: "MISS", None: "    "}[r["met"]]
-            print(f"{mark} {r['goal']}: {r['found']}" + (f" (wanted {r['wanted']})" if r["wanted"] else ""), flush=True)
-        print(f"     {part}: {minutes} minutes", flush=True)
-        rows += [{**r, "part": part, "minutes": minutes, "quick": args.quick} for r in found]
-        # as it goes: a part that fails later loses nothing
-        write_rows(args.json, rows, packages=(*PACKAGES, "dsa-metric"))
+    run_parts(__doc__, makers, (*PACKAGES, "dsa-metric"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Running studies: demo, run, simulate, and single stages on a folder of results."""
+"""Running studies: demo, run, search, simulate, and single stages on a folder of results."""
 
 from __future__ import annotations
 
@@ -44,11 +44,13 @@ def run(args: argparse.Namespace) -> int:
         if args.trust:
             trusted(args.study.parent)
         study = Study.read(args.study, trust=args.trust)
-        if args.dry_run:
+        if getattr(args, "dry_run", False):
             return _dry_run(study, args.out or Path("runs") / study.name, args.workers)
     out = args.out or Path("runs") / study.name
     if args.command == "simulate":
         return _simulate(args, study, out)
+    if args.command == "search":
+        return _search(args, study, out)
     until = args.command if args.command in STAGES else "report"
     result = run_study(
         study,
@@ -106,6 +108,18 @@ def _simulate(args: argparse.Namespace, study: Study, out: Path) -> int:
     store = simulate_stage(study, out, args.workers, _bars(args), shards=shards)
     made = "all shards" if shards is None else f"shards {args.shards}"
     print(f"{made} of {study.name} are in {store.path}")
+    return EXIT["done"]
+
+
+def _search(args: argparse.Namespace, study: Study, out: Path) -> int:
+    from sbirules.studies.searching import search_study
+
+    found, content = search_study(study, out, num_workers=args.workers, progress=_bars(args))
+    if args.json:
+        print(json.dumps(content, indent=1))
+    else:
+        print(found)
+        print(f"Results are in {out}: open {out / 'search.html'}")
     return EXIT["done"]
 
 

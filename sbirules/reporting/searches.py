@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import date
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sbirules.reporting.equations import math_of
+from sbirules.reporting.explorer import as_json
+from sbirules.reporting.pages import write_page
 from sbirules.searches.result import StructureSearch
-from sbirules.support.files import make_folder, write_bytes
 from sbirules.support.typed import typed
 
 __all__ = ["report_search"]
@@ -31,35 +30,21 @@ def report_search(path: str | Path, found: StructureSearch, *, title: str = "Sea
         found: What `search` returned.
         title: Of the page.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sbirules.reporting", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    folder = resources.files("sbirules.reporting").joinpath("page")
     best = found.table().index[:EQUATIONS].tolist()
     equations = {int(k): str(math_of(found.nodes[k].structure.latex)) for k in best}
-    page = environment.get_template("search.html").render(
+    write_page(
+        path,
+        "search.html",
+        ("page.js", "search.js"),
         title=title,
-        style=Markup(folder.joinpath("report.css").read_text("utf-8")),
-        script=Markup("\n".join(folder.joinpath(name).read_text("utf-8") for name in ("page.js", "search.js"))),
         answer=found.answer,
         rules=_rules(found),
-        nodes=Markup(_as_json(_nodes(found, equations))),
+        nodes=as_json(_nodes(found, equations)),
         drawn=min(len(found.nodes), DRAWN),
         count=len(found.nodes),
         tables=_tables(found),
         made=_made(found),
     )
-    make_folder(Path(path).parent)
-    write_bytes(Path(path), page.encode())
-
-
-def _as_json(value: Any) -> str:
-    """JSON that cannot end the script it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _number(value: float, digits: int = 5) -> float | None:

@@ -7,7 +7,6 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,10 @@ from sbirules.reporting.equations import typeset
 from sbirules.reporting.explorer import as_json, explorer
 from sbirules.reporting.figures import DISTRIBUTION, MACHINERY, PREDICTIONS, TRUST, ReportFigure, make_figures, slug
 from sbirules.reporting.numbers import question_words
+from sbirules.reporting.pages import write_page
 from sbirules.reporting.tables import report_tables, units_of
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
-from sbirules.support.files import make_folder, write_bytes
 from sbirules.support.notebook import SIGNS
 from sbirules.support.typed import typed
 
@@ -75,9 +74,6 @@ def report(
     Raises:
         ValueError: If the posterior is over other coefficients than the simulator's rules.
     """
-    import jinja2
-    from markupsafe import Markup
-
     simulator = simulator if posterior.question is None else posterior.question.suited(simulator)
     if posterior.names != simulator.names:
         raise ValueError(
@@ -96,15 +92,12 @@ def report(
     groups = {name: groups[name] for name in [*named, *([MACHINERY] if MACHINERY in groups else [])]}
     contents = [(slug(name), name) for name in named]
     contents += [("rule", "The rule"), ("tables", "Numbers"), ("settings", "How it was made")]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sbirules.reporting", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    folder = resources.files("sbirules.reporting").joinpath("page")
     names = {item.name for item in items}
-    page = environment.get_template("report.html").render(
+    write_page(
+        path,
+        "report.html",
+        SCRIPTS,
         title=title,
-        style=Markup(folder.joinpath("report.css").read_text("utf-8")),
-        script=Markup("\n".join(folder.joinpath(name).read_text("utf-8") for name in SCRIPTS)),
         question=question_words(posterior, simulator),
         contents=[("answer", "The answer"), *contents],
         answer=answer(posterior, simulator, checked),
@@ -125,8 +118,6 @@ def report(
         made=_made(posterior, simulator, [store] if isinstance(store, SimulationStore) else list(store or ())),
         study=study,
     )
-    make_folder(Path(path).parent)
-    write_bytes(Path(path), page.encode())
 
 
 # What the page says ------------------------------------------------------------------------------

@@ -87,8 +87,7 @@ def fit_mode(
     space = _Normal(names, priors)
     own = child(seed, Stream.SAMPLING) % 2**63
     rng = torch.Generator().manual_seed(own)
-    draws = _Draws(space, value, rng)
-    draws.spread(own)
+    draws = _Draws(space, value, rng, own)
     begin = torch.stack([space.placed({}), *([space.placed(start)] if start else [])])
     there = _sums(value(space.theta(begin)), space.log_prior(begin))[0]
     best = draws.best if float(there.max()) < draws.height else begin[int(there.argmax())]
@@ -126,18 +125,13 @@ class _Draws:
     The prior's share bounds the weights, so that mass elsewhere cannot go unnoticed in few coefficients.
     """
 
-    def __init__(self, space: _Normal, value: Values, rng: torch.Generator) -> None:
+    def __init__(self, space: _Normal, value: Values, rng: torch.Generator, seed: int) -> None:
         self.space, self.value, self.rng = space, value, rng
         self.parts: list[tuple[Tensor, Tensor, int]] = []
         self.u = torch.zeros(0, len(space.names), dtype=torch.float64)
         self.every = self.earlier = self.u.new_zeros(0)
-        self.of_prior = 0
-
-    def spread(self, seed: int) -> None:
-        """Draws of the prior, spread evenly."""
-        sobol = torch.quasirandom.SobolEngine(len(self.space.names), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-        points = sobol.draw(SPREAD, dtype=torch.float64)
-        self.of_prior = SPREAD
+        sobol = torch.quasirandom.SobolEngine(len(space.names), scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+        points = sobol.draw(SPREAD, dtype=torch.float64)  # of the prior, spread evenly
         self._take(torch.special.ndtri(points.clamp(1e-6, 1 - 1e-6)))
 
     def add(self, centre: Tensor, root: Tensor, count: int) -> None:
@@ -154,7 +148,7 @@ class _Draws:
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Logs of the weights of all choices, and of those before what is held out."""
-        parts = [math.log(self.of_prior) + self.space.log_prior(self.u)]
+        parts = [math.log(SPREAD) + self.space.log_prior(self.u)]
         parts += [math.log(count) + _log_student(self.u, centre, root) for centre, root, count in self.parts]
         mixture = torch.logsumexp(torch.stack(parts), dim=0) - math.log(len(self.u))
         return self.every - mixture, self.earlier - mixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from sbirules.model.rules import RuleFamily
 from sbirules.model.structures import RuleGrammar, Structure, family_of
 from sbirules.model.structures.expressions import Term
 from sbirules.model.summaries import summarise
-from sbirules.searches.problems import Bounds, Problem, Score, uniform_between
+from sbirules.searches.problems import Bounds, Problem, Score, number_of, uniform_between
 from sbirules.simulators import RateRNN
 from sbirules.support import arguments
 from sbirules.support.streams import Stream, child
@@ -84,7 +83,7 @@ class LearningProblem(Problem):
         if structure.target != "trace":
             raise ValueError(f"structure must be one of a trace, got one of a {structure.target}.")
         family = self.family(structure)
-        name = int.from_bytes(hashlib.sha256(str(structure).encode()).digest()[:7], "big")
+        name = number_of(structure)
         gen = torch.Generator().manual_seed(child(self.seed, Stream.PRIOR, name) % 2**63)
         low, high = float(self.coefficients.low), float(self.coefficients.high)
         theta = low + (high - low) * torch.rand(self.rules, len(family.names), generator=gen)

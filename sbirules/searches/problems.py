@@ -33,7 +33,7 @@ from sbirules.support.typed import typed
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ChoiceProblem", "OwnProblem", "Problem", "Score", "uniform_between"]
+__all__ = ["ChoiceProblem", "OwnProblem", "Problem", "Score", "number_of", "uniform_between"]
 
 Bounds = tuple[float, float]
 TOLD_APART = 300  # decisions by which terms are told apart
@@ -154,7 +154,9 @@ class ChoiceProblem(Problem):
 
     def prior(self, structure: Structure) -> dict[str, Distribution]:
         """Of each coefficient of a structure and of the policy, independent."""
-        simulator = self.simulator(structure)
+        return self._prior(self.simulator(structure))
+
+    def _prior(self, simulator: PolicyNetwork) -> dict[str, Distribution]:
         rule = {name: self._uniforms["decay" if name == "w" else "coefficients"] for name in simulator.family.names}
         return {**rule, **simulator.nuisances}
 
@@ -179,8 +181,7 @@ class ChoiceProblem(Problem):
             every, earlier = likelihood.log_prob_and_before(full(theta), self._earlier)
             return every.sum(dim=1), earlier.sum(dim=1)
 
-        seed = int.from_bytes(hashlib.sha256(str(structure).encode()).digest()[:7], "big")
-        found = fit_mode(names, self.prior(structure), slope, values, start, seed)
+        found = fit_mode(names, self._prior(simulator), slope, values, start, number_of(structure))
         seconds = time.perf_counter() - begun
         return Score(found.predicted, found.log_evidence, found.evidence_se, dict(found.values), seconds)
 
@@ -220,6 +221,11 @@ class OwnProblem(Problem):
 
     def config(self) -> dict[str, Any]:
         return {"problem": "own", "name": self.name, "evidence": self.has_evidence, "code": _code(self.function)}
+
+
+def number_of(structure: Structure) -> int:
+    """A number that names a structure in streams of random numbers."""
+    return int.from_bytes(hashlib.sha256(str(structure).encode()).digest()[:7], "big")
 
 
 def uniform_between(argument: str, ends: Bounds) -> Uniform:

@@ -63,7 +63,7 @@ def search_by_puct(
         record.add(Round((Node(root, score_all(problem, [(root, {})], 1)[0], -1, 0),)))
     nodes = record.nodes
     places = {node.structure: k for k, node in enumerate(nodes)}
-    visits = _visits(record)
+    visits, parents = _visits(record), [node.parent for node in nodes]
     idle = 0
     for last in reversed(record.rounds[1:]):
         if last.nodes:
@@ -89,11 +89,12 @@ def search_by_puct(
                     places[found] = len(nodes) + len(fresh)
                     fresh.append((found, parent))
                     visits.append(0)
+                    parents.append(parent)
                 place = places[found]
             proposals.append(
                 Proposal(parent, place, refused, value[:KEPT] if refused and isinstance(value, str) else "")
             )
-            _visit(visits, [*(n.parent for n in nodes), *(p for _, p in fresh)], proposals[-1])
+            _visit(visits, parents, proposals[-1])
         scores = score_all(problem, [(s, nodes[p].score.values) for s, p in fresh], workers)
         new = tuple(Node(s, score, p, at) for (s, p), score in zip(fresh, scores, strict=True))
         record.add(Round(new, tuple(proposals)))

@@ -58,7 +58,11 @@ class StructureSearch(Shown):
     @property
     def best(self) -> Structure:
         """The structure with the highest held-out score; the simplest of equals."""
-        return self._node_of(lambda n: (n.score.held_out, -n.structure.complexity)).structure
+        return self._best.structure
+
+    @cached_property
+    def _best(self) -> Node:
+        return max(self.nodes, key=lambda n: (n.score.held_out, -n.structure.complexity))
 
     @property
     def most_probable(self) -> Structure:
@@ -68,9 +72,6 @@ class StructureSearch(Shown):
             ValueError: If the problem knows no evidence.
         """
         return max(self._probabilities.items(), key=lambda pair: pair[1])[0]
-
-    def _node_of(self, key: object) -> Node:
-        return max(self.nodes, key=key)  # type: ignore[call-overload,no-any-return]
 
     @typed
     def values(self, structure: Structure | str) -> dict[str, float]:
@@ -185,7 +186,7 @@ class StructureSearch(Shown):
     @property
     def answer(self) -> str:
         """What was found, in a sentence or two."""
-        best = self._node_of(lambda n: (n.score.held_out, -n.structure.complexity))
+        best = self._best
         start = f"Of {len(self.nodes):,} rules scored, of {self.grammar.count():,} in the grammar, "
         if not math.isfinite(best.score.held_out):
             return f"{start}none has a score."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from sbirules.support.files import make_folder
 from sbirules.support.locks import locked
 from sbirules.support.typed import typed
 
-__all__ = ["search"]
+__all__ = ["METHODS", "search"]
 
 METHODS = ("puct", "smc")
 VERSION = 1
@@ -87,34 +86,22 @@ def search(
     }
     place = None if folder is None else make_folder(arguments.path("folder", folder))
     with nullcontext() if place is None else locked(place):
-        return _searched(problem, method, proposer, budget, place, workers, seed, progress, config)
+        record = Record.opened(place, problem.grammar, config)
+        with tqdm(total=budget, initial=len(record.nodes), desc="search", disable=None if progress else True) as bar:
 
+            def told(count: int) -> None:
+                bar.update(count - bar.n)
 
-def _searched(
-    problem: Problem,
-    method: str,
-    proposer: Proposer | None,
-    budget: int,
-    folder: Path | None,
-    workers: int | None,
-    seed: int,
-    progress: bool,
-    config: Mapping[str, object],
-) -> StructureSearch:
-    record = Record.opened(folder, problem.grammar, config)
-    with tqdm(total=budget, initial=len(record.nodes), desc="search", disable=None if progress else True) as bar:
-
-        def told(count: int) -> None:
-            bar.update(count - bar.n)
-
-        shares: dict[Structure, float] = {}
-        beyond = 0
-        if method == "smc":
-            shares, beyond = search_by_smc(problem, record, budget, seed, workers, told)
-        else:
-            moves = proposer or grammar_moves(problem.grammar)
-            patience = IDLE if proposer is None else IDLE_OF_OWN
-            search_by_puct(problem, moves, record, budget, seed, workers, told, patience)
-    proposals = [p for r in record.rounds for p in r.proposals]
-    early = method == "puct" and len(record.nodes) < min(budget, problem.grammar.count())
-    return StructureSearch(problem.grammar, record.nodes, proposals, method, shares, beyond, problem.scored_by, early)
+            shares: dict[Structure, float] = {}
+            beyond = 0
+            if method == "smc":
+                shares, beyond = search_by_smc(problem, record, budget, seed, workers, told)
+            else:
+                moves = proposer or grammar_moves(problem.grammar)
+                patience = IDLE if proposer is None else IDLE_OF_OWN
+                search_by_puct(problem, moves, record, budget, seed, workers, told, patience)
+        proposals = [p for r in record.rounds for p in r.proposals]
+        early = method == "puct" and len(record.nodes) < min(budget, problem.grammar.count())
+        return StructureSearch(
+            problem.grammar, record.nodes, proposals, method, shares, beyond, problem.scored_by, early
+        )

@@ -9,7 +9,7 @@ from typing import Any
 from sbirules.inference.questions import ChoicesQuestion
 from sbirules.model.rules import PolicyRule
 from sbirules.model.structures import RuleGrammar
-from sbirules.reporting import downloads
+from sbirules.reporting.figures import ReportFigure, write_figures
 from sbirules.reporting.searches import report_search
 from sbirules.searches.problems import ChoiceProblem
 from sbirules.searches.result import StructureSearch
@@ -83,11 +83,11 @@ def search_study(
         content = _content(found)
         write_json(place / "search.json", content)
         write_bytes(place / "structures.csv", found.table().to_csv().encode())
-        for name, draw in (("search_tree", found.figure), ("pareto_front", found.pareto_figure)):
-            figure: Any = draw().figure
-            make_folder(place / "figures")
-            write_bytes(place / "figures" / f"{name}.svg", downloads.svg_of(figure))
-            write_bytes(place / "figures" / f"{name}.csv", downloads.table_of(figure))
+        drawn = [
+            ReportFigure("search_tree", "search", found.figure, "Structures in the order found."),
+            ReportFigure("pareto_front", "search", found.pareto_figure, "Complexity against held-out score."),
+        ]
+        write_figures(drawn, place / "figures")
     return found, content
 
 

@@ -190,7 +190,9 @@ def _value(f: Any, section: str, value: Any) -> Any:
 
         return _names(where, value, tuple(BASELINES))
     if section == "search" and f.name == "method":
-        arguments.known(where, value, ("puct", "smc"))
+        from sbirules.searches.searching import METHODS
+
+        arguments.known(where, value, METHODS)
     if section == "search" and f.name in ("variables", "functions"):
         return arguments.strings(where, value)
     if section == "search" and f.name in ("thresholds", "coefficients", "decay"):

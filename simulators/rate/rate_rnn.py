@@ -39,6 +39,7 @@ __all__ = ["RateRNN"]
 
 DEFAULT_SUMMARIES = ("learned", "final_error", "error_change", "mean_rate", "learning_curve")
 RUN_OPTIONS = ("seed", "trial_types", "units", *DRAWS, "record", "keep_weights")
+OWN = ("summaries", "device", "dtype", "backend", "max_batch")  # arguments that are no settings
 
 
 @typed_class
@@ -338,14 +339,12 @@ class RateRNN(Simulator):
 
     def with_family(self, family: RuleFamily) -> RateRNN:
         """The same networks under rules of another family."""
-        own = ("summaries", "device", "dtype", "backend", "max_batch")
-        return RateRNN(family, self.task, **{name: getattr(self, name) for name in own}, **self.settings.__dict__)
+        return RateRNN(family, self.task, **{name: getattr(self, name) for name in OWN}, **self.settings.__dict__)
 
     def with_settings(self, **changes: Any) -> RateRNN:
         """A simulator that differs in the given settings, e.g. `with_settings(num_trials=600)`."""
         options = {**self.settings.__dict__, **changes}
-        own = ("summaries", "device", "dtype", "backend", "max_batch")
-        kept: dict[str, Any] = {name: getattr(self, name) for name in own}
+        kept: dict[str, Any] = {name: getattr(self, name) for name in OWN}
         kept.update({name: options.pop(name) for name in tuple(kept) if name in options})
         other = RateRNN(self.family, self.task, **kept, **options)
         same = replace(other.settings, num_trials=self.num_trials).config() == self.settings.config()

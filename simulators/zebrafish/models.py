@@ -211,6 +211,13 @@ class CircuitModel(ActivityModel):
         _polish(parts, lambda: (self._next(now, drive) - following).square().mean(), self.steps)
         return self
 
+    def parameters(self) -> Tensor:
+        """Weights, input weights, bias and leak of each unit, `(units, units + channels + 2)`."""
+        leak = torch.sigmoid(self.fitted("raw_leak"))
+        return torch.cat(
+            [self.weights * self._mask, self.inputs * self._inputs, self.bias[:, None], leak[:, None]], dim=1
+        )
+
     def _next(self, x: Tensor, u: Tensor) -> Tensor:
         target = torch.sigmoid(x @ (self.weights * self._mask).T + u @ (self.inputs * self._inputs).T + self.bias)
         return x + torch.sigmoid(self.raw_leak) * (target - x)

@@ -108,23 +108,18 @@ def circuit_posterior(
     still = [u for u, s in zip(data.units, data.activity.flatten(0, 1).std(dim=0).tolist(), strict=True) if s < 1e-9]
     if still:
         raise ValueError(f"activity must vary, {arguments.listed(still)} never does; leave it out.")
-    start = CircuitModel(seed=seed, steps=300).fit(data)
     x = data.activity[:, :-1].flatten(0, 1).numpy()
     u = data.drive[:, :-1].flatten(0, 1).numpy()
     following = data.activity[:, 1:].flatten(0, 1).numpy()
     seen = np.concatenate([x, u], axis=1)
     units, columns = x.shape[1], seen.shape[1]
     out = np.zeros((num_draws, units, columns + 2))
+    start = None  # the fit without a prior follows the noise of few data
+    if len(seen) > ENOUGH * columns:
+        start = CircuitModel(seed=seed, steps=300).fit(data).parameters().numpy()
     for unit in range(units):
-        theta = np.concatenate(
-            [
-                (start.weights * start._mask)[unit].numpy(),
-                start.inputs[unit].numpy(),
-                [float(start.bias[unit]), float(torch.sigmoid(start.raw_leak[unit]))],
-            ]
-        )
         rng = np.random.default_rng([child(seed, Stream.SAMPLING) % 2**63, unit])
-        out[:, unit] = _one_unit(unit, seen, following[:, unit], theta, num_draws, probability, slab, rng)
+        out[:, unit] = _one_unit(unit, seen, following[:, unit], start, num_draws, probability, slab, rng)
     draws = torch.from_numpy(out)
     parts = draws[..., :units], draws[..., units:columns], draws[..., columns], draws[..., columns + 1]
     return CircuitPosterior(*parts, data.units)
@@ -134,13 +129,13 @@ def _one_unit(
     unit: int,
     seen: np.ndarray,
     following: np.ndarray,
-    theta: np.ndarray,
+    start: np.ndarray | None,
     num_draws: int,
     probability: float,
     slab: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draws `(draws, D + 2)` of the weights of what a unit sees, its bias and its leak."""
+    """Draws `(draws, D + 2)` of the weights of what a unit sees, its bias and its leak; from a fit of them to all units."""
     columns = seen.shape[1]
     own = seen[:, unit]
     centre = np.zeros(columns + 2)
@@ -151,10 +146,8 @@ def _one_unit(
     there = np.zeros(columns + 2, dtype=bool)
     there[-2:] = True
     spread = max(float(np.var(following - own)), 1e-12)  # of a guess that nothing changes: the noise is not above it
-    if len(seen) > ENOUGH * columns:
-        there[free] = np.abs(theta[free]) > 0.5  # to begin with
-    else:  # the fit without a prior follows the noise
-        theta = centre.copy()
+    theta = centre if start is None else start[unit]
+    there[free] = np.abs(theta[free]) > 0.5  # to begin with
     noise = spread
     draws = np.zeros((num_draws, columns + 2))
     for k in range(ROUNDS):
@@ -167,12 +160,11 @@ def _one_unit(
         # of deviations from the centre of the prior
         target_of = rest + slope @ (theta - centre)
         moment, square = slope.T @ target_of, float(target_of @ target_of)
-        last = k == ROUNDS - 1
-        sweeps = BURN + (num_draws if last else BURN)
         kept = []
-        for sweep in range(sweeps):
-            _sweep(there, free, gram / noise, moment / noise, precision, probability, rng)
-            away = _drawn(there, gram / noise, moment / noise, precision, rng)
+        for sweep in range(BURN + (num_draws if k == ROUNDS - 1 else BURN)):
+            own_gram, own_moment = gram / noise, moment / noise
+            _sweep(there, free, own_gram, own_moment, precision, probability, rng)
+            away = _drawn(there, own_gram, own_moment, precision, rng)
             left = max(square - 2 * float(away @ moment) + float(away @ gram @ away), 0.0)
             noise = (left + 2 * FEW * spread) / rng.chisquare(len(seen) + 2 * FEW)
             if sweep >= BURN:
@@ -200,7 +192,7 @@ def _sweep(
     probability: float,
     rng: np.random.Generator,
 ) -> None:
-    """Offers each connection once to be switched, and as many times one in exchange for another; in place."""
+    """Offers each connection once to be switched, and half as often one in exchange for another; in place."""
     odds = math.log(probability) - math.log(1.0 - probability)
     now = _log_evidence(there, gram, moment, precision)
     for j in rng.permutation(free):

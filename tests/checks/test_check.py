@@ -110,10 +110,15 @@ def test_constraints_are_predicted_and_generalise():
 
 
 def test_a_fit_that_learned_nothing_fails():
-    """Shuffled outcomes: the classifier has nothing to go on, and posterior rules do no better than the prior's."""
+    """Shuffled outcomes: the classifier has nothing to go on, and posterior rules do no better than the prior's.
+
+    The shuffle has a seed of its own: only some 36 networks succeed, and about one shuffle in six puts so many of them
+    near rules that do learn that a fit to it is of some use (12 % against the prior's 4).
+    """
     store = sr.simulate(Cheap(), PRIOR, 1024, seed=1)
+    order = torch.randperm(len(store), generator=torch.Generator().manual_seed(1))
     wrong = sr.SimulationStore.from_arrays(
-        store.theta, store.x[torch.randperm(len(store))], names=store.names, summary_names=store.summary_names
+        store.theta, store.x[order], names=store.names, summary_names=store.summary_names
     )
     posterior = sr.fit(wrong, PRIOR, constraints={"final_error": (0, 0.15)})
     found = sr.check(posterior, Cheap(), rules=64, networks_per_rule=8, parts="predictions", num_workers=1)

@@ -377,8 +377,7 @@ def test_figures_draw_what_there_is(problem):
         lambda lines: ["3", *lines[1:]],
     ],
 )
-@pytest.mark.parametrize("method", ["puct", "smc"])
-def test_a_folder_that_is_not_as_it_was_written_is_refused(tmp_path, method, change):
+def test_a_folder_that_is_not_as_it_was_written_is_refused(tmp_path, change):
     problem = sr.OwnProblem(overlap, GRAMMAR, evidence=True)
     sr.search(problem, method="puct", budget=60, folder=tmp_path / "one")
     path = tmp_path / "one" / "nodes.jsonl"

@@ -138,14 +138,17 @@ class RuleGrammar(Shown):
             terms: Texts of single terms.
             equal: By the text of a term that is left out, that of the one which is read in its place.
         """
+
+        def read(text: str) -> Term:
+            return parse_structure(text, self.target).terms[0]
+
         gone = {term for text in arguments.strings("terms", terms) for term in parse_structure(text, self.target).terms}
         out = RuleGrammar.__new__(RuleGrammar)
         out.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _CACHED})
         out.terms = tuple(term for term in self.terms if term not in gone)
         if not out.terms:
             raise ValueError("terms must leave at least one term in the grammar.")
-        one = {a: parse_structure(b, self.target).terms[0] for a, b in (equal or {}).items()}
-        out._instead = {**self._instead, **{parse_structure(a, self.target).terms[0]: b for a, b in one.items()}}
+        out._instead = self._instead | {read(one): read(other) for one, other in (equal or {}).items()}
         return out
 
     # Structures -----------------------------------------------------------------------------------
