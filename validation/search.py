@@ -5,14 +5,14 @@
 - *planted*: ten rules of 2-4 terms, found from the choices of 18 simulated animals of 300 trials: by tree search, among rules
   drawn from the prior, by posterior over structures; sequentially thresholded fits and L1 beside it. Rules are one class where
   their log score on fresh animals differs by less than .1 nat per animal.
-- *calibration*: 60 rules drawn from the prior without selection (6 animals of 150 trials): probabilities against hits.
+- *calibration*: 200 rules drawn from the prior without selection (6 animals of 150 trials): probabilities against hits.
 - *fish*: five circuits of the optomotor response: models with and without drive and connections, in distribution and under a
   stimulus held out; their Jacobians; the posterior over circuits, beside pysindy (`pip install pysindy`, else left out).
 - *speed*: nodes per second of a whole search; on a machine that does nothing else.
 
 The prior over structures is 2^-complexity across complexities and uniform within one; coefficients are uniform(-1, 1), the decay
 of weights uniform(-1, 0). Seeds are fixed. On two cores about an hour, with --quick about 5 minutes. Rows of other parts in the
-JSON file stay.
+JSON file stay, and rules that were done stay in runs/validation: a run that was stopped goes on.
 """
 
 from __future__ import annotations

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Memory, Parallel, delayed
 from result_rows import Row, row
-from scipy.optimize import minimize
+from search_peers import f1, picked, shrunk, thresholded
 
 import sbirules as sr
-from sbirules.model.structures import Structure, Term, family_of
+from sbirules.model.structures import Structure, family_of
 from sbirules.model.structures.expressions import term_text
 from sbirules.model.tables import Trials
 from sbirules.model.tasks import ChoiceTask
@@ -36,6 +35,8 @@ BUDGET, SMC_BUDGET = 1000, 1500
 SAME = 0.1  # nats per animal within which two rules are one class
 PLAIN: dict[str, Any] = {"nuisance": ()}
 GRAMMAR = sr.RuleGrammar(["c", "d", "x", "w", "r", "rd"])
+# a run that was stopped goes on; to be deleted when the package has changed
+KEPT = Memory("runs/validation", verbose=0)
 
 
 def simulated(structure: Structure, theta: dict[str, float], animals: int, trials: int, seed: int) -> Trials:
@@ -133,83 +134,6 @@ def classes(found: sr.StructureSearch, problem: sr.ChoiceProblem, p: Planted, fr
     return [out[0], *sorted(out[1:], reverse=True)]
 
 
-# What users would do today ----------------------------------------------------------------------------
-
-
-def penalised(problem: sr.ChoiceProblem, terms: Sequence[Term], trials: Trials, penalty: float) -> np.ndarray:
-    """Coefficients of all terms at the maximum of the log-likelihood less an L1 penalty, in the bounds of the prior."""
-    structure = Structure.of(terms)
-    policy = problem.simulator(structure)
-    likelihood = policy.likelihood(trials)
-    likelihood.threads = 1
-    place = [policy.names.index(name) for name in structure.names]
-    size = len(place)
-    decay = np.array([term_text(t) == "w" for t in structure.terms])
-
-    def loss(both: np.ndarray) -> tuple[float, np.ndarray]:
-        theta = torch.zeros(1, size, dtype=torch.float64)
-        theta[0, place] = torch.from_numpy(both[:size] - both[size:])
-        value, slope = likelihood.value_and_slope(theta)
-        g = -np.asarray(slope.sum(dim=1)[0][place])
-        return -float(value.sum()) + penalty * float(both.sum()), np.concatenate([g + penalty, -g + penalty])
-
-    bounds = [(0.0, 0.0 if d else 1.0) for d in decay] + [(0.0, 1.0)] * size
-    found = minimize(loss, np.zeros(2 * size), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300})
-    theta = found.x[:size] - found.x[size:]
-    by_name = dict(zip(structure.names, theta, strict=True))
-    order = {t: n for t, n in zip(structure.terms, structure.names, strict=True)}
-    return np.array([by_name[order[t]] for t in terms])
-
-
-def predicted(problem: sr.ChoiceProblem, terms: Sequence[Term], theta: np.ndarray) -> float:
-    """Log-probability of what is held out given what came before, at coefficients fitted to what came before."""
-    if not len(terms):
-        count = int(problem.trials.num_trials.sum()) - int(problem.earlier.num_trials.sum())
-        return count * math.log(0.5)
-    structure = Structure.of(terms)
-    policy = problem.simulator(structure)
-    names = {t: n for t, n in zip(structure.terms, structure.names, strict=True)}
-    values = {names[t]: float(v) for t, v in zip(terms, theta, strict=True)}
-    row_of = torch.tensor([[values[name] for name in policy.names]], dtype=torch.float64)
-    return float(policy.likelihood(problem.trials).log_prob(row_of).sum()) - float(
-        policy.likelihood(problem.earlier).log_prob(row_of).sum()
-    )
-
-
-def thresholded(problem: sr.ChoiceProblem, trials: Trials, threshold: float) -> tuple[list[Term], np.ndarray]:
-    """Fits all terms, drops those below a threshold, fits again, until none is dropped (SINDy's scheme)."""
-    terms = list(problem.grammar.terms)
-    while terms:
-        theta = penalised(problem, terms, trials, 1e-3)
-        kept = np.abs(theta) >= threshold
-        if kept.all():
-            return terms, theta
-        terms = [t for t, k in zip(terms, kept, strict=True) if k]
-    return [], np.zeros(0)
-
-
-def shrunk(problem: sr.ChoiceProblem, trials: Trials, penalty: float) -> tuple[list[Term], np.ndarray]:
-    """L1 on all terms, as in Mehta et al. (2024): what is left above .01."""
-    terms = list(problem.grammar.terms)
-    theta = penalised(problem, terms, trials, penalty)
-    kept = np.abs(theta) > 0.01
-    return [t for t, k in zip(terms, kept, strict=True) if k], theta[kept]
-
-
-def picked(problem: sr.ChoiceProblem, fit: Callable[..., Any], values: Sequence[float]) -> list[Term]:
-    """Terms at the setting that predicts best what is held out, from a fit to everything."""
-    scored = []
-    for value in values:
-        terms, theta = fit(problem, problem.earlier, value)
-        scored.append(predicted(problem, terms, theta))
-    return list(fit(problem, problem.trials, values[int(np.argmax(scored))])[0])
-
-
-def f1(terms: Sequence[Term], truth: Structure) -> float:
-    shared = len(set(terms) & set(truth.terms))
-    return 2.0 * shared / max(1, len(terms) + len(truth.terms))
-
-
 # Rows -------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +186,7 @@ def one_rule(k: int, quick: bool) -> dict[str, Any]:
 
 def planted_rows(quick: bool, jobs: int) -> list[Row]:
     count = 2 if quick else 10
-    found = Parallel(n_jobs=jobs)(delayed(one_rule)(k, quick) for k in range(count))
+    found = Parallel(n_jobs=jobs)(delayed(KEPT.cache(one_rule))(k, quick) for k in range(count))
     grammar = told_apart()
     first = sum(f["classes"][0] >= max(f["classes"][1:], default=0.0) and f["classes"][0] > 0 for f in found)
     tree = sum(f["found_at"] is not None for f in found)
@@ -326,8 +250,8 @@ def one_draw(k: int) -> tuple[float, bool, list[tuple[float, bool]]]:
 
 
 def calibration_rows(quick: bool, jobs: int) -> list[Row]:
-    count = 10 if quick else 60
-    found = Parallel(n_jobs=jobs)(delayed(one_draw)(k) for k in range(count))
+    count = 10 if quick else 200
+    found = Parallel(n_jobs=jobs)(delayed(KEPT.cache(one_draw))(k) for k in range(count))
     mass, hit = np.array([f[0] for f in found]), np.array([f[1] for f in found], dtype=float)
     gap = hit - mass
     error = gap.std(ddof=1) / math.sqrt(count)
