@@ -31,12 +31,14 @@ from .sessions import (
     ring_sessions,
     stimulation_sessions,
 )
+from .spiking import SPIKING_SETTINGS, Spikes, SpikingNetwork
 from .zebrafish import CircuitActivity, CircuitModel, CircuitPosterior, OptomotorCircuit, circuit_posterior
 
 __all__ = [
     "FEEDFORWARD_SETTINGS",
     "MICONI_THETA_33",
     "SIMULATORS",
+    "SPIKING_SETTINGS",
     "CircuitActivity",
     "CircuitModel",
     "CircuitPosterior",
@@ -52,6 +54,8 @@ __all__ = [
     "PolicySettings",
     "RateRNN",
     "SessionLaw",
+    "Spikes",
+    "SpikingNetwork",
     "bcm_sessions",
     "circuit_posterior",
     "compare_networks",
@@ -69,6 +73,7 @@ SIMULATORS: dict[str, tuple[Callable[..., Simulator], tuple[str, ...]]] = {
     "mushroom_body": (MushroomBody, OF_MUSHROOM),
     "feedforward": (FeedforwardNetwork, ("summaries", *FEEDFORWARD_SETTINGS)),
     "session_law": (SessionLaw, SESSION_SETTINGS),
+    "spiking": (SpikingNetwork, ("summaries", *SPIKING_SETTINGS)),
     "policy_network": (PolicyNetwork, ("summaries", *(f.name for f in fields(PolicySettings)))),
 }
 

@@ -21,6 +21,7 @@ from sbirules.model.rules.motif_laws import BCMLaw, HebbianLaw, MotifCircuit, Oj
 from sbirules.model.rules.oja import Oja
 from sbirules.model.rules.policy import VARIABLES, PolicyRule
 from sbirules.model.rules.polynomial import PolynomialRule
+from sbirules.model.rules.spike import SYNAPSES, SpikePairRule, SpikeRule, Traces, TripletRule, vogels2011
 from sbirules.model.rules.taylor import TaylorRule
 from sbirules.model.rules.text import RuleText
 from sbirules.model.rules.three_factor import ThreeFactorRule
@@ -32,6 +33,7 @@ __all__ = [
     "READOUT_RATE",
     "RESERVED",
     "SIGHTS",
+    "SYNAPSES",
     "TIME_CONSTANTS",
     "VARIABLES",
     "BCMLaw",
@@ -56,8 +58,13 @@ __all__ = [
     "PolynomialRule",
     "RuleFamily",
     "RuleText",
+    "SpikePairRule",
+    "SpikeRule",
     "TaylorRule",
     "ThreeFactorRule",
+    "Traces",
+    "TripletRule",
+    "vogels2011",
 ]
 
 FAMILIES: dict[str, Callable[..., RuleFamily]] = {
@@ -74,4 +81,6 @@ FAMILIES: dict[str, Callable[..., RuleFamily]] = {
     "node_perturbation": NodePerturbation,
     "backpropagation": Backpropagation,
     "feedback_alignment": FeedbackAlignment,
+    "spike_pair": SpikePairRule,
+    "triplet": TripletRule,
 }

@@ -25,9 +25,11 @@ from sbirules.model.summaries.catalogue import (
 )
 from sbirules.model.summaries.choices import answers_by_part, choice_summaries, history_weights
 from sbirules.model.summaries.definition import Summary, SummaryLike, summarise, summary, summary_names
+from sbirules.model.summaries.spiking import MOST_DELAYS, spiking_fields, spiking_names
 
 __all__ = [
     "CATALOGUE",
+    "MOST_DELAYS",
     "Summary",
     "SummaryLike",
     "activity_summaries",
@@ -49,6 +51,8 @@ __all__ = [
     "response_distribution",
     "scatter",
     "selectivity",
+    "spiking_fields",
+    "spiking_names",
     "summarise",
     "summary",
     "summary_names",

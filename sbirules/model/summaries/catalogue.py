@@ -15,6 +15,7 @@ from sbirules.model.summaries.activity import ACTIVITY, FROM_ACTIVITY, activity_
 from sbirules.model.summaries.activity_parts import in_rows
 from sbirules.model.summaries.choices import FROM_CHOICES, answers_by_part, choice_summaries
 from sbirules.model.summaries.definition import Summary, parts_of_sessions, summarise
+from sbirules.model.summaries.spiking import SPIKING, spiking_names
 from sbirules.support import arguments
 from sbirules.support.files import Plain
 from sbirules.support.typed import typed
@@ -35,6 +36,7 @@ OURS = (
     __name__,
     answers_by_part.__module__,
     in_rows.__module__,
+    spiking_names.__module__,
 )  # whose summaries come back from their settings
 LAST = 50  # trials over which "final" and "learned" are judged
 LEARNED_SHARE = 0.9  # share of those that must be correct
@@ -321,6 +323,7 @@ CATALOGUE: dict[str, Summary] = {
         ),
         *(Summary(name, (name,), _activity(name), help=text) for name, text in _MEASURES.items()),
         *activity_summaries((*FROM_ACTIVITY, *ACTIVITY[:5])),
+        *SPIKING,
     )
 }
 

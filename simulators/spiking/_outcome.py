@@ -1,0 +1,133 @@
+"""What a network did: its spikes and weights; and the numbers of a rule as kernels read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sbirules.model.rules import SYNAPSES, SpikeRule
+from sbirules.model.rules.spike import GAINS, TIMES
+
+from ._kernels import simulate
+from ._network import Network
+from ._settings import Settings
+
+__all__ = ["WINDOW", "Outcome", "by_numba", "cell_of", "decays_of", "fast", "values_of"]
+
+WINDOW = 0.2  # seconds over which a network is seen to blow up
+DEFAULT_TIMES = (20.0, 20.0, 100.0, 100.0)
+
+
+@dataclass
+class Outcome:
+    """A run of one network.
+
+    Arguments:
+        blown_up: Whether its excitatory neurons fired beyond the limit, so that it was stopped.
+        steps: Steps that were done.
+        spike_step: Step of each spike, in order.
+        spike_neuron: Which neuron, excitatory ones first.
+        counts: Spikes in bins of excitatory and inhibitory neurons, `(bins, 2)`.
+        weight_means: Mean weight of each of `SYNAPSES` after each bin, `(bins, 6)`.
+        weights: Last weights, by synapse as in its `Network`.
+    """
+
+    blown_up: bool
+    steps: int
+    spike_step: NDArray[np.int32]
+    spike_neuron: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    weight_means: NDArray[np.float64]
+    weights: NDArray[Any]
+
+
+def values_of(family: SpikeRule, theta: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Coefficients of each plastic kind of synapse by their short names."""
+    return {s: {c.name: theta[f"{c.name}_{s}"] for c in family.of_synapse} for s in family.synapses}
+
+
+def fast(family: SpikeRule) -> bool:
+    """Whether kernels know the rule."""
+    return all(family.gains({c.name: c.default for c in family.of_synapse}) is not None for _ in family.synapses[:1])
+
+
+def decays_of(settings: Settings, values: Mapping[str, Mapping[str, float]]) -> NDArray[np.float64]:
+    """By how much traces decay in a step: pre, post, slow pre, slow post, of each of `SYNAPSES`; `(6, 4)`."""
+    out = np.ones((6, 4))
+    for p, s in enumerate(SYNAPSES):
+        for k, (name, default) in enumerate(zip(TIMES, DEFAULT_TIMES, strict=True)):
+            out[p, k] = np.exp(-settings.dt / values.get(s, {}).get(name, default))
+    return out
+
+
+def cell_of(settings: Settings, dtype: Any) -> NDArray[Any]:
+    """Numbers of a neuron: dt / tau_m, threshold, reset, both reversals, and both conductances' decay in a step."""
+    s = settings
+    decays = (np.exp(-s.dt / s.tau_excitation), np.exp(-s.dt / s.tau_inhibition))
+    fixed = (s.dt / s.tau_membrane, s.threshold, s.reset, s.reversal_excitation, s.reversal_inhibition)
+    return np.array([*fixed, *decays], dtype=dtype)
+
+
+def bounds_of(settings: Settings) -> NDArray[np.float64]:
+    """Of the weights of each of `SYNAPSES`, `(6, 2)`."""
+    return np.array([[0.0, settings.max_weights[p]] for p in SYNAPSES])
+
+
+def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], network: Network) -> Outcome:
+    """Runs a network spike by spike."""
+    s, values = settings, values_of(family, theta)
+    gains = np.zeros((6, 6))
+    for synapse, told in values.items():
+        known = family.gains(told) or {}
+        gains[SYNAPSES.index(synapse)] = [s.learning_rate * known.get(name, 0.0) for name in GAINS]
+    dtype = network.weights.dtype
+    weights, potentials = network.weights.copy(), network.potentials.copy()
+    window = s.steps(WINDOW)
+    limit = s.rate_limit * WINDOW * s.num_excitatory
+    # a network that is not stopped fires less than this, unless its inhibitory neurons fire far more than the others
+    most = int(1.2 * s.num_units * (s.rate_limit * s.total_steps * s.dt / 1000.0 + WINDOW * s.rate_limit)) + 1000
+    room = min(most, 1_000_000)
+    while True:
+        spike_step, spike_neuron = np.empty(room, np.int32), np.empty(room, np.int32)
+        counts, means = np.zeros((s.bins, 2), np.int64), np.full((s.bins, 6), np.nan)
+        weights[:], potentials[:] = network.weights, network.potentials
+        ended, steps, written = simulate(
+            potentials,
+            np.zeros(s.num_units, np.int32),
+            np.full(s.num_units, s.resting + s.current, dtype),
+            cell_of(s, dtype),
+            s.num_excitatory,
+            network.out_start,
+            network.out_middle,
+            network.out_post,
+            network.in_start,
+            network.in_synapse,
+            network.in_source,
+            weights,
+            bounds_of(s),
+            gains,
+            decays_of(s, values),
+            network.input_step,
+            network.input_neuron,
+            s.total_steps,
+            s.delay_steps(),
+            round(s.refractory / s.dt),
+            window,
+            limit,
+            spike_step,
+            spike_neuron,
+            s.bins,
+            s.steps(s.bin_length),
+            counts,
+            means,
+        )
+        if ended != 2 or room >= most:
+            break
+        room = min(4 * room, most)
+    return Outcome(
+        bool(ended), steps, spike_step[:written].copy(), spike_neuron[:written].copy(), counts, means, weights
+    )

@@ -1,0 +1,208 @@
+"""Settings of `SpikingNetwork`, checked one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+
+from sbirules.model.rules import SYNAPSES
+from sbirules.support import arguments
+from sbirules.support.room import free_memory, refuse_beyond
+
+__all__ = ["BACKENDS", "Settings"]
+
+BACKENDS = ("auto", "numba", "torch")
+OF_A_SYNAPSE = 40  # bytes: weight, ends, places, and what they are drawn from
+OF_A_SPIKE = 24
+MOST_HERTZ = 500.0
+# in units of the leak conductance; with these, and no plasticity, 1000 neurons fire irregularly at a few hertz
+WEIGHTS = {"EE": 0.1, "EI": 0.1, "IE": 0.5, "II": 0.5, "XE": 0.15, "XI": 0.15}
+MAX_WEIGHTS = {"EE": 1.0, "EI": 1.0, "IE": 5.0, "II": 5.0, "XE": 1.0, "XI": 1.0}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that defines a `SpikingNetwork` beside its family and summaries; see there for the meaning."""
+
+    num_excitatory: int = 800
+    num_inhibitory: int = 200
+    num_inputs: int = 1000
+    in_degree_excitatory: int = 80
+    in_degree_inhibitory: int = 40
+    in_degree_inputs: int = 100
+    weights: Mapping[str, float] = field(default_factory=dict)
+    max_weights: Mapping[str, float] = field(default_factory=dict)
+    weight_spread: float = 0.1
+    learning_rate: float = 0.001
+    input_rate: float = 5.0
+    current: float = 0.0
+    duration: float = 20.0
+    judged: float = 5.0
+    bin_length: float = 1.0
+    dt: float = 0.1
+    delay: float = 1.0
+    refractory: float = 5.0
+    tau_membrane: float = 20.0
+    tau_excitation: float = 5.0
+    tau_inhibition: float = 10.0
+    resting: float = -60.0
+    threshold: float = -50.0
+    reset: float = -60.0
+    reversal_excitation: float = 0.0
+    reversal_inhibition: float = -80.0
+    rate_limit: float = 150.0
+    memory_delays: Sequence[float] = ()
+    pattern_share: float = 0.1
+    pattern_rate: float = 50.0
+    presentation: float = 0.2
+    presentations: int = 10
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        self._check_sizes()
+        self._check_numbers()
+        self._check_times()
+        for name, default in (("weights", WEIGHTS), ("max_weights", MAX_WEIGHTS)):
+            object.__setattr__(self, name, _completed(name, getattr(self, name), default))
+        for pathway, weight in self.weights.items():
+            if weight > self.max_weights[pathway]:
+                raise ValueError(
+                    f"weights[{pathway!r}] must not exceed max_weights[{pathway!r}] = {self.max_weights[pathway]:g}, got "
+                    f"{weight:g}."
+                )
+        arguments.known("backend", self.backend, BACKENDS)
+
+    def _check_sizes(self) -> None:
+        arguments.whole("num_excitatory", self.num_excitatory, 2)
+        arguments.whole("num_inhibitory", self.num_inhibitory, 0)
+        arguments.whole("num_inputs", self.num_inputs, 0)
+        for kind, most in (
+            ("excitatory", self.num_excitatory - 1),
+            ("inhibitory", max(self.num_inhibitory - 1, 0)),
+            ("inputs", self.num_inputs),
+        ):
+            degree = arguments.whole(f"in_degree_{kind}", getattr(self, f"in_degree_{kind}"), 0)
+            if degree > most:
+                size = f"num_{kind}" if kind == "inputs" else f"num_{kind} - 1"
+                raise ValueError(
+                    f"in_degree_{kind} must not exceed {size} = {most}, the neurons that synapses can come from, got {degree}."
+                )
+
+    def _check_numbers(self) -> None:
+        for name in ("weight_spread", "learning_rate", "input_rate", "pattern_rate"):
+            arguments.at_least(name, getattr(self, name), 0.0)
+        for name in ("input_rate", "pattern_rate"):
+            if getattr(self, name) > MOST_HERTZ:
+                raise ValueError(f"{name} is in hertz and must not exceed {MOST_HERTZ:g}, got {getattr(self, name):g}.")
+        arguments.above("rate_limit", self.rate_limit, 0.0)
+        for name in ("current", "resting", "threshold", "reset", "reversal_excitation", "reversal_inhibition"):
+            arguments.finite(name, getattr(self, name))
+        if not self.reset < self.threshold:
+            raise ValueError(
+                f"reset must be below threshold = {self.threshold:g} mV, else a neuron that fired fires on, got "
+                f"{self.reset:g}."
+            )
+        if not self.reversal_inhibition < self.threshold < self.reversal_excitation:
+            raise ValueError(
+                f"threshold must lie between reversal_inhibition = {self.reversal_inhibition:g} and reversal_excitation = "
+                f"{self.reversal_excitation:g} mV, got {self.threshold:g}."
+            )
+        arguments.share("pattern_share", self.pattern_share)
+
+    def _check_times(self) -> None:
+        for name in ("duration", "judged", "bin_length", "dt", "tau_membrane", "tau_excitation", "tau_inhibition"):
+            arguments.above(name, getattr(self, name), 0.0)
+        for name in ("delay", "refractory"):
+            arguments.at_least(name, getattr(self, name), 0.0)
+        shortest = min(self.tau_membrane, self.tau_excitation, self.tau_inhibition)
+        if self.dt > shortest / 2:
+            raise ValueError(
+                f"dt must be at most {shortest / 2:g} ms, half the shortest time constant (tau_membrane = {self.tau_membrane:g}, "
+                f"tau_excitation = {self.tau_excitation:g}, tau_inhibition = {self.tau_inhibition:g}), for steps to follow "
+                f"membranes and conductances, got {self.dt:g}."
+            )
+        for name in ("judged", "bin_length"):
+            if getattr(self, name) > self.duration:
+                raise ValueError(f"{name} must not exceed duration = {self.duration:g} s, got {getattr(self, name):g}.")
+        arguments.whole("presentations", self.presentations, 1)
+        delays = tuple(arguments.at_least("memory_delays", d, 0.0) for d in self.memory_delays)
+        object.__setattr__(self, "memory_delays", delays)
+        if not delays:
+            return
+        arguments.above("presentation", self.presentation, 0.0)
+        least = 4 * self.presentation
+        if any(later - earlier < least for earlier, later in pairwise(delays)):
+            raise ValueError(
+                f"memory_delays must grow by at least four presentations, {least:g} s, for tests not to run into each other, got "
+                f"{arguments.listed(f'{d:g}' for d in delays)}."
+            )
+        if self.presentations * self.presentation * 2 > self.duration:
+            raise ValueError(
+                f"duration must hold {self.presentations} presentations of {self.presentation:g} s and pauses as long between "
+                f"them, {2 * self.presentations * self.presentation:g} s, got {self.duration:g}."
+            )
+        if self.num_inputs * self.pattern_share < 1:
+            raise ValueError(
+                f"pattern_share of num_inputs = {self.num_inputs} must be at least one neuron, got {self.pattern_share:g}."
+            )
+
+    # Derived --------------------------------------------------------------------------------------
+
+    @property
+    def num_units(self) -> int:
+        """Excitatory and inhibitory neurons."""
+        return self.num_excitatory + self.num_inhibitory
+
+    @property
+    def in_degrees(self) -> tuple[int, int, int]:
+        """Synapses on each neuron from excitatory, inhibitory and input neurons."""
+        return self.in_degree_excitatory, self.in_degree_inhibitory, self.in_degree_inputs
+
+    @property
+    def num_synapses(self) -> int:
+        """All of them."""
+        return self.num_units * sum(self.in_degrees)
+
+    def steps(self, seconds: float) -> int:
+        """Steps in so many seconds."""
+        return round(seconds * 1000.0 / self.dt)
+
+    def delay_steps(self) -> int:
+        """Steps from a spike to its arrival."""
+        return round(self.delay / self.dt)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a run: its duration, and the tests of memory after it."""
+        if not self.memory_delays:
+            return self.steps(self.duration)
+        return self.steps(self.duration) + self.steps(self.memory_delays[-1]) + 3 * self.steps(self.presentation)
+
+    @property
+    def bins(self) -> int:
+        """Whole bins of `bin_length` in the duration."""
+        return max(int(self.duration / self.bin_length + 1e-9), 1)
+
+    def check_room(self) -> None:
+        """Raises ValueError if one network does not fit in memory."""
+        room = free_memory()
+        of_unit = OF_A_SYNAPSE * max(sum(self.in_degrees), 1)
+        refuse_beyond("num_excitatory", self.num_units, lambda n: n * of_unit, room, "memory", "one network")
+        spikes = OF_A_SPIKE * self.num_units * min(self.rate_limit, 1000.0)
+        refuse_beyond("duration", math.ceil(self.duration), lambda n: n * int(spikes), room, "memory", "its spikes")
+
+    def config(self) -> dict[str, object]:
+        """Plain types for the manifest; the backend is not among them."""
+        out = asdict(self)
+        del out["backend"]
+        return {**out, "memory_delays": list(self.memory_delays)}
+
+
+def _completed(name: str, given: Mapping[str, float], default: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name} must map synapses to numbers, such as {{'EE': 0.1}}, got {given!r}.")
+    for pathway in given:
+        arguments.known(name, pathway, SYNAPSES)
+    return {**default, **{p: arguments.at_least(f"{name}[{p!r}]", w, 0.0) for p, w in given.items()}}

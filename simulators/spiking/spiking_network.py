@@ -1,0 +1,255 @@
+r"""`SpikingNetwork`: excitatory and inhibitory integrate-and-fire neurons whose synapses follow rules of spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sbirules.model.fields import Field
+from sbirules.model.rules import SYNAPSES, RuleFamily, SpikeRule
+from sbirules.model.runs import Status, Trajectory
+from sbirules.model.simulator import Simulator
+from sbirules.model.summaries import SummaryLike, spiking_fields, spiking_names
+from sbirules.support import arguments
+from sbirules.support.arguments import ArrayLike
+from sbirules.support.devices import usable
+from sbirules.support.streams import Key, global_seed
+from sbirules.support.typed import typed_class
+
+from ._batched import by_torch
+from ._measured import Spikes, measured
+from ._network import Network, draw_network
+from ._outcome import Outcome, by_numba, fast
+from ._settings import Settings
+
+__all__ = ["SPIKING_SETTINGS", "SpikingNetwork"]
+
+SPIKING_SETTINGS = tuple(Settings.__dataclass_fields__)
+TOGETHER = 64  # networks that a GPU simulates at once
+
+
+@typed_class
+class SpikingNetwork(Simulator):
+    r"""Leaky integrate-and-fire neurons with conductances, sparsely and randomly joined, driven by Poisson inputs.
+
+        tau_m dV/dt = E_rest + I - V + g_E (E_E - V) + g_I (E_I - V)        V > threshold: a spike, then reset and refractory
+        dg_E/dt = -g_E / tau_E,   dg_I/dt = -g_I / tau_I                    a spike that arrives adds the synapse's weight
+
+    Conductances and weights are in units of the leak conductance. Every neuron has the same number of synapses from excitatory,
+    inhibitory and input neurons, from different ones drawn at random, never from itself; a spike arrives after the delay,
+    where it also leaves its trace. Synapses that the family names change at spikes of either side; weights stay between 0 and
+    their largest. Each row of theta is a fresh network.
+
+    Steps of potentials are implicit in V (and so stable for any conductance), conductances decay exactly; at most one spike of
+    an input falls into a step. What is fixed here and published differently: no slow (NMDA) conductance, no moving threshold.
+
+    A run is judged over its last `judged` seconds, its drifts over the last third of its duration. It stops, with status
+    `DIVERGED`, when excitatory neurons fire faster than `rate_limit` on average over 200 ms; it is `SILENT` when no excitatory
+    neuron fires four times while it is judged.
+
+    With `memory_delays` one pattern of inputs (a random `pattern_share` of them, driven with `pattern_rate`) is presented
+    `presentations` times during the run. After each delay it comes once more, and then one that is new.
+
+    Arguments:
+        family: The rule family, a `SpikeRule` such as `SpikePairRule(["EE", "IE"])`.
+        summaries: Named summaries that `simulator(theta)` returns; by default all measures of the network.
+        num_excitatory, num_inhibitory, num_inputs: Numbers of neurons.
+        in_degree_excitatory, in_degree_inhibitory, in_degree_inputs: Synapses on each neuron from each of these.
+        weights: First mean weight by kind of synapse, such as `{"IE": 0.5}`; others as by default.
+        max_weights: Largest weight, likewise.
+        weight_spread: S.d. over mean of first weights.
+        learning_rate: eta, by which all changes are multiplied.
+        input_rate: Of each input, Hz.
+        current: Constant drive, mV.
+        duration: Of activity, s, before memory is tested.
+        judged: Last part of it in which activity is judged, s.
+        bin_length: Of what is reported of every bin: rates and mean weights over time, s.
+        dt, delay, refractory, tau_membrane, tau_excitation, tau_inhibition: ms.
+        resting, threshold, reset, reversal_excitation, reversal_inhibition: mV.
+        rate_limit: Excitatory rate at which a network is given up, Hz.
+        memory_delays: When memory is tested, s after the duration; none by default.
+        pattern_share, pattern_rate, presentation, presentations: Share of inputs in a pattern, their rate in Hz, length in s and
+            number of presentations.
+        backend: `"numba"`, a network at a time; `"torch"`, batched, for GPUs and rules of one's own; `"auto"`.
+        device: Any torch device.
+        dtype: torch.float32 or torch.float64.
+
+    Raises:
+        ValueError: If the family is of another kind, or a setting is out of its range.
+
+    Examples:
+        >>> simulator = SpikingNetwork(SpikePairRule(["IE"]), duration=2.0, judged=1.0)
+        >>> run = simulator.run([[-0.2, 0.0, 1.0, 1.0, 20.0, 20.0]], seed=0)
+        >>> run.rate_E.shape
+        torch.Size([1])
+
+    Source: of neurons, network and inhibitory rule, Vogels et al. (2011), Science 334:1569; of the question, Confavreux et al.
+    (2023), NeurIPS 36.
+    """
+
+    family: SpikeRule
+    rule_unit = "leak conductance"
+    success: Mapping[str, tuple[float, float]] = {}
+
+    def __init__(
+        self,
+        family: RuleFamily,
+        *,
+        summaries: Sequence[SummaryLike] | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        **settings: Any,
+    ) -> None:
+        for name in settings:
+            arguments.known("SpikingNetwork's argument", name, SPIKING_SETTINGS)
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}.")
+        if not isinstance(family, SpikeRule):
+            raise ValueError(
+                f"family must be a SpikeRule such as SpikePairRule or TripletRule, got {type(family).__name__}."
+            )
+        self.settings = Settings(**settings)
+        self._refuse_missing_synapses(family)
+        self.settings.check_room()
+        self.device, self.dtype = usable(device), dtype
+        self.backend = self._backend(family)
+        self._names = spiking_names(family.synapses, len(self.settings.memory_delays), self._populations)
+        super().__init__(family, None, self._names if summaries is None else summaries)
+        self.num_trials = self.settings.bins
+        self.engine = "numba" if self.backend == "numba" else f"torch on {self.device.type}"
+        self.batch = 1 if self.device.type == "cpu" else TOGETHER
+
+    @property
+    def _populations(self) -> tuple[str, ...]:
+        return ("E", "I") if self.settings.num_inhibitory else ("E",)
+
+    def _refuse_missing_synapses(self, family: SpikeRule) -> None:
+        s = self.settings
+        for synapse in family.synapses:
+            kind = {"E": "excitatory", "I": "inhibitory", "X": "inputs"}[synapse[0]]
+            if not getattr(s, f"in_degree_{kind}"):
+                raise ValueError(
+                    f"synapses {synapse} are plastic in the family, but the network has none: in_degree_{kind} is 0."
+                )
+            if synapse[1] == "I" and not s.num_inhibitory:
+                raise ValueError(
+                    f"synapses {synapse} are plastic in the family, but the network has none: num_inhibitory is 0."
+                )
+
+    def _backend(self, family: SpikeRule) -> str:
+        known = fast(family)
+        if self.settings.backend == "numba" and not known:
+            raise ValueError(
+                f'backend must be "torch" for {type(family).__name__}, which is no sum of pairs and triplets, got "numba".'
+            )
+        if self.settings.backend == "numba" and self.device.type != "cpu":
+            raise ValueError(f'backend must be "torch" on device {self.device}, got "numba".')
+        if self.settings.backend != "auto":
+            return self.settings.backend
+        return "numba" if known and self.device.type == "cpu" else "torch"
+
+    @property
+    def own_fields(self) -> tuple[Field, ...]:  # type: ignore[override]
+        over_time = (
+            *(Field(f"rate_over_time_{p}", "mean rate in the bin", "Hz", low=0.0) for p in self._populations),
+            *(
+                Field(f"weight_over_time_{s}", "mean weight after the bin", "leak conductance", low=0.0)
+                for s in self.family.synapses
+            ),
+        )
+        return (*over_time, *spiking_fields(self.family.synapses, len(self.settings.memory_delays), self._populations))
+
+    def config(self) -> dict[str, object]:
+        return {
+            "simulator": "spiking",
+            "family": self.family.config(),
+            "settings": self.settings.config(),
+            "summaries": [s.config() for s in self.summaries],
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
+
+    def without_plasticity(self) -> SpikingNetwork:
+        """The same networks, whose weights never change."""
+        settings: dict[str, Any] = {**vars(self.settings), "learning_rate": 0.0}
+        return SpikingNetwork(self.family, summaries=self.summaries, device=self.device, dtype=self.dtype, **settings)
+
+    def run(
+        self, theta: ArrayLike, *, seed: Key | None = None, trial_types: ArrayLike | None = None, **options: Any
+    ) -> Trajectory:
+        """Runs of one fresh network per row of theta.
+
+        Arguments:
+            theta: Rules `(batch, D)` or `(D,)`.
+            seed: Names the random streams; None draws one from torch's global stream.
+            trial_types: Zeros, one for each bin, as the store passes them; a shorter run is not made.
+
+        Returns:
+            A `Trajectory` of `batch` networks: of every bin `rate_over_time_E` and so on, of the run `rate_E` and so on.
+        """
+        if options:
+            arguments.known("SpikingNetwork.run's argument", next(iter(options)), ("seed", "trial_types"))
+        rows = arguments.theta_matrix(theta, self.names)
+        self.family.check_raw(rows)
+        types = self.sequence_matrix(trial_types, len(rows))
+        if types.shape[1] != self.num_trials:
+            raise ValueError(
+                f"trial_types must have one entry for each of the {self.num_trials} bins of {self.settings.bin_length:g} s, got "
+                f"{types.shape[1]}; set duration for shorter runs."
+            )
+        key = global_seed() if seed is None else seed
+        outcomes = [self._reported(network, outcome) for network, outcome in self._outcomes(rows, key)]
+        per_run = {n: torch.tensor([o[1][n] for o in outcomes], dtype=torch.float32) for n in self._names}
+        per_trial = {n: torch.stack([o[2][n] for o in outcomes]) for n in outcomes[0][2]}
+        return Trajectory(torch.tensor([o[0] for o in outcomes], dtype=torch.uint8), types, per_trial, per_run)
+
+    def spikes(self, theta: ArrayLike, *, seed: Key = 0) -> tuple[Spikes, ...]:
+        """Spikes, rates and weights of one network per row of theta: the same as `run` with this seed reports of.
+
+        Arguments:
+            theta: Rules `(batch, D)` or `(D,)`.
+            seed: Names the random streams.
+        """
+        rows = arguments.theta_matrix(theta, self.names)
+        self.family.check_raw(rows)
+        return tuple(Spikes.of(self.settings, network, outcome) for network, outcome in self._outcomes(rows, seed))
+
+    def network(self, seed: Key = 0, row: int = 0) -> Network:
+        """The network that row `row` of a run with this seed starts from: synapses, first weights, spikes of inputs."""
+        dtype = np.float32 if self.dtype == torch.float32 else np.float64
+        return draw_network(self.settings, seed, arguments.whole("row", row, 0), dtype)
+
+    def _outcomes(self, rows: Tensor, key: Key) -> list[tuple[Network, Outcome]]:
+        thetas = [dict(zip(self.names, row, strict=True)) for row in rows.double().tolist()]
+        if self.backend == "numba":
+            networks = [self.network(key, k) for k in range(len(thetas))]
+            return [
+                (net, by_numba(self.settings, self.family, theta, net))
+                for net, theta in zip(networks, thetas, strict=True)
+            ]
+        out: list[tuple[Network, Outcome]] = []
+        for start in range(0, len(thetas), TOGETHER):
+            part = thetas[start : start + TOGETHER]
+            networks = [self.network(key, start + k) for k in range(len(part))]
+            found = by_torch(self.settings, self.family, part, networks, self.device)
+            out += zip(networks, found, strict=True)
+        return out
+
+    def _reported(self, network: Network, outcome: Outcome) -> tuple[int, dict[str, float], dict[str, Tensor]]:
+        s = self.settings
+        values = measured(s, self.family.synapses, network, outcome)
+        size = {"E": s.num_excitatory, "I": s.num_inhibitory}
+        over_time = {
+            f"rate_over_time_{p}": outcome.counts[:, k] / s.bin_length / size[p]
+            for k, p in enumerate(self._populations)
+        } | {f"weight_over_time_{p}": outcome.weight_means[:, SYNAPSES.index(p)] for p in self.family.synapses}
+        shown = {n: torch.as_tensor(v, dtype=torch.float32) for n, v in over_time.items()}
+        if outcome.blown_up:
+            done = torch.arange(s.bins) < outcome.steps // s.steps(s.bin_length)
+            shown = {n: torch.where(done, v, torch.nan) for n, v in shown.items()}
+            return int(Status.DIVERGED), dict.fromkeys(self._names, np.nan), shown
+        silent = np.isnan(values["cv_E"])
+        return int(Status.SILENT if silent else Status.OK), values, shown

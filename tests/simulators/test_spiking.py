@@ -1,0 +1,288 @@
+"""The spiking network against plain loops over its equations, its measures against what is known of spike trains."""
+
+import numpy as np
+import pytest
+import torch
+from spiking_loops import run as by_loops
+
+import sbirules as sr
+from sbirules.model.rules import SYNAPSES, Coefficient, SpikePairRule, SpikeRule, TripletRule, vogels2011
+from sbirules.model.runs import Status
+from sbirules.simulators import SpikingNetwork
+
+SMALL = {
+    "num_excitatory": 24,
+    "num_inhibitory": 6,
+    "num_inputs": 20,
+    "in_degree_excitatory": 6,
+    "in_degree_inhibitory": 3,
+    "in_degree_inputs": 8,
+    "weights": {"EE": 0.3, "EI": 0.3, "XE": 1.0, "XI": 1.0},
+    "max_weights": {"EE": 0.5, "XE": 2.0, "XI": 2.0},
+    "input_rate": 20.0,
+    "learning_rate": 0.02,
+    "duration": 0.3,
+    "judged": 0.2,
+    "bin_length": 0.1,
+}
+DOUBLE = {**SMALL, "dtype": torch.float64}
+
+
+def theta_of(family, seed):
+    """Random coefficients of either sign; time constants from 5 to 60 ms."""
+    draw = np.random.default_rng(seed)
+    return {n: draw.uniform(5, 60) if n.startswith("tau") else draw.uniform(-1, 1) for n in family.names}
+
+
+def pair_rule(theta):
+    def rule(kind, side, x_pre, x_post, y_pre, y_post):
+        if f"alpha_{kind}" not in theta:
+            return None
+        if side == "pre":
+            return theta[f"alpha_{kind}"] + theta[f"kappa_{kind}"] * x_post
+        return theta[f"beta_{kind}"] + theta[f"gamma_{kind}"] * x_pre
+
+    return rule, lambda kind: (theta[f"tau_pre_{kind}"], theta[f"tau_post_{kind}"], 100.0, 100.0)
+
+
+def triplet_rule(theta):
+    def rule(kind, side, x_pre, x_post, y_pre, y_post):
+        if f"A2_plus_{kind}" not in theta:
+            return None
+        if side == "pre":
+            return -x_post * (theta[f"A2_minus_{kind}"] + theta[f"A3_minus_{kind}"] * y_pre)
+        return x_pre * (theta[f"A2_plus_{kind}"] + theta[f"A3_plus_{kind}"] * y_post)
+
+    names = ("tau_pre", "tau_post", "tau_pre_slow", "tau_post_slow")
+    return rule, lambda kind: tuple(theta[f"{name}_{kind}"] for name in names)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize(
+    ("family", "plain"),
+    [(SpikePairRule(list(SYNAPSES)), pair_rule), (TripletRule(["EE", "IE", "XI"]), triplet_rule)],
+    ids=["pairs everywhere", "triplets"],
+)
+def test_every_spike_and_weight_is_that_of_plain_loops(backend, family, plain):
+    simulator = SpikingNetwork(family, backend=backend, **DOUBLE)
+    theta = theta_of(family, 1)
+    found = simulator.spikes([[theta[n] for n in family.names]], seed=5)[0]
+    network = simulator.network(seed=5)
+    spikes, weight = by_loops(simulator.settings, network, *plain(theta))
+    assert len(spikes) > 100
+    step = np.rint(found.time / 1e-4).astype(int)
+    assert sorted(zip(step.tolist(), found.neuron.tolist(), strict=True)) == sorted(spikes)
+    source = np.repeat(np.arange(50), np.diff(network.out_start))
+    wanted = {name: [] for name in SYNAPSES}
+    kinds = "E" * 24 + "I" * 6 + "X" * 20
+    for place, (a, b) in enumerate(zip(source, network.out_post, strict=True)):
+        wanted[kinds[a] + kinds[b]].append(weight[int(a), int(b)])
+        assert place >= 0
+    for name in SYNAPSES:
+        assert np.allclose(found.weights[name], wanted[name], atol=1e-10), name
+    moved = [np.abs(found.weights[s] - simulator.settings.weights[s]).max() for s in family.synapses]
+    assert min(moved) > 0.05, "else nothing was compared"
+
+
+def test_networks_are_drawn_as_said():
+    simulator = SpikingNetwork(SpikePairRule(), **SMALL)
+    net = simulator.network(seed=3, row=2)
+    kinds = np.repeat([0, 1, 2], [24, 6, 20])
+    seen = set()
+    for n in range(30):
+        sources = net.in_source[net.in_start[n, 0] : net.in_start[n, 3]]
+        assert np.bincount(kinds[sources], minlength=3).tolist() == [6, 3, 8]
+        assert len(set(sources.tolist())) == len(sources)
+        assert n not in sources
+        for place, source in enumerate(sources):
+            synapse = net.in_synapse[net.in_start[n, 0] + place]
+            assert net.out_start[source] <= synapse < net.out_start[source + 1]
+            assert net.out_post[synapse] == n
+            seen.add(int(synapse))
+    assert len(seen) == len(net.weights) == simulator.settings.num_synapses
+    for s in range(50):
+        ends = net.out_post[net.out_start[s] : net.out_start[s + 1]]
+        assert (ends[: net.out_middle[s] - net.out_start[s]] < 24).all()
+        assert (ends[net.out_middle[s] - net.out_start[s] :] >= 24).all()
+    # each source is as likely as another: 400 networks, excitatory onto neuron 0
+    counts = np.zeros(24)
+    for row in range(400):
+        other = simulator.network(seed=1, row=row)
+        counts[other.in_source[: other.in_start[0, 1]]] += 1
+    expected = 400 * 6 / 23
+    assert counts[0] == 0
+    assert ((counts[1:] - expected) ** 2 / (expected * (1 - 6 / 23))).sum() < 48.3, "chi-square, 22 d.f., .1 %"
+
+
+def test_inputs_are_poisson():
+    simulator = SpikingNetwork(SpikePairRule(), **{**SMALL, "duration": 20.0, "num_inputs": 200})
+    net = simulator.network(seed=1)
+    assert (np.diff(net.input_step) >= 0).all()
+    count = np.bincount(net.input_neuron, minlength=200)
+    expected = 20.0 * 20.0
+    assert abs(count.mean() - expected) < 4 * np.sqrt(expected / 200)
+    assert 0.7 < count.var() / count.mean() < 1.35
+
+
+def test_what_a_row_does_is_its_own():
+    """Neither other rows nor a batch's size changes a network; and the same seed gives the same."""
+    family = SpikePairRule(["IE"])
+    simulator = SpikingNetwork(family, **SMALL)
+    rows = torch.tensor([[0.1, -0.2, 0.5, 0.5, 20.0, 20.0], list(vogels2011(10.0).values())])
+    together = simulator.run(rows, seed=4)
+    assert torch.equal(simulator.run(rows[:1], seed=4).weight_IE, together.weight_IE[:1])
+    torch_too = SpikingNetwork(family, backend="torch", **DOUBLE).run(rows, seed=4)
+    numba_too = SpikingNetwork(family, backend="numba", **DOUBLE).run(rows, seed=4)
+    for name, value in numba_too.per_run.items():
+        assert torch.allclose(torch_too.per_run[name], value, atol=1e-5, equal_nan=True), name
+    for name, value in numba_too.per_trial.items():
+        assert torch.allclose(torch_too.per_trial[name], value, atol=1e-5, equal_nan=True), name
+
+
+def test_a_rule_of_ones_own_runs_in_torch():
+    class Pairs(SpikeRule):
+        of_synapse = SpikePairRule.of_synapse
+
+        def at_pre(self, theta, traces):
+            return theta["alpha"] + theta["kappa"] * traces.x_post
+
+        def at_post(self, theta, traces):
+            return theta["beta"] + theta["gamma"] * traces.x_pre
+
+    row = [list(theta_of(SpikePairRule(["EE"]), 2).values())]
+    own = SpikingNetwork(Pairs(["EE"]), **DOUBLE)
+    assert own.backend == "torch"
+    known = SpikingNetwork(SpikePairRule(["EE"]), **DOUBLE)
+    assert known.backend == "numba"
+    assert np.allclose(own.spikes(row)[0].weights["EE"], known.spikes(row)[0].weights["EE"], atol=1e-10)
+    with pytest.raises(ValueError, match='backend must be "torch" for Pairs'):
+        SpikingNetwork(Pairs(["EE"]), backend="numba", **SMALL)
+
+    class Soft(SpikeRule):
+        of_synapse = (Coefficient("up", "1 - w"),)
+
+        def at_post(self, theta, traces):
+            return theta["up"] * (0.5 - traces.weight)
+
+    soft = SpikingNetwork(Soft(["EE"]), **{**DOUBLE, "learning_rate": 1.0})
+    assert np.allclose(soft.spikes([[1.0]])[0].weights["EE"].max(), 0.5)
+
+
+def test_networks_that_blow_up_or_stay_silent_say_so():
+    family = SpikePairRule(["EE"])
+    grows = [0.0, 1.0, 0.0, 0.0, 20.0, 20.0]
+    run = SpikingNetwork(family, **{**SMALL, "learning_rate": 1.0, "rate_limit": 40.0}).run([grows, grows], seed=0)
+    assert run.status.tolist() == [Status.DIVERGED] * 2
+    assert bool(torch.isnan(run.rate_E).all())
+    quiet = SpikingNetwork(family, **{**SMALL, "input_rate": 0.0}).run([grows], seed=0)
+    assert quiet.status.tolist() == [Status.SILENT]
+    assert quiet.rate_over_time_E[0, 1:].tolist() == [0.0, 0.0]
+
+
+def test_without_plasticity_nothing_changes():
+    simulator = SpikingNetwork(SpikePairRule(["EE"]), **SMALL).without_plasticity()
+    row = [list(theta_of(SpikePairRule(["EE"]), 2).values())]
+    assert np.array_equal(
+        np.sort(simulator.spikes(row, seed=1)[0].weights["EE"]),
+        np.sort(simulator.network(seed=1).weights[simulator_kind(simulator, "EE")]),
+    )
+
+
+def simulator_kind(simulator, name):
+    from sbirules.simulators.spiking._network import pathways
+
+    net = simulator.network(seed=1)
+    return pathways(simulator.settings, net.out_start, net.out_middle) == SYNAPSES.index(name)
+
+
+def test_the_inhibitory_rule_moves_the_rate_to_its_target():
+    """Many weak inhibitory synapses: each spike of them changes what follows little, as the mean of the rule assumes."""
+    simulator = SpikingNetwork(
+        SpikePairRule(["IE"]),
+        num_excitatory=300,
+        num_inhibitory=150,
+        in_degree_excitatory=20,
+        in_degree_inhibitory=140,
+        weights={"IE": 0.08, "II": 0.08},
+        max_weights={"IE": 2.0, "II": 2.0},
+        learning_rate=0.005,
+        duration=40.0,
+        judged=10.0,
+    )
+    for target in (4.0, 8.0, 16.0):
+        rate = float(simulator.run([list(vogels2011(target).values())], seed=1).rate_E)
+        assert rate == pytest.approx(target, rel=0.1), target
+
+
+def test_memory_is_of_the_familiar_pattern():
+    """Hebbian inputs make the familiar pattern drive more; without plasticity both drive alike."""
+    family = SpikePairRule(["XE"])
+    settings = {
+        "num_excitatory": 100,
+        "num_inhibitory": 25,
+        "num_inputs": 100,
+        "in_degree_excitatory": 10,
+        "in_degree_inhibitory": 10,
+        "in_degree_inputs": 40,
+        "weights": {"XE": 0.2, "XI": 0.2},
+        "learning_rate": 0.002,
+        "duration": 3.0,
+        "judged": 1.0,
+        "memory_delays": (0.2, 1.2),
+        "pattern_share": 0.2,
+        "presentation": 0.2,
+        "presentations": 6,
+    }
+    hebb = torch.tensor([[-0.1, 0.0, 0.0, 1.0, 20.0, 20.0]]).repeat(12, 1)
+    learned = SpikingNetwork(family, **settings).run(hebb, seed=1)
+    naive = SpikingNetwork(family, **settings).without_plasticity().run(hebb, seed=1)
+    assert float(learned.memory_0.mean()) > 0.1 + float(naive.memory_0.mean())
+    assert abs(float(naive.memory_0.mean())) < 4 * float(naive.memory_0.std()) / 12**0.5
+    assert learned.familiar_response_1.shape == (12,)
+
+
+def test_rules_read_well():
+    family = SpikePairRule(["EE", "IE"])
+    theta = list(theta_of(family, 1).values())
+    text = family.text(torch.tensor(theta))
+    assert "presynaptic" in text.equations[0]
+    assert family.describe(theta).count("\n") == 1
+    assert family.describe(theta).startswith("EE: pre: ")
+    assert vogels2011(5.0, 20.0)["alpha_IE"] == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"in_degree_excitatory": 24}, "in_degree_excitatory must not exceed num_excitatory - 1 = 23"),
+        ({"in_degree_inputs": 21}, "in_degree_inputs must not exceed num_inputs = 20"),
+        ({"dt": 3.0}, "dt must be at most 2.5 ms"),
+        ({"judged": 1.0}, "judged must not exceed duration = 0.3 s"),
+        ({"reset": -40.0}, "reset must be below threshold"),
+        ({"weights": {"EX": 1.0}}, "weights: 'EX' is not known"),
+        ({"weights": {"EE": 1.0}}, r"must not exceed max_weights\['EE'\] = 0.5"),
+        (
+            {"num_inhibitory": 0, "in_degree_inhibitory": 0},
+            "synapses IE are plastic in the family, but the network has none",
+        ),
+        ({"memory_delays": (0.1,)}, "duration must hold 10 presentations"),
+        ({"memory_delays": (0.3, 0.4), "presentations": 1, "presentation": 0.1}, "must grow by at least four"),
+        ({"units": 3}, "SpikingNetwork's argument: 'units' is not known"),
+        ({"num_excitatory": 40_000_000, "in_degree_excitatory": 4000}, "memory"),
+    ],
+)
+def test_bad_settings_are_refused_with_a_sentence(settings, words):
+    with pytest.raises(ValueError, match=words):
+        SpikingNetwork(SpikePairRule(["IE"]), **{**SMALL, **settings})
+
+
+def test_bad_rules_are_refused_with_a_sentence():
+    with pytest.raises(ValueError, match="synapses: 'EX' is not known"):
+        SpikePairRule(["EX"])
+    with pytest.raises(ValueError, match="synapses must differ"):
+        SpikePairRule(["EE", "EE"])
+    simulator = SpikingNetwork(SpikePairRule(["IE"]), **SMALL)
+    with pytest.raises(ValueError, match="tau_pre_IE must lie in"):
+        simulator.run([[0.0, 0.0, 0.0, 0.0, -1.0, 20.0]])
+    with pytest.raises(ValueError, match="family must be a SpikeRule"):
+        SpikingNetwork(sr.Oja(), **SMALL)
