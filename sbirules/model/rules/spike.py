@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
+from torch.distributions import Uniform
 
 from sbirules.model.rules.coefficient import Coefficient
 from sbirules.model.rules.family import RuleFamily
@@ -24,6 +25,7 @@ __all__ = ["SYNAPSES", "SpikePairRule", "SpikeRule", "Traces", "TripletRule", "v
 # from, onto; the order is that of arrays in simulators
 SYNAPSES = ("EE", "EI", "IE", "II", "XE", "XI")
 MOST_MS = 10_000.0
+USUAL_MS = ((10.0, 100.0), (50.0, 500.0))  # where time constants of fast and slow traces lie if a prior does not say
 # of a pathway's changes, in the order that simulators read them: at a presynaptic spike alone, by the postsynaptic trace, by
 # that and the slow presynaptic one; at a postsynaptic spike likewise
 GAINS = ("alpha", "kappa", "kappa_slow", "beta", "gamma", "gamma_slow")
@@ -54,7 +56,7 @@ class SpikeRule(RuleFamily):
 
     A subclass lists `of_synapse`, the coefficients of one kind, and writes `at_pre` and `at_post`. Coefficients called
     `tau_pre`, `tau_post`, `tau_pre_slow` and `tau_post_slow` are the time constants of traces; what is not listed is
-    20 ms, slow traces 100 ms.
+    20 ms, slow traces 100 ms. Where a prior says nothing of them they are uniform from 10 to 100 ms, slow ones from 50 to 500.
 
     Arguments:
         synapses: Kinds of synapses that are plastic, at once.
@@ -159,6 +161,7 @@ def _time(name: str, side: str, default: float) -> Coefficient:
         unit="ms",
         log=True,
         symbol=r"\tau_{\mathrm{" + name.removeprefix("tau_").replace("_", r"\ ") + "}}",
+        prior=Uniform(*USUAL_MS[name.endswith("slow")], validate_args=False),
     )
 
 
