@@ -35,7 +35,7 @@ class Settings:
     weights: Mapping[str, float] = field(default_factory=dict)
     max_weights: Mapping[str, float] = field(default_factory=dict)
     weight_spread: float = 0.1
-    learning_rate: float = 0.001
+    learning_rate: float = 0.01
     input_rate: float = 5.0
     current: float = 0.0
     duration: float = 20.0
