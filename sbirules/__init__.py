@@ -73,8 +73,12 @@ from sbirules.model.rules import (
     PolicyRule,
     PolynomialRule,
     RuleFamily,
+    SpikePairRule,
+    SpikeRule,
     TaylorRule,
     ThreeFactorRule,
+    TripletRule,
+    vogels2011,
 )
 from sbirules.model.runs import Recording, Status, Trajectory
 from sbirules.model.session_scales import SessionScales
@@ -181,6 +185,8 @@ __all__ = [
     "SessionsSummary",
     "SimulationStore",
     "Simulator",
+    "SpikePairRule",
+    "SpikeRule",
     "Status",
     "Structure",
     "StructureSearch",
@@ -195,6 +201,7 @@ __all__ = [
     "Trials",
     "TrialsCheck",
     "TrialsSummary",
+    "TripletRule",
     "Verdict",
     "calibrate",
     "check",
@@ -222,4 +229,5 @@ __all__ = [
     "summaries",
     "summary",
     "tasks",
+    "vogels2011",
 ]

@@ -31,7 +31,7 @@ from .sessions import (
     ring_sessions,
     stimulation_sessions,
 )
-from .spiking import SPIKING_SETTINGS, Spikes, SpikingNetwork
+from .spiking import SPIKING_SETTINGS, SpikingNetwork
 from .zebrafish import CircuitActivity, CircuitModel, CircuitPosterior, OptomotorCircuit, circuit_posterior
 
 __all__ = [
@@ -54,7 +54,6 @@ __all__ = [
     "PolicySettings",
     "RateRNN",
     "SessionLaw",
-    "Spikes",
     "SpikingNetwork",
     "bcm_sessions",
     "circuit_posterior",

@@ -228,6 +228,7 @@ SETTINGS = {  # callables that pass on what a dataclass lists
     "simulators.RateRNN.with_settings": type(CONTEXT.rate.settings),
     "simulators.PolicyNetwork": simulators.PolicySettings,
     "simulators.FeedforwardNetwork": type(CONTEXT.feedforward.settings),
+    "simulators.SpikingNetwork": type(CONTEXT.spiking.settings),
 }
 
 

@@ -41,6 +41,13 @@ class Context:
         return RateRNN(QUADRATIC, TASK, num_units=12, num_trials=6, warm_up=2)
 
     @cached_property
+    def spiking(self):
+        sizes = {"num_excitatory": 24, "num_inhibitory": 6, "num_inputs": 20}
+        degrees = {"in_degree_excitatory": 6, "in_degree_inhibitory": 3, "in_degree_inputs": 8}
+        times = {"duration": 0.2, "judged": 0.1, "bin_length": 0.1}
+        return sr.simulators.SpikingNetwork(sr.SpikePairRule(["IE"]), **sizes, **degrees, **times)
+
+    @cached_property
     def feedforward(self):
         return FeedforwardNetwork(sr.Backpropagation(), num_hidden=6, num_trials=6, num_recorded=2)
 
@@ -579,12 +586,21 @@ SPECIAL = {
     **{f"{law}(circuit)": lambda c: CIRCUIT for law in ("BCMLaw", "HebbianLaw", "OjaLaw")},
     **choices.SPECIAL,
     **searching.SPECIAL,
+    "SpikePairRule(synapses)": always(["IE"]),
+    "SpikeRule(synapses)": always(["IE"]),
+    "TripletRule(synapses)": always(["IE"]),
+    "SpikingNetwork.network(seed)": always(3),
+    "SpikingNetwork.spikes(seed)": always(3),
+    "SpikingNetwork.*(theta)": lambda c: torch.ones(1, 6),
+    "SpikingNetwork(family)": always(sr.SpikePairRule(["IE"])),
+    "SpikingNetwork(settings)": always({}),
 }
 CIRCUIT = sr.MotifCircuit(0.2 * torch.eye(2), torch.ones(2, 1), torch.ones(2, 1))
 LAYERED = ("Backpropagation", "FeedbackAlignment", "HebbianLayer", "NodePerturbation", "OjaLayer")
 RULES = (
     *LAYERED,
     *("ExpressionRule", "TraceExpression"),
+    *("SpikePairRule", "SpikeRule", "TripletRule"),
     *("BCM", "Covariance", "MLPRule", "Oja", "PolynomialRule", "TaylorRule"),
     *("BCMLaw", "DriftLaw", "HebbianLaw", "LatentLaw", "Law", "OjaLaw"),
     *("RuleFamily", "LayeredRule", "LocalRule", "ThreeFactorRule", "PolicyRule"),
@@ -615,6 +631,10 @@ INSTANCES = {
     **{name: lambda c, name=name: getattr(sr, name)() for name in LAYERED},
     "LayeredRule": lambda c: sr.OjaLayer(),
     "BCM": lambda c: sr.BCM(),
+    "SpikePairRule": lambda c: sr.SpikePairRule(["IE"]),
+    "SpikeRule": lambda c: sr.SpikePairRule(["IE"]),
+    "TripletRule": lambda c: sr.TripletRule(["IE"]),
+    "SpikingNetwork": lambda c: c.spiking,
     "BCMLaw": lambda c: sr.BCMLaw(CIRCUIT),
     "DriftLaw": lambda c: sr.DriftLaw(2),
     "HebbianLaw": lambda c: sr.HebbianLaw(CIRCUIT),
@@ -682,6 +702,9 @@ INSTANCES = {
 
 # what subclasses write and the package calls, with arguments of its own, is no entry; nor are classes that cannot be made
 HOOKS = (
+    "at_pre",
+    "at_post",
+    "gains",
     "hidden_change",
     "change",
     "drift",

@@ -128,7 +128,8 @@ def classes(found: sr.StructureSearch, problem: sr.ChoiceProblem, p: Planted, fr
     out: list[float] = []
     centre = p.structure
     while left:
-        same = [s for s in left if abs(score[s] - score[centre]) < SAME]
+        # a rule whose weights explode in fresh animals has no score, and is a class of its own
+        same = [s for s in left if s == centre or abs(score[s] - score[centre]) < SAME]
         out.append(sum(left.pop(s) for s in same))
         centre = max(left, key=left.__getitem__) if left else centre
     return [out[0], *sorted(out[1:], reverse=True)]

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Uniform
 
 from sbirules.model.rules import FAMILIES, RuleFamily
 from sbirules.model.simulator import Simulator
-from sbirules.model.summaries import CATALOGUE
+from sbirules.model.summaries import NAMED
 from sbirules.model.tasks import TASKS, Task
 from sbirules.priors import COMPONENTS, PRIORS, completed
 from sbirules.simulators import SIMULATORS
@@ -188,7 +188,7 @@ def _component(key: str, given: Plain) -> Any:
 def described(what: str) -> list[tuple[str, str]]:
     """What `sbirules list` shows of a catalogue: names, and one line on each."""
     if what == "summaries":
-        return [(name, s.help) for name, s in CATALOGUE.items()]
+        return [(name, s.help) for name, s in NAMED.items()]
     makers: dict[str, Mapping[str, Callable[..., Any]]] = {
         "families": FAMILIES,
         "tasks": TASKS,

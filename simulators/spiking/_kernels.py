@@ -7,13 +7,15 @@ The order within a step, as in Brian2: membranes, spikes, arrivals (conductances
 postsynaptic neuron, traces. Weights that change at spikes of one step read traces from before that step.
 """
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import numba
 import numpy as np
+
+from sbirules.support.compiling import compiled, inlined
 
 __all__ = ["ALL_WELL", "BLOWN_UP", "FULL", "simulate"]
 
@@ -22,18 +24,18 @@ BLOCK = 128  # neurons that are looked through together
 FAR = 1e100  # scale of traces at which they are brought back
 
 
-@numba.njit(cache=True, fastmath=False, inline="always")  # type: ignore[untyped-decorator]
-def _clipped(value: Any, low: Any, high: Any) -> Any:
+@inlined
+def _clipped(value, low, high):
     return min(max(value, low), high)
 
 
-@numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled
 def simulate(
     v: Any,
     free: Any,
     drive: Any,
     cell: Any,
-    excitatory: int,
+    excitatory: Any,
     out_start: Any,
     out_middle: Any,
     out_post: Any,
@@ -46,15 +48,15 @@ def simulate(
     decays: Any,
     input_step: Any,
     input_neuron: Any,
-    steps: int,
-    delay: int,
-    refractory: int,
-    window: int,
-    limit: float,
+    steps: Any,
+    delay: Any,
+    refractory: Any,
+    window: Any,
+    limit: Any,
     spike_step: Any,
     spike_neuron: Any,
-    bins: int,
-    bin_length: int,
+    bins: Any,
+    bin_length: Any,
     counts: Any,
     weight_means: Any,
 ) -> tuple[int, int, int]:
@@ -216,8 +218,8 @@ def simulate(
 
 
 # a function of its own, so that the compiler sees a loop over arrays that it can do eight neurons at a time
-@numba.njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _membranes(v: Any, free: Any, drive: Any, g_e: Any, g_i: Any, cell: Any, tiny: Any, now: Any) -> None:
+@compiled
+def _membranes(v, free, drive, g_e, g_i, cell, tiny, now):
     """One step of potentials, implicit in them and so stable, and of conductances."""
     h, reset, reversal_e, reversal_i, decay_e, decay_i = cell[0], cell[2], cell[3], cell[4], cell[5], cell[6]
     one = h / h
@@ -230,8 +232,8 @@ def _membranes(v: Any, free: Any, drive: Any, g_e: Any, g_i: Any, cell: Any, tin
         g_i[n] = g_i[n] * decay_i + tiny
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _crossings(v: Any, threshold: Any, first: int, last: int) -> int:
+@compiled
+def _crossings(v, threshold, first, last):
     """How many are above threshold."""
     above = 0
     for n in range(first, last):
@@ -239,8 +241,8 @@ def _crossings(v: Any, threshold: Any, first: int, last: int) -> int:
     return above
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _mean_weights(w: Any, excitatory: int, n_all: int, out_start: Any, out_middle: Any, means: Any) -> None:
+@compiled
+def _mean_weights(w, excitatory, n_all, out_start, out_middle, means):
     """Mean weight of each pathway `(6,)`; NaN of one without synapses."""
     total, count = np.zeros(6), np.zeros(6)
     for s in range(len(out_start) - 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Spikes:
         weights: Last weights by kind of synapse.
     """
 
-    time: NDArray[np.float64]
+    time: NDArray[Any]
     neuron: NDArray[np.int32]
     num_excitatory: int
     num_inhibitory: int

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sbirules.model.rules import SYNAPSES, SpikeRule
 from sbirules.model.rules.spike import GAINS, TIMES
 
-from ._kernels import simulate
 from ._network import Network
 from ._settings import Settings
 
@@ -79,6 +78,8 @@ def bounds_of(settings: Settings) -> NDArray[np.float64]:
 
 def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], network: Network) -> Outcome:
     """Runs a network spike by spike."""
+    from ._kernels import simulate  # numba is imported when it is needed
+
     s, values = settings, values_of(family, theta)
     gains = np.zeros((6, 6))
     for synapse, told in values.items():

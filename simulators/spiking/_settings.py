@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 from sbirules.model.rules import SYNAPSES
+from sbirules.model.summaries.spiking import MOST_DELAYS
 from sbirules.support import arguments
 from sbirules.support.room import free_memory, refuse_beyond
 
@@ -129,6 +130,8 @@ class Settings:
         arguments.whole("presentations", self.presentations, 1)
         delays = tuple(arguments.at_least("memory_delays", d, 0.0) for d in self.memory_delays)
         object.__setattr__(self, "memory_delays", delays)
+        if len(delays) > MOST_DELAYS:
+            raise ValueError(f"memory_delays must be at most {MOST_DELAYS}, got {len(delays)}.")
         if not delays:
             return
         arguments.above("presentation", self.presentation, 0.0)

@@ -13,7 +13,8 @@ from sbirules.model.fields import Field
 from sbirules.model.rules import SYNAPSES, RuleFamily, SpikeRule
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.simulator import Simulator
-from sbirules.model.summaries import SummaryLike, spiking_fields, spiking_names
+from sbirules.model.summaries import SummaryLike
+from sbirules.model.summaries.spiking import spiking_fields, spiking_names
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.devices import usable
@@ -204,7 +205,7 @@ class SpikingNetwork(Simulator):
         outcomes = [self._reported(network, outcome) for network, outcome in self._outcomes(rows, key)]
         per_run = {n: torch.tensor([o[1][n] for o in outcomes], dtype=torch.float32) for n in self._names}
         per_trial = {n: torch.stack([o[2][n] for o in outcomes]) for n in outcomes[0][2]}
-        return Trajectory(torch.tensor([o[0] for o in outcomes], dtype=torch.uint8), types, per_trial, per_run)
+        return Trajectory(torch.tensor([o[0] for o in outcomes], dtype=torch.int8), types, per_trial, per_run)
 
     def spikes(self, theta: ArrayLike, *, seed: Key = 0) -> tuple[Spikes, ...]:
         """Spikes, rates and weights of one network per row of theta: the same as `run` with this seed reports of.

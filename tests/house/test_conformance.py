@@ -21,7 +21,15 @@ from sbirules.model.prior import prior_draws
 from sbirules.model.rules import FAMILIES
 from sbirules.model.summaries import CATALOGUE, rebuild, written
 from sbirules.model.tasks import TASKS
-from sbirules.simulators import FeedforwardNetwork, KnownNetwork, LinearGaussian, PolicyNetwork, RateRNN, SessionLaw
+from sbirules.simulators import (
+    FeedforwardNetwork,
+    KnownNetwork,
+    LinearGaussian,
+    PolicyNetwork,
+    RateRNN,
+    SessionLaw,
+    SpikingNetwork,
+)
 from sbirules.support.files import plain
 
 TASK = sr.tasks.DelayedDiscrimination(stimulus=40, delay=20, response=40)
@@ -119,6 +127,12 @@ def counted():
     return dataclasses.replace(r, values=(10 * r.values).round())
 
 
+SPIKING = {
+    **{"num_excitatory": 24, "num_inhibitory": 6, "num_inputs": 20},
+    **{"in_degree_excitatory": 6, "in_degree_inhibitory": 3, "in_degree_inputs": 8},
+    **{"weights": {"XE": 1.0, "XI": 1.0}, "input_rate": 20.0, "duration": 0.5, "judged": 0.4, "bin_length": 0.1},
+}
+
 SIMULATORS = {
     "rate_rnn": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24),
     "rate_rnn of float64": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24, dtype=torch.float64),
@@ -141,6 +155,8 @@ SIMULATORS = {
     "mushroom_body of counts": lambda: mushroom(observation="negative_binomial").suited(counted()),
     "session_law": lambda: SessionLaw(sr.LatentLaw(2, 1)).suited(stimulated()),
     "session_law with memory": lambda: SessionLaw(sr.BCMLaw(CIRCUIT)).suited(stimulated()),
+    "spiking": lambda: SpikingNetwork(sr.SpikePairRule(["IE"]), **SPIKING),
+    "spiking in torch": lambda: SpikingNetwork(sr.TripletRule(["EE"]), backend="torch", **SPIKING),
     "cheap": Cheap,
     "spikes": Spikes,
 }

@@ -27,7 +27,7 @@ from sbirules.inference.record import FitRecord
 from sbirules.model.constraints import Constraints, nearest
 from sbirules.model.fields import Layout
 from sbirules.model.simulator import Simulator
-from sbirules.model.summaries import CATALOGUE
+from sbirules.model.summaries import NAMED
 from sbirules.model.verdicts import Verdict
 from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.stores.store import SimulationStore
@@ -90,7 +90,7 @@ class ConstraintsQuestion(Question):
     def summaries_for(cls, section: Plain) -> list[str]:
         stems = [name.split("[")[0] for name in Constraints.of(section).intervals]
         for stem in stems:
-            arguments.known("[constraints]", stem, tuple(CATALOGUE))
+            arguments.known("[constraints]", stem, tuple(NAMED))
         return stems
 
     def costs(self, rules: int, networks: int | None, calibration: int, variants: int) -> dict[str, int]:

@@ -20,7 +20,7 @@ from sbirules.inference.reach import looked_at
 from sbirules.inference.record import FitRecord
 from sbirules.model.fields import Layout
 from sbirules.model.simulator import Simulator
-from sbirules.model.summaries import CATALOGUE
+from sbirules.model.summaries import NAMED
 from sbirules.model.verdicts import Verdict, by_p_value
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
@@ -133,7 +133,7 @@ class ObservationQuestion(Question):
     @classmethod
     def summaries_for(cls, section: Plain) -> list[str]:
         stems = list(dict.fromkeys(name.split("[")[0] for name in section))
-        return [stem for stem in stems if stem in CATALOGUE]
+        return [stem for stem in stems if stem in NAMED]
 
     def costs(self, rules: int, networks: int | None, calibration: int, variants: int) -> dict[str, int]:
         return {"check": rules * (networks or 1), "calibration": 2 * calibration}

@@ -14,6 +14,7 @@ from sbirules.model.summaries.activity import (
 )
 from sbirules.model.summaries.catalogue import (
     CATALOGUE,
+    NAMED,
     autocorrelation,
     default_summaries,
     learning_curve,
@@ -25,11 +26,10 @@ from sbirules.model.summaries.catalogue import (
 )
 from sbirules.model.summaries.choices import answers_by_part, choice_summaries, history_weights
 from sbirules.model.summaries.definition import Summary, SummaryLike, summarise, summary, summary_names
-from sbirules.model.summaries.spiking import MOST_DELAYS, spiking_fields, spiking_names
 
 __all__ = [
     "CATALOGUE",
-    "MOST_DELAYS",
+    "NAMED",
     "Summary",
     "SummaryLike",
     "activity_summaries",
@@ -51,8 +51,6 @@ __all__ = [
     "response_distribution",
     "scatter",
     "selectivity",
-    "spiking_fields",
-    "spiking_names",
     "summarise",
     "summary",
     "summary_names",

@@ -22,6 +22,7 @@ from sbirules.support.typed import typed
 
 __all__ = [
     "CATALOGUE",
+    "NAMED",
     "autocorrelation",
     "default_summaries",
     "learning_curve",
@@ -48,8 +49,8 @@ def resolve(item: Summary | str) -> Summary:
     """A summary from the catalogue by name, or the given one."""
     if isinstance(item, Summary):
         return item
-    arguments.known("summaries", item, tuple(CATALOGUE))
-    return CATALOGUE[item]
+    arguments.known("summaries", item, tuple(NAMED))
+    return NAMED[item]
 
 
 @typed
@@ -323,9 +324,10 @@ CATALOGUE: dict[str, Summary] = {
         ),
         *(Summary(name, (name,), _activity(name), help=text) for name, text in _MEASURES.items()),
         *activity_summaries((*FROM_ACTIVITY, *ACTIVITY[:5])),
-        *SPIKING,
     )
 }
+# with those that only spiking networks have
+NAMED: dict[str, Summary] = {**CATALOGUE, **{s.name: s for s in SPIKING}}
 
 
 @typed
@@ -350,9 +352,9 @@ def rebuild(config: Plain) -> Summary:
         return FROM_ACTIVITY[stem](settings.pop("bins"), **settings)
     if name in FROM_CHOICES and not config.get("own"):
         return FROM_CHOICES[name](**settings)
-    if config.get("own") or (name not in CATALOGUE and "bins" not in settings):
+    if config.get("own") or (name not in NAMED and "bins" not in settings):
         raise ValueError(f"the summary {name!r} is not one of the catalogue; fit again instead.")
     if "bins" in settings:
         kinds = {"volatility": volatility, "scatter": scatter, "autocorrelation": autocorrelation}
         return kinds.get(name.rsplit("_", 1)[-1], learning_curve)(settings.pop("bins"), **settings)
-    return CATALOGUE[name]
+    return NAMED[name]

@@ -14,7 +14,7 @@ from sbirules.model.summaries.definition import Summary
 
 __all__ = ["MOST_DELAYS", "SPIKING", "spiking_fields", "spiking_names"]
 
-MOST_DELAYS = 9
+MOST_DELAYS = 3
 POPULATIONS = {"E": "excitatory", "I": "inhibitory"}
 # of each population
 OF_NEURONS = {
