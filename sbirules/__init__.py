@@ -85,6 +85,7 @@ from sbirules.model.session_scales import SessionScales
 from sbirules.model.session_summary import SessionsSummary
 from sbirules.model.sessions import Sessions
 from sbirules.model.simulator import Simulator
+from sbirules.model.spikes import SpikeTrains
 from sbirules.model.structures import ExpressionRule, RuleGrammar, Structure, TraceExpression, parse_structure
 from sbirules.model.summaries import Summary, summary
 from sbirules.model.table_summary import TrialsSummary
@@ -187,6 +188,7 @@ __all__ = [
     "Simulator",
     "SpikePairRule",
     "SpikeRule",
+    "SpikeTrains",
     "Status",
     "Structure",
     "StructureSearch",

@@ -57,7 +57,11 @@ def parser() -> argparse.ArgumentParser:
         "--question", choices=QUESTIONS, default=QUESTIONS[0], help=f"what it asks (default: {QUESTIONS[0]})"
     )
     demo = command("demo", "Run a bundled study: which rules of degree 3 learn delayed discrimination?")
-    demo.add_argument("--behaviour", action="store_true", help="the other one: which rule moves the choices of flies?")
+    other = demo.add_mutually_exclusive_group()
+    other.add_argument("--behaviour", action="store_true", help="another one: which rule moves the choices of flies?")
+    other.add_argument(
+        "--spiking", action="store_true", help="another one: which rules of spikes keep a network plausible?"
+    )
     run = command("run", "Run a study file: simulate, fit, check, report. Picks up where it stopped.")
     search = command(
         "search", "Search for the terms of a rule of choices: which structure, in place of which coefficients?"
@@ -125,7 +129,12 @@ def _of_studies(
     for parsed in (run, simulate, search, *stages):
         parsed.add_argument("--trust", action="store_true", help=trust)
     named = "runs/<name of the study file>"
-    for parsed, default in ((demo, "runs/demo or runs/behaviour"), (run, named), (simulate, named), (search, named)):
+    for parsed, default in (
+        (demo, "runs/demo, runs/behaviour or runs/spiking"),
+        (run, named),
+        (simulate, named),
+        (search, named),
+    ):
         parsed.add_argument("--out", metavar="DIR", type=a_path, help=f"where results go (default: {default})")
     for parsed in (demo, run, simulate, search, *stages):
         parsed.add_argument("--workers", metavar="N", type=int, help="worker processes (default: one per core)")

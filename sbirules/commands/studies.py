@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--workers must be at least 1, got {args.workers}.")
     torch.set_num_threads(1)
     if args.command == "demo":
-        name = "behaviour.toml" if args.behaviour else "demo.toml"
+        name = "behaviour.toml" if args.behaviour else "spiking.toml" if args.spiking else "demo.toml"
         with resources.as_file(resources.files("sbirules").joinpath("studies")) as folder:  # with the table it names
             study = Study.read(folder / name)
     elif args.command in STAGES:

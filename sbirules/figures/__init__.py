@@ -40,6 +40,7 @@ from sbirules.figures.overlay import overlay
 from sbirules.figures.posterior import NOT_RULE, correlations, inclusion, marginals, most_informed, pairs, rule_matrix
 from sbirules.figures.recordings import controls, recorded, responses
 from sbirules.figures.sessions import invariants, session_forecast, session_scales
+from sbirules.figures.spiking import raster, rates_and_weights
 from sbirules.figures.structures import connections, pareto_front, search_tree
 from sbirules.figures.style import BLUE, GREEN, GREY, ORANGE, axis_label, palette, theme
 from sbirules.figures.updates import updates
@@ -77,6 +78,8 @@ __all__ = [
     "pairs",
     "palette",
     "pareto_front",
+    "raster",
+    "rates_and_weights",
     "recorded",
     "regime_correlations",
     "regime_scatter",

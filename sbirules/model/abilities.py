@@ -21,6 +21,7 @@ from sbirules.model.rules import RuleFamily
 from sbirules.model.runs import Trajectory
 from sbirules.model.session_scales import SessionScales
 from sbirules.model.simulator import Simulator
+from sbirules.model.spikes import SpikeTrains
 from sbirules.model.tables import Trials
 from sbirules.model.tasks.task import Task
 from sbirules.support import arguments
@@ -32,6 +33,7 @@ __all__ = [
     "Configured",
     "Differentiable",
     "ExactLikelihood",
+    "FiresSpikes",
     "HasWarmUp",
     "LearningGradient",
     "LikelihoodOfChoices",
@@ -156,6 +158,15 @@ class ReplaysWeights(Protocol):
 
     def weights(self, theta: Tensor, animals: Sequence[int], at: Tensor) -> Tensor:
         """`(n, A, points, W)` under rules `(n, animals, D)`, before decisions `at` `(A, points)` of A of the animals."""
+        ...
+
+
+@runtime_checkable
+class FiresSpikes(Protocol):
+    """Networks of spiking neurons."""
+
+    def spikes(self, theta: ArrayLike, *, seed: Key = 0) -> tuple[SpikeTrains, ...]:
+        """What one network of each rule `(batch, D)` did."""
         ...
 
 

@@ -22,6 +22,7 @@ from sbirules.model.prior import Sparse
 from sbirules.model.simulator import Simulator
 from sbirules.optimise.comparing import PointComparison
 from sbirules.reporting.downloads import svg_of, table_of
+from sbirules.reporting.spikes import spike_figures
 from sbirules.reporting.tables import apart_of, unit_of
 from sbirules.support.files import make_folder, write_bytes
 
@@ -138,6 +139,8 @@ def make_figures(
         if checked.question is not None and checked.resimulation is not None:
             for name, draw, caption in checked.question.figures(checked.resimulation, simulator):
                 add(name, group, draw, caption)
+    for name, draw, caption in spike_figures(posterior, simulator):
+        add(name, group, draw, caption)
     if compared is not None:
         add(
             "baselines",

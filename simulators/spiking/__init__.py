@@ -1,7 +1,6 @@
 """Networks of spiking neurons under rules of spikes."""
 
-from ._measured import Spikes
 from ._measures import coefficient_of_variation, correlation, fano_factor
 from .spiking_network import SPIKING_SETTINGS, SpikingNetwork
 
-__all__ = ["SPIKING_SETTINGS", "Spikes", "SpikingNetwork", "coefficient_of_variation", "correlation", "fano_factor"]
+__all__ = ["SPIKING_SETTINGS", "SpikingNetwork", "coefficient_of_variation", "correlation", "fano_factor"]

@@ -3,70 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sbirules.model.rules import SYNAPSES
+from sbirules.model.spikes import SpikeTrains
 
 from ._measures import coefficient_of_variation, correlation, fano_factor, rates_of
 from ._network import Network, pathways
 from ._outcome import Outcome
 from ._settings import Settings
 
-__all__ = ["Spikes", "measured"]
+__all__ = ["measured", "trains_of"]
 
 AT_BOUND = 1e-3  # of the largest weight, within which a weight is at a bound
 
 
-@dataclass(frozen=True)
-class Spikes:
-    """What one network did.
-
-    Arguments:
-        time: Of each spike, s, in order.
-        neuron: Which fired; excitatory ones first.
-        num_excitatory: How many of them there are.
-        num_inhibitory: And of the others.
-        duration: Seconds that were simulated.
-        blown_up: Whether it was stopped because of its rate.
-        bin_length: Seconds of a bin.
-        rates: Mean rates of excitatory and inhibitory neurons in each bin, Hz, `(bins, 2)`.
-        mean_weights: Mean weight after each bin by kind of synapse, `(bins,)` each.
-        weights: Last weights by kind of synapse.
-    """
-
-    time: NDArray[Any]
-    neuron: NDArray[np.int32]
-    num_excitatory: int
-    num_inhibitory: int
-    duration: float
-    blown_up: bool
-    bin_length: float
-    rates: NDArray[np.float64]
-    mean_weights: dict[str, NDArray[np.float64]]
-    weights: dict[str, NDArray[np.float32]]
-
-    @classmethod
-    def of(cls, settings: Settings, network: Network, outcome: Outcome) -> Spikes:
-        """Of an outcome."""
-        s = settings
-        kind = pathways(s, network.out_start, network.out_middle)
-        sizes = np.array([s.num_excitatory, max(s.num_inhibitory, 1)])
-        return cls(
-            outcome.spike_step * (s.dt / 1000.0),
-            outcome.spike_neuron,
-            s.num_excitatory,
-            s.num_inhibitory,
-            outcome.steps * s.dt / 1000.0,
-            outcome.blown_up,
-            s.bin_length,
-            outcome.counts / s.bin_length / sizes,
-            {name: outcome.weight_means[:, p] for p, name in enumerate(SYNAPSES)},
-            {name: outcome.weights[kind == p] for p, name in enumerate(SYNAPSES)},
-        )
+def trains_of(settings: Settings, network: Network, outcome: Outcome) -> SpikeTrains:
+    """What is drawn, and written to files, of an outcome."""
+    s = settings
+    kind = pathways(s, network.out_start, network.out_middle)
+    sizes = np.array([s.num_excitatory, max(s.num_inhibitory, 1)])
+    return SpikeTrains(
+        outcome.spike_step * (s.dt / 1000.0),
+        outcome.spike_neuron,
+        s.num_excitatory,
+        s.num_inhibitory,
+        outcome.steps * s.dt / 1000.0,
+        s.bin_length,
+        outcome.counts / s.bin_length / sizes,
+        {name: outcome.weight_means[:, p] for p, name in enumerate(SYNAPSES)},
+        {name: outcome.weights[kind == p] for p, name in enumerate(SYNAPSES)},
+        outcome.blown_up,
+    )
 
 
 def measured(settings: Settings, synapses: Sequence[str], network: Network, outcome: Outcome) -> dict[str, float]:

@@ -2,7 +2,7 @@ r"""`SpikingNetwork`: excitatory and inhibitory integrate-and-fire neurons whose
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from sbirules.model.fields import Field
 from sbirules.model.rules import SYNAPSES, RuleFamily, SpikeRule
 from sbirules.model.runs import Status, Trajectory
 from sbirules.model.simulator import Simulator
+from sbirules.model.spikes import SpikeTrains
 from sbirules.model.summaries import SummaryLike
 from sbirules.model.summaries.spiking import spiking_fields, spiking_names
 from sbirules.support import arguments
@@ -22,7 +23,7 @@ from sbirules.support.streams import Key, global_seed
 from sbirules.support.typed import typed_class
 
 from ._batched import by_torch
-from ._measured import Spikes, measured
+from ._measured import measured, trains_of
 from ._network import Network, draw_network
 from ._outcome import Outcome, by_numba, fast
 from ._settings import Settings
@@ -207,7 +208,7 @@ class SpikingNetwork(Simulator):
         per_trial = {n: torch.stack([o[2][n] for o in outcomes]) for n in outcomes[0][2]}
         return Trajectory(torch.tensor([o[0] for o in outcomes], dtype=torch.int8), types, per_trial, per_run)
 
-    def spikes(self, theta: ArrayLike, *, seed: Key = 0) -> tuple[Spikes, ...]:
+    def spikes(self, theta: ArrayLike, *, seed: Key = 0) -> tuple[SpikeTrains, ...]:
         """Spikes, rates and weights of one network per row of theta: the same as `run` with this seed reports of.
 
         Arguments:
@@ -216,28 +217,25 @@ class SpikingNetwork(Simulator):
         """
         rows = arguments.theta_matrix(theta, self.names)
         self.family.check_raw(rows)
-        return tuple(Spikes.of(self.settings, network, outcome) for network, outcome in self._outcomes(rows, seed))
+        return tuple(trains_of(self.settings, network, outcome) for network, outcome in self._outcomes(rows, seed))
 
     def network(self, seed: Key = 0, row: int = 0) -> Network:
         """The network that row `row` of a run with this seed starts from: synapses, first weights, spikes of inputs."""
         dtype = np.float32 if self.dtype == torch.float32 else np.float64
         return draw_network(self.settings, seed, arguments.whole("row", row, 0), dtype)
 
-    def _outcomes(self, rows: Tensor, key: Key) -> list[tuple[Network, Outcome]]:
+    def _outcomes(self, rows: Tensor, key: Key) -> Iterator[tuple[Network, Outcome]]:
+        """One after another, so that only those that run together are in memory."""
         thetas = [dict(zip(self.names, row, strict=True)) for row in rows.double().tolist()]
-        if self.backend == "numba":
-            networks = [self.network(key, k) for k in range(len(thetas))]
-            return [
-                (net, by_numba(self.settings, self.family, theta, net))
-                for net, theta in zip(networks, thetas, strict=True)
-            ]
-        out: list[tuple[Network, Outcome]] = []
-        for start in range(0, len(thetas), TOGETHER):
-            part = thetas[start : start + TOGETHER]
+        together = 1 if self.backend == "numba" else TOGETHER
+        for start in range(0, len(thetas), together):
+            part = thetas[start : start + together]
             networks = [self.network(key, start + k) for k in range(len(part))]
-            found = by_torch(self.settings, self.family, part, networks, self.device)
-            out += zip(networks, found, strict=True)
-        return out
+            if self.backend == "numba":
+                found = [by_numba(self.settings, self.family, part[0], networks[0])]
+            else:
+                found = by_torch(self.settings, self.family, part, networks, self.device)
+            yield from zip(networks, found, strict=True)
 
     def _reported(self, network: Network, outcome: Outcome) -> tuple[int, dict[str, float], dict[str, Tensor]]:
         s = self.settings

@@ -1,0 +1,129 @@
+"""Figures of spiking networks: who fires when, rates and weights over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbirules.figures.style import bare, palette, panels
+from sbirules.model.spikes import SpikeTrains
+from sbirules.support import arguments
+from sbirules.support.typed import typed
+
+if TYPE_CHECKING:
+    from sbirules.figures.style import Grid, GridLike
+
+__all__ = ["raster", "rates_and_weights"]
+
+MOST_NEURONS = 200  # of each population that a raster shows
+
+
+def _named(trains: Sequence[SpikeTrains] | SpikeTrains, labels: Sequence[str]) -> tuple[list[SpikeTrains], list[str]]:
+    every = [trains] if isinstance(trains, SpikeTrains) else list(trains)
+    if not every:
+        raise ValueError("trains must hold at least one network.")
+    if labels and len(labels) != len(every):
+        raise ValueError(f"labels must be one for each of {len(every)} networks, got {len(labels)}.")
+    return every, list(labels) or [""] * len(every)
+
+
+@typed
+def raster(
+    trains: Sequence[SpikeTrains] | SpikeTrains,
+    *,
+    labels: Sequence[str] = (),
+    start: float | None = None,
+    seconds: float = 1.0,
+    axes: GridLike | None = None,
+) -> Grid:
+    """Spikes of networks side by side: a dot each, inhibitory neurons above excitatory ones.
+
+    Arguments:
+        trains: One network, or several.
+        labels: A title for each.
+        start: Seconds at which the window begins; by default it ends where the simulation does.
+        seconds: Length of the window.
+        axes: One for each network.
+    """
+    p = palette()
+    every, names = _named(trains, labels)
+    arguments.above("seconds", seconds, 0.0)
+    grid = panels(axes, 1, len(every), 3.4 * len(every), 2.8)
+    for ax, t, name in zip(grid.ravel(), every, names, strict=True):
+        begin = max(0.0, t.duration - seconds) if start is None else start
+        inside = (t.time >= begin) & (t.time < begin + seconds)
+        height = 0
+        for first, size, colour, what in (
+            (0, t.num_excitatory, p.posterior, "excitatory"),
+            (t.num_excitatory, t.num_inhibitory, p.contrast, "inhibitory"),
+        ):
+            shown = min(size, MOST_NEURONS)
+            mine = inside & (t.neuron >= first) & (t.neuron < first + shown)
+            ax.scatter(
+                t.time[mine], t.neuron[mine] - first + height, s=1.2, lw=0, color=colour, label=what, rasterized=True
+            )
+            height += shown
+        ax.set_xlim(begin, begin + seconds)
+        ax.set_ylim(-1, height)
+        ax.set_yticks([])
+        ax.set_xlabel("time (s)")
+        ax.set_title(name + (" (stopped: its rate exploded)" if t.blown_up else ""), fontsize=9)
+        bare(ax)
+    grid[0, 0].set_ylabel("neurons")
+    handles, words = grid[0, 0].get_legend_handles_labels()
+    grid[0, 0].figure.legend(
+        handles, words, loc="outside lower center", ncols=2, frameon=False, fontsize=8, markerscale=5
+    )
+    return grid
+
+
+@typed
+def rates_and_weights(
+    trains: Sequence[SpikeTrains] | SpikeTrains,
+    synapses: Sequence[str] = ("EE", "IE"),
+    *,
+    labels: Sequence[str] = (),
+    axes: GridLike | None = None,
+) -> Grid:
+    """Mean rates, and mean weights over what they were at first, of networks over time; below, last weights.
+
+    Arguments:
+        trains: One network, or several.
+        synapses: Kinds of synapses that are shown, such as `"IE"`.
+        labels: A title for each.
+        axes: Three rows of one for each network.
+    """
+    p = palette()
+    every, names = _named(trains, labels)
+    for s in synapses:
+        arguments.known("synapses", s, tuple(every[0].mean_weights))
+    colours = (p.posterior, p.contrast, p.other, p.prior, p.ink, p.soft)
+    grid = panels(axes, 3, len(every), 3.4 * len(every), 5.4)
+    for column, (t, name) in enumerate(zip(every, names, strict=True)):
+        rate, weight, last = grid[:, column]
+        time = t.bin_length * (np.arange(len(t.rates)) + 1)
+        done = time <= t.duration + 1e-9
+        for k, (colour, what) in enumerate(((p.posterior, "excitatory"), (p.contrast, "inhibitory"))):
+            if k == 0 or t.num_inhibitory:
+                rate.plot(time[done], t.rates[done, k], color=colour, label=what)
+        rate.set_ylim(bottom=0)
+        for colour, s in zip(colours, synapses, strict=False):
+            weight.plot(time[done], t.mean_weights[s][done], color=colour, label=s)
+            values = t.weights[s]
+            if len(values) and values.max() > 0:
+                last.hist(values, bins=30, histtype="step", color=colour, density=True, label=s)
+        weight.set_ylim(bottom=0)
+        rate.set_title(name + (" (stopped: its rate exploded)" if t.blown_up else ""), fontsize=9)
+        for ax in (rate, weight):
+            ax.set_xlim(0, time[-1])
+            ax.set_xlabel("time (s)")
+        last.set_xlabel("last weight (leak conductance)")
+        last.set_yticks([])
+        bare(rate, weight, last)
+    for row, label in enumerate(("rate (Hz)", "mean weight", "density")):
+        grid[row, 0].set_ylabel(label)
+        if row < 2:
+            grid[row, 0].legend(frameon=False, fontsize=8)
+    return grid
