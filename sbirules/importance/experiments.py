@@ -19,10 +19,11 @@ from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.streams import Stream, child, generator
 
-__all__ = ["elasticities", "knock_outs"]
+__all__ = ["elasticities", "knock_outs", "rules_of"]
 
 
-def _rules(rules: Posterior | ArrayLike, names: Sequence[str], num_rules: int) -> Tensor:
+def rules_of(rules: Posterior | ArrayLike, names: Sequence[str], num_rules: int) -> Tensor:
+    """Rules of a posterior, spread out; or those that were given."""
     if isinstance(rules, Posterior):
         return rules.spread_out(num_rules).float()
     return arguments.theta_matrix(rules, names, argument="rules").float()
@@ -57,7 +58,7 @@ def knock_outs(
     Returns:
         By linear coefficient: mean outcome of the whole rules less that without the term.
     """
-    theta = _rules(rules, simulator.names, num_rules)
+    theta = rules_of(rules, simulator.names, num_rules)
     arguments.whole("networks", networks, 1)
     asked = {"learned": (1, 1)} if outcome == "learned" else outcome
 
@@ -129,7 +130,7 @@ def elasticities(
         ValueError: If the simulator knows no gradients, or all networks diverged.
     """
     gradients = needed(simulator, Differentiable, "elasticities")
-    theta = _rules(rules, simulator.names, num_rules)
+    theta = rules_of(rules, simulator.names, num_rules)
     rows = theta.repeat_interleave(arguments.whole("networks", networks, 1), dim=0)
     types = simulator.sequence(arguments.whole("episodes", episodes, 2))
     found = gradients.value_and_grad(rows, seed=(seed, Stream.EXPERIMENTS), trial_types=types)
