@@ -170,7 +170,7 @@ class Dependence:
         return f"Dependence({arguments.listed(self.groups)})"
 
     def __str__(self) -> str:
-        return self.table().round(3).to_string()
+        return str(self.table().round(3).to_string())
 
     def table(self) -> pd.DataFrame:
         """A row for each pair of groups: information, its p-value, and what each implies of the other."""
@@ -224,7 +224,7 @@ def dependence(
         >>> found = dependence(posterior)
         >>> found.table(), found.strongest()
 
-    Source: of the estimate, Ince et al. (2017), Hum. Brain Mapp. 38:1541.
+    Source: of the estimate, Ince et al. (2017), Human Brain Mapping 38:1541.
     """
     if isinstance(rules, Posterior):
         names, draws = rules.names, rules.draws
@@ -276,7 +276,8 @@ def _groups(names: Sequence[str], given: Mapping[str, Sequence[str]] | None) -> 
 
 
 def _normal_scores(x: Tensor) -> Tensor:
-    return torch.special.ndtri((_ranks(x) + 0.5) / len(x))
+    scores: Tensor = torch.special.ndtri((_ranks(x) + 0.5) / len(x))
+    return scores
 
 
 def _information(a: Tensor, b: Tensor) -> float:

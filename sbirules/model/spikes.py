@@ -64,7 +64,8 @@ class SpikeTrains:
 
     def of(self, neuron: int) -> NDArray[Any]:
         """Times at which one neuron fired, s."""
-        return self.time[self.neuron == arguments.position("neuron", neuron, self.num_neurons)]
+        found: NDArray[Any] = self.time[self.neuron == arguments.position("neuron", neuron, self.num_neurons)]
+        return found
 
     def to_nwb(
         self, path: str | Path, *, description: str = "a simulated network", start: datetime | None = None
@@ -77,7 +78,7 @@ class SpikeTrains:
             start: When it is said to have started; now, if left out.
         """
         try:
-            from pynwb import NWBHDF5IO, NWBFile
+            from pynwb import NWBHDF5IO, NWBFile  # type: ignore[import-untyped]
         except ImportError as error:
             raise ValueError("to_nwb() needs pynwb, which is not installed: pip install 'sbirules[nwb]'.") from error
         target = arguments.path("path", path)
@@ -96,8 +97,8 @@ class SpikeTrains:
     def to_neo(self) -> Any:
         """A segment of neo with a spike train for each neuron, for elephant and others; needs `pip install neo`."""
         try:
-            from neo import Segment, SpikeTrain
-            from quantities import s
+            from neo import Segment, SpikeTrain  # type: ignore[import-untyped]
+            from quantities import s  # type: ignore[import-untyped]
         except ImportError as error:
             raise ValueError("to_neo() needs neo, which is not installed: pip install 'sbirules[neo]'.") from error
         segment = Segment(name="a simulated network")
