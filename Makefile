@@ -47,7 +47,7 @@ docs: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/python docs/check_built.py
 
-# the eight tutorials as notebooks, run into runs/notebooks, about twelve minutes on two cores
+# the nine tutorials as notebooks, run into runs/notebooks, about fourteen minutes on two cores
 tutorials: $(VENV)/.ready
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[notebooks]'
 	$(BIN)/python docs/notebooks.py --check

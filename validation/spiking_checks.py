@@ -104,7 +104,7 @@ def equal_rows(quick: bool, _: int) -> list[Row]:
 
 
 def target_rows(quick: bool, _: int) -> list[Row]:
-    """Many weak inhibitory synapses, as the mean of the rule assumes: sparse, as in the source; where all neurons share nearly all
+    """Many weak inhibitory synapses, as the mean of the rule assumes: sparse, as in the source; where neurons share nearly all
     inhibition, so that they fire together; and few strong ones, the default."""
     family = sr.SpikePairRule(["IE"])
     duration = 20.0 if quick else 60.0

@@ -221,8 +221,11 @@ def dependence(
         seed: Of the permutations.
 
     Examples:
-        >>> found = dependence(posterior)
-        >>> found.table(), found.strongest()
+        >>> from sbirules.importance import dependence
+        >>> draws = torch.randn(400, 4)
+        >>> found = dependence(draws, names=["alpha_EE", "gamma_EE", "alpha_IE", "gamma_IE"])
+        >>> found.groups["IE"]
+        ('alpha_IE', 'gamma_IE')
 
     Source: of the estimate, Ince et al. (2017), Human Brain Mapping 38:1541.
     """
