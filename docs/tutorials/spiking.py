@@ -18,9 +18,7 @@ def main() -> None:
 
     # --8<-- [start:network]
     family = sr.SpikePairRule(["EE", "IE"])
-    simulator = SpikingNetwork(
-        family, num_excitatory=200, num_inhibitory=50, num_inputs=250, duration=6.0, judged=3.0
-    )
+    simulator = SpikingNetwork(family, num_excitatory=200, num_inhibitory=50, num_inputs=250, duration=6.0, judged=3.0)
     still = {name: 20.0 if name.startswith("tau") else 0.0 for name in family.names}
     balanced = still | sr.vogels2011(target_rate=4.0)
     hebbian = still | {"gamma_EE": 1.0}

@@ -3,6 +3,7 @@ r"""`SpikingNetwork`: excitatory and inhibitory integrate-and-fire neurons whose
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,8 @@ class SpikingNetwork(Simulator):
         Arguments:
             theta: Rules `(batch, D)` or `(D,)`.
             seed: Names the random streams; None draws one from torch's global stream.
-            trial_types: Zeros, one for each bin, as the store passes them; a shorter run is not made.
+            trial_types: Zeros, one for each bin; fewer make a shorter run, judged over what there is of it, whose memory is not
+                tested.
 
         Returns:
             A `Trajectory` of `batch` networks: of every bin `rate_over_time_E` and so on, of the run `rate_E` and so on.
@@ -197,13 +199,9 @@ class SpikingNetwork(Simulator):
         rows = arguments.theta_matrix(theta, self.names)
         self.family.check_raw(rows)
         types = self.sequence_matrix(trial_types, len(rows))
-        if types.shape[1] != self.num_trials:
-            raise ValueError(
-                f"trial_types must have one entry for each of the {self.num_trials} bins of {self.settings.bin_length:g} s, got "
-                f"{types.shape[1]}; set duration for shorter runs."
-            )
+        settings = self._of_length(types)
         key = global_seed() if seed is None else seed
-        outcomes = [self._reported(network, outcome) for network, outcome in self._outcomes(rows, key)]
+        outcomes = [self._reported(settings, *found) for found in self._outcomes(settings, rows, key)]
         per_run = {n: torch.tensor([o[1][n] for o in outcomes], dtype=torch.float32) for n in self._names}
         per_trial = {n: torch.stack([o[2][n] for o in outcomes]) for n in outcomes[0][2]}
         return Trajectory(torch.tensor([o[0] for o in outcomes], dtype=torch.int8), types, per_trial, per_run)
@@ -217,29 +215,48 @@ class SpikingNetwork(Simulator):
         """
         rows = arguments.theta_matrix(theta, self.names)
         self.family.check_raw(rows)
-        return tuple(trains_of(self.settings, network, outcome) for network, outcome in self._outcomes(rows, seed))
+        s = self.settings
+        return tuple(trains_of(s, network, outcome) for network, outcome in self._outcomes(s, rows, seed))
 
     def network(self, seed: Key = 0, row: int = 0) -> Network:
         """The network that row `row` of a run with this seed starts from: synapses, first weights, spikes of inputs."""
-        dtype = np.float32 if self.dtype == torch.float32 else np.float64
-        return draw_network(self.settings, seed, arguments.whole("row", row, 0), dtype)
+        return draw_network(self.settings, seed, arguments.whole("row", row, 0), self._numpy_dtype)
 
-    def _outcomes(self, rows: Tensor, key: Key) -> Iterator[tuple[Network, Outcome]]:
+    @property
+    def _numpy_dtype(self) -> Any:
+        return np.float32 if self.dtype == torch.float32 else np.float64
+
+    def _of_length(self, types: Tensor) -> Settings:
+        """Settings of a run with so many bins, `(batch, bins)`."""
+        s, bins = self.settings, types.shape[1]
+        if bins > self.num_trials or bool((types < 0).any()):
+            raise ValueError(
+                f"trial_types must be zeros, at most one for each of the {self.num_trials} bins of {s.bin_length:g} s, "
+                f"and as many in each row, got {bins}; set duration for longer runs."
+            )
+        if bins == self.num_trials:
+            return s
+        duration = bins * s.bin_length
+        return replace(s, duration=duration, judged=min(s.judged, duration), memory_delays=())
+
+    def _outcomes(self, settings: Settings, rows: Tensor, key: Key) -> Iterator[tuple[Network, Outcome]]:
         """One after another, so that only those that run together are in memory."""
         thetas = [dict(zip(self.names, row, strict=True)) for row in rows.double().tolist()]
         together = 1 if self.backend == "numba" else TOGETHER
         for start in range(0, len(thetas), together):
             part = thetas[start : start + together]
-            networks = [self.network(key, start + k) for k in range(len(part))]
+            networks = [draw_network(settings, key, start + k, self._numpy_dtype) for k in range(len(part))]
             if self.backend == "numba":
-                found = [by_numba(self.settings, self.family, part[0], networks[0])]
+                found = [by_numba(settings, self.family, part[0], networks[0])]
             else:
-                found = by_torch(self.settings, self.family, part, networks, self.device)
+                found = by_torch(settings, self.family, part, networks, self.device)
             yield from zip(networks, found, strict=True)
 
-    def _reported(self, network: Network, outcome: Outcome) -> tuple[int, dict[str, float], dict[str, Tensor]]:
-        s = self.settings
-        values = measured(s, self.family.synapses, network, outcome)
+    def _reported(
+        self, settings: Settings, network: Network, outcome: Outcome
+    ) -> tuple[int, dict[str, float], dict[str, Tensor]]:
+        s = settings
+        values = dict.fromkeys(self._names, np.nan) | measured(s, self.family.synapses, network, outcome)
         size = {"E": s.num_excitatory, "I": s.num_inhibitory}
         over_time = {
             f"rate_over_time_{p}": outcome.counts[:, k] / s.bin_length / size[p]

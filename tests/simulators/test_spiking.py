@@ -286,3 +286,38 @@ def test_bad_rules_are_refused_with_a_sentence():
         simulator.run([[0.0, 0.0, 0.0, 0.0, -1.0, 20.0]])
     with pytest.raises(ValueError, match="family must be a SpikeRule"):
         SpikingNetwork(sr.Oja(), **SMALL)
+
+
+def test_measures_of_a_run_are_those_of_its_spikes_and_weights():
+    family = SpikePairRule(["EE", "IE"])
+    simulator = SpikingNetwork(family, **{**SMALL, "duration": 1.2, "judged": 0.6, "max_weights": {"EE": 0.35}})
+    row = [list(theta_of(family, 4).values())]
+    run, trains = simulator.run(row, seed=2), simulator.spikes(row, seed=2)[0]
+    excitatory = trains.neuron < 24
+    late = trains.time >= 0.6
+    assert float(run.rate_E) == pytest.approx(float((excitatory & late).sum()) / 24 / 0.6)
+    each = np.bincount(trains.neuron[~excitatory & late] - 24, minlength=6) / 0.6
+    assert float(run.rate_spread_I) == pytest.approx(each.std(), rel=1e-5)
+    first, second = (((trains.time >= a) & (trains.time < b) & excitatory).sum() for a, b in ((0.8, 1.0), (1.0, 1.2)))
+    assert float(run.rate_drift_E) == pytest.approx((second - first) / ((first + second) / 2), abs=0.05)
+    for s, most in (("EE", 0.35), ("IE", 5.0)):
+        w = trains.weights[s]
+        assert float(getattr(run, f"weight_{s}")) == pytest.approx(w.mean(), rel=1e-5)
+        assert float(getattr(run, f"weight_spread_{s}")) == pytest.approx(w.std() / w.mean(), rel=1e-4)
+        bound = ((w <= 1e-3 * most) | (w >= most - 1e-3 * most)).mean()
+        assert float(getattr(run, f"weight_at_bounds_{s}")) == pytest.approx(bound)
+        means = trains.mean_weights[s]  # twelve bins of .1 s: the last third are four
+        drift = (means[-1] - means[-5]) / most
+        assert float(getattr(run, f"weight_drift_{s}")) == pytest.approx(drift, rel=1e-4)
+    assert float(run.weight_at_bounds_EE) > 0
+    assert torch.allclose(run.rate_over_time_E[0], torch.as_tensor(trains.rates[:, 0], dtype=torch.float32))
+
+
+def test_fewer_bins_are_a_shorter_run():
+    simulator = SpikingNetwork(SpikePairRule(["IE"]), **SMALL)
+    row = [list(vogels2011(10.0).values())]
+    short = simulator.run(row, seed=0, trial_types=torch.zeros(2, dtype=torch.long))
+    assert short.rate_over_time_E.shape == (1, 2)
+    assert short.per_run.keys() == simulator.run(row, seed=0).per_run.keys()
+    with pytest.raises(ValueError, match="at most one for each of the 3 bins"):
+        simulator.run(row, trial_types=torch.zeros(4, dtype=torch.long))
