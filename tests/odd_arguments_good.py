@@ -44,7 +44,7 @@ class Context:
     def spiking(self):
         sizes = {"num_excitatory": 24, "num_inhibitory": 6, "num_inputs": 20}
         degrees = {"in_degree_excitatory": 6, "in_degree_inhibitory": 3, "in_degree_inputs": 8}
-        times = {"duration": 0.2, "judged": 0.1, "bin_length": 0.1}
+        times = {"duration": 0.2, "judged": 0.1, "bin_length": 0.05}
         return sr.simulators.SpikingNetwork(sr.SpikePairRule(["IE"]), **sizes, **degrees, **times)
 
     @cached_property

@@ -3,9 +3,10 @@
 import math
 
 
-def run(s, net, rule, time_constants):
+def run(s, net, rule, time_constants, frozen=()):
     """Spikes (step, neuron) and last weights by (source, end).
 
+    frozen: first steps and ends of times in which no weight changes.
     rule(kind, side, x_pre, x_post, y_pre, y_post) is the change at a spike of one side, or None where a kind is not plastic;
     time_constants(kind) are those of x_pre, x_post, y_pre, y_post.
     """
@@ -49,7 +50,7 @@ def run(s, net, rule, time_constants):
                 conductance[end] += weight[source, end]
         for side, end_of, active in (("pre", 0, here), ("post", 1, fired)):
             for pair in plastic:
-                if pair[end_of] in active:
+                if pair[end_of] in active and not any(first <= t < last for first, last in frozen):
                     kind = kind_of[pair]
                     new = weight[pair] + s.learning_rate * rule(kind, side, *traces[pair])
                     weight[pair] = min(max(new, 0.0), s.max_weights[kind])

@@ -5,8 +5,8 @@
 - *equal*: spikes and weights beside Brian2, of the same network, weights and input spikes: in double precision spike by
   spike, then in distribution over longer runs (`pip install brian2`, else left out; it is copyleft and used here only).
 - *target*: Vogels et al. (2011): rate of excitatory neurons for three targets, detailed balance of what reaches a neuron.
-- *search*, *search-all*: rules of EE and IE synapses, and of all four kinds, that keep 1000 neurons plausible for 20 s. It reads rounds from
-  runs/validation/spiking and says how many simulations they held; what is not there it simulates (hours;
+- *search*, *search-all*: rules of EE and IE synapses, and of all four kinds, that keep 1000 neurons plausible for 20 s. They
+  read rounds from runs/validation/spiking and say how many simulations they held; what is not there they simulate (hours;
   `python validation/spiking_search.py "EE and IE" 20000` beforehand).
 - *speed*: seconds of networks per second and process beside Brian2's Cython and C++ targets; scaling.
 

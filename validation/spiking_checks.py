@@ -54,7 +54,7 @@ def equal_rows(quick: bool, _: int) -> list[Row]:
     from spiking_peer import brian_run
 
     seconds = 0.5 if quick else 2.0
-    double = SpikingNetwork(FAMILY, dtype=torch.float64, duration=seconds, judged=seconds / 2, bin_length=seconds / 2)
+    double = SpikingNetwork(FAMILY, dtype=torch.float64, duration=seconds, judged=seconds / 2, bin_length=seconds / 4)
     ours = double.spikes(theta(rule()), seed=SEED)[0]
     theirs = brian_run(double, rule(), seed=SEED)
     step, neuron = in_order(ours, double.settings.dt)
@@ -213,7 +213,7 @@ def speed_rows(quick: bool, _: int) -> list[Row]:
         ),
         (
             "1000 neurons in torch, CPU, two networks of .2 s",
-            {"backend": "torch", "duration": 0.2, "judged": 0.1, "bin_length": 0.1},
+            {"backend": "torch", "duration": 0.2, "judged": 0.1, "bin_length": 0.05},
         ),
     ):
         simulator = SpikingNetwork(FAMILY, **{"duration": seconds, "judged": seconds / 2, **settings})

@@ -105,7 +105,7 @@ def _rows_of(name: str, budget: int, quick: bool, jobs: int) -> list[Row]:
     rounds = [f"{r.accepted:.3f} of {r.simulations} ({', '.join(r.constraints)[:40]}...)" for r in found.rounds]
     at_end = [float(asked.satisfied(s.x, s.summary_names).float().mean()) for s in found.stores]
     posterior = found.posterior(all_of_networks=NETWORKS)
-    theta = posterior.sample(RULES if not quick else 40, seed=SEED)
+    theta = posterior.sample((40 if quick else RULES,), seed=SEED)
     reached, error = share(simulator, theta, asked, SEED + 1, jobs)
     zero = torch.tensor([[20.0 if n.startswith("tau") else 0.0 for n in simulator.names]]).repeat(10, 1)
     of_zero, _ = share(simulator, zero, asked, SEED + 2, jobs)

@@ -50,6 +50,12 @@ def raster(
     p = palette()
     every, names = _named(trains, labels)
     arguments.above("seconds", seconds, 0.0)
+    if start is not None:
+        arguments.finite("start", start)
+        if not 0 <= start < max(t.duration for t in every):
+            raise ValueError(
+                f"start must lie in the {max(t.duration for t in every):g} s that were simulated, got {start:g}."
+            )
     grid = panels(axes, 1, len(every), 3.4 * len(every), 2.8)
     for ax, t, name in zip(grid.ravel(), every, names, strict=True):
         begin = max(0.0, t.duration - seconds) if start is None else start
@@ -87,7 +93,7 @@ def rates_and_weights(
     labels: Sequence[str] = (),
     axes: GridLike | None = None,
 ) -> Grid:
-    """Mean rates, and mean weights over what they were at first, of networks over time; below, last weights.
+    """Mean rates and mean weights of networks over time; below, weights at the end.
 
     Arguments:
         trains: One network, or several.
@@ -119,10 +125,10 @@ def rates_and_weights(
         for ax in (rate, weight):
             ax.set_xlim(0, time[-1])
             ax.set_xlabel("time (s)")
-        last.set_xlabel("last weight (leak conductance)")
+        last.set_xlabel("weight at the end (leak conductance)")
         last.set_yticks([])
         bare(rate, weight, last)
-    for row, label in enumerate(("rate (Hz)", "mean weight", "density")):
+    for row, label in enumerate(("rate (Hz)", "mean weight\n(leak conductance)", "density")):
         grid[row, 0].set_ylabel(label)
         if row < 2:
             grid[row, 0].legend(frameon=False, fontsize=8)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from sbirules.importance.experiments import rules_of
 from sbirules.inference.posterior import Posterior
+from sbirules.model.rules import SYNAPSES
 from sbirules.model.simulator import Simulator
 from sbirules.stores.filling import simulate
 from sbirules.support import arguments
@@ -109,6 +111,14 @@ def degeneracy(
         )
     x, theta = x[kept], theta[kept].double()
     scale = x.flatten(0, 1).std(dim=0)
+    if not bool((scale > 0).any()) or not bool((theta.std(dim=0) > 0).any()):
+        what = (
+            "rules must differ"
+            if bool((scale > 0).any())
+            else "summaries of the simulator must differ between networks"
+        )
+        raise ValueError(f"{what} for distances to mean something; all {len(theta)} are equal.")
+    theta = theta[:, theta.std(dim=0) > 0]
     x = x[:, :, scale > 0] / scale[scale > 0]
     halves = x[:, ::2].mean(dim=1), x[:, 1::2].mean(dim=1)
     z = theta / theta.std(dim=0).clamp(min=1e-12)
@@ -136,7 +146,8 @@ def degeneracy(
 
 
 def _ranks(x: Tensor) -> Tensor:
-    return x.argsort(dim=0).argsort(dim=0).double()
+    """From 1; ties share their mean."""
+    return torch.as_tensor(rankdata(x.numpy(), axis=0))
 
 
 def _spearman(a: Tensor, b: Tensor) -> float:
@@ -234,13 +245,25 @@ def dependence(
     else:
         names = arguments.strings("names", names)
         draws = arguments.theta_matrix(rules, names, argument="rules")
+    if not names:
+        raise ValueError("names must name the columns, such as ['alpha_EE', 'alpha_IE'], where rules are draws.")
+    if len(set(names)) != len(names):
+        raise ValueError(f"names must differ, got {arguments.listed(names)}.")
     chosen = _groups(names, groups)
     kept = tuple(name for members in chosen.values() for name in members)
     if len(draws) < 10 * len(kept):
         raise ValueError(
             f"rules must hold at least ten draws for each of {len(kept)} coefficients, {10 * len(kept)}, got {len(draws)}."
         )
-    z = _normal_scores(draws[:, [names.index(name) for name in kept]].double())
+    of_kept = draws[:, [names.index(name) for name in kept]].double()
+    still = next(
+        (name for name, column in zip(kept, of_kept.T, strict=True) if bool((column == column[0]).all())), None
+    )
+    if still is not None:
+        raise ValueError(
+            f"rules must vary in every coefficient, but {still} is {float(of_kept[0, kept.index(still)]):g} in all."
+        )
+    z = _normal_scores(of_kept)
     places = [[kept.index(name) for name in members] for members in chosen.values()]
     g = len(places)
     information, p_value, implied = torch.zeros(g, g), torch.ones(g, g), torch.eye(g)
@@ -261,12 +284,21 @@ def dependence(
 
 
 def _groups(names: Sequence[str], given: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    if given is None and not all(name.rsplit("_", 1)[-1] in SYNAPSES for name in names):
+        raise ValueError(
+            f"groups must say which coefficients belong together, such as {{'first': ['a'], 'second': ['b']}}: only names "
+            f"of rules of spikes end with their synapse, got {arguments.listed(names)}."
+        )
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"groups must map labels to names of coefficients, got {given!r:.80}.")
     if given is None:
         ends = list(dict.fromkeys(name.rsplit("_", 1)[-1] for name in names))
         out = {end: tuple(name for name in names if name.rsplit("_", 1)[-1] == end) for end in ends}
     else:
         out = {str(label): arguments.strings(f"groups[{label!r}]", members) for label, members in given.items()}
-        for members in out.values():
+        for label, members in out.items():
+            if not members:
+                raise ValueError(f"groups[{label!r}] must name at least one coefficient.")
             for name in members:
                 arguments.known("groups", name, tuple(names))
     every = [name for members in out.values() for name in members]
@@ -279,7 +311,7 @@ def _groups(names: Sequence[str], given: Mapping[str, Sequence[str]] | None) -> 
 
 
 def _normal_scores(x: Tensor) -> Tensor:
-    scores: Tensor = torch.special.ndtri((_ranks(x) + 0.5) / len(x))
+    scores: Tensor = torch.special.ndtri((_ranks(x) - 0.5) / len(x))
     return scores
 
 

@@ -53,6 +53,15 @@ class SpikeTrains:
                 f"time and neuron must have one entry for each spike, got {len(self.time)} and {len(self.neuron)}."
             )
 
+        n = np.asarray(self.neuron)
+        if len(n) and (n.dtype.kind not in "iu" or n.min() < 0 or n.max() >= self.num_neurons):
+            raise ValueError(
+                f"neuron must be whole numbers from 0 to {self.num_neurons - 1}, got {n.min():g} to {n.max():g} as {n.dtype}."
+            )
+        t = np.asarray(self.time)
+        if len(t) and (not np.isfinite(t).all() or t.min() < 0 or t.max() > self.duration * (1 + 1e-9)):
+            raise ValueError(f"time must lie in 0 to {self.duration:g} s, got {t.min():g} to {t.max():g}.")
+
     def __repr__(self) -> str:
         rate = len(self.time) / max(self.duration, 1e-9) / (self.num_excitatory + self.num_inhibitory)
         return one_line(self, f"{len(self.time):,} spikes", f"{self.duration:g} s", f"{rate:.3g} Hz")
@@ -84,7 +93,10 @@ class SpikeTrains:
         target = arguments.path("path", path)
         if target.exists():
             raise ValueError(f"path must be a new file, but {target.name} is there.")
+        if not target.parent.is_dir():
+            raise ValueError(f"path must lie in a folder that is there, got {target}.")
         moment = datetime.now(UTC) if start is None else start
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         file = NWBFile(session_description=description, identifier=target.stem, session_start_time=moment)
         file.add_unit_column("population", "excitatory or inhibitory")
         for neuron in range(self.num_neurons):

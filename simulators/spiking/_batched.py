@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from sbirules.model.rules import SYNAPSES, SpikeRule, Traces
-from sbirules.support.own_code import called
+from sbirules.support.own_code import called, must_broadcast
 
 from ._network import Network
 from ._outcome import WINDOW, Outcome, bounds_of, cell_of, decays_of, values_of
+from ._presented import tests_of
 from ._settings import Settings
 
 __all__ = ["by_torch"]
@@ -120,6 +121,9 @@ def by_torch(
     inputs = _input_events(networks, n, sources, s.total_steps, device)
     window, refractory, bin_length = s.steps(WINDOW), round(s.refractory / s.dt), s.steps(s.bin_length)
 
+    frozen = tests_of(networks[0].presented).tolist()  # at the same times in all
+    at_end = y.weights.clone()
+
     def changed(which: Tensor, at_pre: bool) -> None:
         """Weights of plastic synapses at spikes of one side."""
         pathway = y.pathway[which]
@@ -132,8 +136,16 @@ def by_torch(
         x = pre[pathway, :, net, source % sources]
         z = post[pathway, :, net, end % n]
         traces = Traces(x[:, 0], z[:, 0], x[:, 1], z[:, 1], y.weights[which])
-        change = called(family.at_pre if at_pre else family.at_post, theta, traces)
-        new = y.weights[which] + s.learning_rate * torch.as_tensor(change, device=device).to(dtype)
+        rule = family.at_pre if at_pre else family.at_post
+        change = called(rule, theta, traces)
+        must_broadcast(rule, change, which.shape)
+        change = torch.as_tensor(change, device=device)
+        if change.is_complex() or bool(torch.isnan(change).any()):
+            side = "at_pre" if at_pre else "at_post"
+            raise ValueError(
+                f"{type(family).__name__}.{side} must return real numbers, got {change.flatten()[:3].tolist()}."
+            )
+        new = y.weights[which] + s.learning_rate * change.to(dtype)
         y.weights[which] = torch.minimum(torch.maximum(new, bounds[pathway, 0]), bounds[pathway, 1])
 
     for t in range(s.total_steps):
@@ -162,26 +174,31 @@ def by_torch(
         outgoing = _spread(first, y.out_start[of, which_source + 1] - first)
         inhibitory = (y.pathway[outgoing] // 2 == 1).long()
         g.reshape(-1).index_add_(0, inhibitory * (b * n) + y.post[outgoing], y.weights[outgoing])
-        changed(outgoing, at_pre=True)
-        changed(y.incoming[_spread(y.in_start[fired], y.in_count[fired])], at_pre=False)
+        if not any(first_step <= t < last_step for first_step, last_step in frozen):
+            changed(outgoing, at_pre=True)
+            changed(y.incoming[_spread(y.in_start[fired], y.in_count[fired])], at_pre=False)
         for k, slow in ((0, 0), (1, 1)):
             pre[:, slow, of, which_source] += 1
             post[:, slow, net, neuron] += 1
             pre[:, slow] *= decays[:, :, 2 * k].T[:, :, None].to(dtype)
             post[:, slow] *= decays[:, :, 2 * k + 1].T[:, :, None].to(dtype)
 
+        if t + 1 == s.steps(s.duration):
+            at_end = torch.where(running[:, None], y.weights.reshape(b, -1), at_end.reshape(b, -1)).reshape(-1)
         if (t + 1) % bin_length == 0 and here < s.bins:
             means[here] = _mean_weights(y, b)
         if (t + 1) % window == 0:
             ended = running & (recent > s.rate_limit * WINDOW * s.num_excitatory)
             reached[ended] = t + 1
+            if t + 1 < s.steps(s.duration):
+                at_end = torch.where(ended[:, None], y.weights.reshape(b, -1), at_end.reshape(b, -1)).reshape(-1)
             running = running & ~ended
             recent.zero_()
             if not running.any():
                 break
     step = torch.cat([torch.full((len(f),), t) for t, f in written])
     which = torch.cat([f for _, f in written]).cpu()
-    weights = y.weights.reshape(b, -1).cpu()
+    weights = at_end.reshape(b, -1).cpu()
     return [
         Outcome(
             not bool(running[k]),

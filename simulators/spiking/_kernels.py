@@ -59,6 +59,9 @@ def simulate(
     bin_length: Any,
     counts: Any,
     weight_means: Any,
+    end: Any,
+    weights_at_end: Any,
+    frozen: Any,
 ) -> tuple[int, int, int]:
     """Runs a network; arrays of state, weights, spikes and bins are changed.
 
@@ -79,6 +82,9 @@ def simulate(
         bins: Number of bins of bin_length steps, in which excitatory and inhibitory spikes are counted `(bins, 2)`, and after
             which mean weights of pathways are written `(bins, 6)`.
 
+        end: Step after which weights are copied to weights_at_end.
+        frozen: First steps and ends of tests, in which no weight changes `(tests, 2)`.
+
     Returns:
         How it ended, steps done, spikes written.
     """
@@ -96,6 +102,7 @@ def simulate(
         at_post[p] = gains[p, 3] != 0 or gains[p, 4] != 0 or gains[p, 5] != 0
     plastic = at_pre | at_post
     some = plastic.any()
+    test = 0
     ring = np.zeros((delay + 1, n_all), np.int32)
     ring_count = np.zeros(delay + 1, np.int64)
     arrived = np.zeros(n_all + len(input_neuron), np.int32)
@@ -104,6 +111,9 @@ def simulate(
     recent = 0
 
     for t in range(steps):
+        while test < len(frozen) and t >= frozen[test, 1]:
+            test += 1
+        changing = test == len(frozen) or t < frozen[test, 0]
         slot = t % (delay + 1)
         now = np.int32(t)
         fired = 0
@@ -151,7 +161,7 @@ def simulate(
                 p = 2 * kind + target
                 first = out_middle[s] if target else out_start[s]
                 last = out_start[s + 1] if target else out_middle[s]
-                if not at_pre[p]:
+                if not (at_pre[p] and changing):
                     for j in range(first, last):
                         g[out_post[j]] += w[j]
                     continue
@@ -169,7 +179,7 @@ def simulate(
                 target = 1 if n >= excitatory else 0
                 for kind in range(3):
                     p = 2 * kind + target
-                    if at_post[p]:
+                    if at_post[p] and changing:
                         beta = gains[p, 3]
                         gamma = (gains[p, 4] + gains[p, 5] * slow_post[p, n] * down[p, 3]) * down[p, 0]
                         low, high = bounds[p, 0], bounds[p, 1]
@@ -205,10 +215,14 @@ def simulate(
                         up[p] = 1.0
                         down[p] = 1.0
 
+        if t + 1 == end:
+            weights_at_end[:] = w
         if (t + 1) % bin_length == 0 and here < bins:
             _mean_weights(w, excitatory, n_all, out_start, out_middle, weight_means[here])
         if (t + 1) % window == 0:
             if recent > limit:
+                if t + 1 < end:
+                    weights_at_end[:] = w
                 return BLOWN_UP, t + 1, written
             recent = 0
     for n in range(n_all):

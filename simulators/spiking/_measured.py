@@ -24,6 +24,8 @@ def trains_of(settings: Settings, network: Network, outcome: Outcome) -> SpikeTr
     s = settings
     kind = pathways(s, network.out_start, network.out_middle)
     sizes = np.array([s.num_excitatory, max(s.num_inhibitory, 1)])
+    rates = outcome.counts / s.bin_length / sizes
+    rates[outcome.steps // s.steps(s.bin_length) :] = np.nan  # after it was stopped
     return SpikeTrains(
         outcome.spike_step * (s.dt / 1000.0),
         outcome.spike_neuron,
@@ -31,7 +33,7 @@ def trains_of(settings: Settings, network: Network, outcome: Outcome) -> SpikeTr
         s.num_inhibitory,
         outcome.steps * s.dt / 1000.0,
         s.bin_length,
-        outcome.counts / s.bin_length / sizes,
+        rates,
         {name: outcome.weight_means[:, p] for p, name in enumerate(SYNAPSES)},
         {name: outcome.weights[kind == p] for p, name in enumerate(SYNAPSES)},
         outcome.blown_up,

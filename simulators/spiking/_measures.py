@@ -22,33 +22,55 @@ def rates_of(neuron: NDArray[Any], size: int, seconds: float) -> NDArray[np.floa
     return np.bincount(neuron, minlength=size)[:size] / seconds
 
 
+def _checked(time: Any, neuron: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Spikes in the order of their times."""
+    t, n = np.asarray(time, dtype=float).ravel(), np.asarray(neuron).ravel()
+    if len(t) != len(n):
+        raise ValueError(f"time and neuron must have one entry for each spike, got {len(t)} and {len(n)}.")
+    if len(n) and (not np.all(n == np.floor(n)) or n.min() < 0):
+        raise ValueError(f"neuron must be whole numbers of at least 0, got {n[:3].tolist()}.")
+    if not np.isfinite(t).all():
+        raise ValueError("time must be finite numbers of seconds.")
+    order = np.argsort(t, kind="stable")
+    return t[order], n[order].astype(np.int64)
+
+
 def coefficient_of_variation(time: NDArray[Any], neuron: NDArray[Any]) -> float:
     """Mean over neurons of s.d. over mean of their intervals; of neurons with at least three, NaN if there is none.
 
     Arguments:
-        time: Of spikes, in order.
+        time: Of spikes, s.
         neuron: Which fired.
     """
-    order = np.argsort(neuron, kind="stable")
-    t, n = np.asarray(time, dtype=float)[order], np.asarray(neuron)[order]
+    t, n = _checked(time, neuron)
+    order = np.argsort(n, kind="stable")
+    t, n = t[order], n[order]
     same = n[1:] == n[:-1]
     interval, of = np.diff(t)[same], n[1:][same]
     if not len(of):
         return math.nan
     count = np.bincount(of)
-    kept = count >= LEAST_INTERVALS
+    total = np.bincount(of, interval)
+    kept = (count >= LEAST_INTERVALS) & (total > 0)
     if not kept.any():
         return math.nan
-    mean = np.bincount(of, interval)[kept] / count[kept]
-    deviation = (interval - np.bincount(of, interval)[of] / count[of]) ** 2
-    variance = np.bincount(of, deviation)[kept] / count[kept]
-    return float(np.mean(np.sqrt(variance) / mean))
+    mean = total / np.maximum(count, 1)
+    variance = np.bincount(of, (interval - mean[of]) ** 2) / np.maximum(count, 1)
+    return float(np.mean(np.sqrt(variance[kept]) / mean[kept]))
 
 
 def fano_factor(time: NDArray[Any], seconds: float, start: float = 0.0, bin_length: float = COUNT_BIN) -> float:
-    """Variance over mean of the population's counts in bins; 1 for independent Poisson neurons, NaN without spikes."""
-    counts = np.bincount(_bins(time, start, bin_length), minlength=int(seconds / bin_length + 1e-9))
-    counts = counts[: int(seconds / bin_length + 1e-9)]
+    """Variance over mean of the population's counts in bins; 1 for independent Poisson neurons, NaN without spikes.
+
+    Arguments:
+        time: Of the spikes of all neurons, s; those outside of the window do not count.
+        seconds: Length of the window.
+        start: When it starts.
+        bin_length: Of a bin, s.
+    """
+    bins = _number_of_bins(seconds, bin_length)
+    at = _bins(_checked(time, np.zeros(np.size(time)))[0], start, bin_length)
+    counts = np.bincount(at[(at >= 0) & (at < bins)], minlength=bins)
     return float(counts.var() / counts.mean()) if counts.sum() else math.nan
 
 
@@ -63,23 +85,40 @@ def correlation(
     """Mean correlation of counts in bins over pairs of neurons that fired; NaN with fewer than two.
 
     Of z-scored counts z_i of n neurons, it is (var(sum z_i) - n) / (n (n - 1)), without going through pairs.
+
+    Arguments:
+        time: Of spikes, s; those outside of the window do not count.
+        neuron: Which fired, 0 to size - 1.
+        size: Neurons there are.
+        seconds: Length of the window.
+        start: When it starts.
+        bin_length: Of a bin, s.
     """
-    bins = int(seconds / bin_length + 1e-9)
-    at = _bins(time, start, bin_length)
-    inside = at < bins
-    pair, count = np.unique(at[inside] * size + np.asarray(neuron)[inside], return_counts=True)
+    t, n = _checked(time, neuron)
+    if len(n) and n.max() >= size:
+        raise ValueError(f"neuron must be below size = {size}, got {n.max()}.")
+    bins = _number_of_bins(seconds, bin_length)
+    at = _bins(t, start, bin_length)
+    inside = (at >= 0) & (at < bins)
+    pair, count = np.unique(at[inside] * size + n[inside], return_counts=True)
     which = pair % size
     mean = np.bincount(which, count, minlength=size) / bins
     variance = np.bincount(which, count**2, minlength=size) / bins - mean**2
     fired = variance > 0
-    n = int(fired.sum())
-    if n < 2:
+    number = int(fired.sum())
+    if number < 2:
         return math.nan
     scale = np.where(fired, 1.0 / np.sqrt(np.where(fired, variance, 1.0)), 0.0)
     total = np.bincount(pair // size, count * scale[which], minlength=bins) - (mean * scale).sum()
-    return float((total.var() - n) / (n * (n - 1)))
+    return float((total.var() - number) / (number * (number - 1)))
+
+
+def _number_of_bins(seconds: float, bin_length: float) -> int:
+    if not (bin_length > 0 and seconds >= bin_length):
+        raise ValueError(f"bin_length must be above 0 and at most seconds = {seconds:g}, got {bin_length:g}.")
+    return int(seconds / bin_length + 1e-9)
 
 
 def _bins(time: NDArray[Any], start: float, bin_length: float) -> NDArray[np.int64]:
     # a spike on an edge belongs to the bin that starts there, whatever the rounding
-    return np.floor((np.asarray(time, dtype=float) - start) / bin_length + 1e-6).astype(np.int64)
+    return np.floor((time - start) / bin_length + 1e-6).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +113,8 @@ def _input_spikes(
 def _poisson(
     stream: torch.Generator, neurons: int, first: int, last: int, of_step: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    mean = torch.tensor(float(neurons * (last - first) * of_step), dtype=torch.float64)
+    # of several in a step one is kept: with this mean it is one with the wanted probability
+    mean = torch.tensor(-float(neurons * (last - first)) * math.log1p(-of_step), dtype=torch.float64)
     count = int(torch.poisson(mean, generator=stream))
     step = torch.randint(first, max(last, first + 1), (count,), generator=stream)
     return step.numpy(), torch.randint(0, max(neurons, 1), (count,), generator=stream).numpy()

@@ -13,6 +13,7 @@ from sbirules.model.rules import SYNAPSES, SpikeRule
 from sbirules.model.rules.spike import GAINS, TIMES
 
 from ._network import Network
+from ._presented import tests_of
 from ._settings import Settings
 
 __all__ = ["WINDOW", "Outcome", "by_numba", "cell_of", "decays_of", "fast", "values_of"]
@@ -32,7 +33,7 @@ class Outcome:
         spike_neuron: Which neuron, excitatory ones first.
         counts: Spikes in bins of excitatory and inhibitory neurons, `(bins, 2)`.
         weight_means: Mean weight of each of `SYNAPSES` after each bin, `(bins, 6)`.
-        weights: Last weights, by synapse as in its `Network`.
+        weights: Weights at the end of the duration, by synapse as in its `Network`.
     """
 
     blown_up: bool
@@ -51,7 +52,16 @@ def values_of(family: SpikeRule, theta: Mapping[str, float]) -> dict[str, dict[s
 
 def fast(family: SpikeRule) -> bool:
     """Whether kernels know the rule."""
-    return all(family.gains({c.name: c.default for c in family.of_synapse}) is not None for _ in family.synapses[:1])
+    line = type(family).__mro__
+
+    def written(method: str) -> int:
+        """How far up the classes it was written."""
+        return next(k for k, kind in enumerate(line) if method in vars(kind))
+
+    # whoever writes changes of their own has not written gains of them
+    if min(written("at_pre"), written("at_post")) < written("gains"):
+        return False
+    return family.gains({c.name: c.default for c in family.of_synapse}) is not None
 
 
 def decays_of(settings: Settings, values: Mapping[str, Mapping[str, float]]) -> NDArray[np.float64]:
@@ -78,7 +88,7 @@ def bounds_of(settings: Settings) -> NDArray[np.float64]:
 
 def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], network: Network) -> Outcome:
     """Runs a network spike by spike."""
-    from ._kernels import simulate  # numba is imported when it is needed
+    from ._kernels import FULL, simulate  # numba is imported when it is needed
 
     s, values = settings, values_of(family, theta)
     gains = np.zeros((6, 6))
@@ -87,15 +97,17 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
         gains[SYNAPSES.index(synapse)] = [s.learning_rate * known.get(name, 0.0) for name in GAINS]
     dtype = network.weights.dtype
     weights, potentials = network.weights.copy(), network.potentials.copy()
+    at_end = weights.copy()
+    frozen = tests_of(network.presented)
     window = s.steps(WINDOW)
     limit = s.rate_limit * WINDOW * s.num_excitatory
-    # a network that is not stopped fires less than this, unless its inhibitory neurons fire far more than the others
-    most = int(1.2 * s.num_units * (s.rate_limit * s.total_steps * s.dt / 1000.0 + WINDOW * s.rate_limit)) + 1000
+    # spikes of neurons that fire as often as they can; room for fewer is made at first
+    most = s.num_units * (s.total_steps // (round(s.refractory / s.dt) + 1) + 1)
     room = min(most, 1_000_000)
     while True:
         spike_step, spike_neuron = np.empty(room, np.int32), np.empty(room, np.int32)
         counts, means = np.zeros((s.bins, 2), np.int64), np.full((s.bins, 6), np.nan)
-        weights[:], potentials[:] = network.weights, network.potentials
+        weights[:], potentials[:], at_end[:] = network.weights, network.potentials, network.weights
         ended, steps, written = simulate(
             potentials,
             np.zeros(s.num_units, np.int32),
@@ -125,10 +137,13 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
             s.steps(s.bin_length),
             counts,
             means,
+            s.steps(s.duration),
+            at_end,
+            frozen,
         )
-        if ended != 2 or room >= most:
+        if ended != FULL or room >= most:
             break
         room = min(4 * room, most)
     return Outcome(
-        bool(ended), steps, spike_step[:written].copy(), spike_neuron[:written].copy(), counts, means, weights
+        bool(ended), steps, spike_step[:written].copy(), spike_neuron[:written].copy(), counts, means, at_end
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ._settings import Settings
 
-__all__ = ["Presented", "presented"]
+__all__ = ["Presented", "presented", "tests_of"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,10 @@ def presented(settings: Settings, stream: torch.Generator) -> tuple[Presented, .
         # the response to the first has died away when the second starts
         out.append(Presented(start + 2 * length, start + 3 * length, pattern(), test, False))
     return tuple(out)
+
+
+def tests_of(shown: tuple[Presented, ...]) -> NDArray[np.int64]:
+    """First step and end of each test, the pause between its patterns included, `(tests, 2)`: weights do not change in it."""
+    familiar = [p.first for p in shown if p.test >= 0 and p.familiar]
+    new = [p.last for p in shown if p.test >= 0 and not p.familiar]
+    return np.array(list(zip(familiar, new, strict=True)), dtype=np.int64).reshape(-1, 2)

@@ -18,6 +18,8 @@ BACKENDS = ("auto", "numba", "torch")
 OF_A_SYNAPSE = 40  # bytes: weight, ends, places, and what they are drawn from
 OF_A_SPIKE = 24
 MOST_HERTZ = 500.0
+MOST_STEPS = 2_000_000_000
+LEAST_JUDGED = 0.1
 # in units of the leak conductance; with these, and no plasticity, 1000 neurons fire irregularly at a few hertz
 WEIGHTS = {"EE": 0.1, "EI": 0.1, "IE": 0.5, "II": 0.5, "XE": 0.15, "XI": 0.15}
 MAX_WEIGHTS = {"EE": 1.0, "EI": 1.0, "IE": 5.0, "II": 5.0, "XE": 1.0, "XI": 1.0}
@@ -65,8 +67,10 @@ class Settings:
         self._check_sizes()
         self._check_numbers()
         self._check_times()
-        for name, default in (("weights", WEIGHTS), ("max_weights", MAX_WEIGHTS)):
-            object.__setattr__(self, name, _completed(name, getattr(self, name), default))
+        object.__setattr__(self, "max_weights", _completed("max_weights", self.max_weights, MAX_WEIGHTS))
+        # what is not given starts no higher than it may become
+        usual = {p: min(w, self.max_weights[p]) for p, w in WEIGHTS.items()}
+        object.__setattr__(self, "weights", _completed("weights", self.weights, usual))
         for pathway, weight in self.weights.items():
             if weight > self.max_weights[pathway]:
                 raise ValueError(
@@ -88,7 +92,8 @@ class Settings:
             if degree > most:
                 size = f"num_{kind}" if kind == "inputs" else f"num_{kind} - 1"
                 raise ValueError(
-                    f"in_degree_{kind} must not exceed {size} = {most}, the neurons that synapses can come from, got {degree}."
+                    f"in_degree_{kind} must not exceed {size} = {most}, the neurons that synapses can come from, got {degree}; "
+                    f"set it, too, where num_{kind} is smaller than by default."
                 )
 
     def _check_numbers(self) -> None:
@@ -124,18 +129,58 @@ class Settings:
                 f"tau_excitation = {self.tau_excitation:g}, tau_inhibition = {self.tau_inhibition:g}), for steps to follow "
                 f"membranes and conductances, got {self.dt:g}."
             )
-        for name in ("judged", "bin_length"):
-            if getattr(self, name) > self.duration:
-                raise ValueError(f"{name} must not exceed duration = {self.duration:g} s, got {getattr(self, name):g}.")
+        for name in ("input_rate", "pattern_rate"):
+            if getattr(self, name) * self.dt / 1000.0 > 0.5:
+                raise ValueError(
+                    f"{name} must be at most {500.0 / self.dt:g} Hz with steps of dt = {self.dt:g} ms, in which an input "
+                    f"fires at most once, got {getattr(self, name):g}."
+                )
+        for name, milliseconds in (
+            ("delay", self.delay),
+            ("refractory", self.refractory),
+            ("bin_length", 1000.0 * self.bin_length),
+        ):
+            steps = milliseconds / self.dt
+            if abs(steps - round(steps)) > 1e-6 * max(steps, 1.0):
+                raise ValueError(
+                    f"{name} must be a whole number of steps of dt = {self.dt:g} ms, got {getattr(self, name):g}; choose "
+                    f"another of the two."
+                )
+        if self.judged > self.duration:
+            raise ValueError(f"judged must not exceed duration = {self.duration:g} s, got {self.judged:g}.")
+        if self.judged < LEAST_JUDGED:
+            raise ValueError(f"judged must be at least {LEAST_JUDGED:g} s, ten bins of 10 ms, got {self.judged:g}.")
+        if 3 * self.bin_length > self.duration * (1 + 1e-9):
+            raise ValueError(
+                f"bin_length must be at most a third of duration = {self.duration:g} s, for drifts over its last third, got "
+                f"{self.bin_length:g}."
+            )
+        self._check_memory()
+        if self.total_steps > MOST_STEPS:
+            raise ValueError(
+                f"duration must be at most {MOST_STEPS:,} steps of dt = {self.dt:g} ms, tests of memory included, got "
+                f"{self.total_steps:,}."
+            )
+
+    def _check_memory(self) -> None:
         arguments.whole("presentations", self.presentations, 1)
+        if isinstance(self.memory_delays, str) or not isinstance(self.memory_delays, Sequence):
+            raise ValueError(
+                f"memory_delays must be a list of seconds, such as [1.0, 5.0], got {self.memory_delays!r:.80}."
+            )
         delays = tuple(arguments.at_least("memory_delays", d, 0.0) for d in self.memory_delays)
         object.__setattr__(self, "memory_delays", delays)
         if len(delays) > MOST_DELAYS:
             raise ValueError(f"memory_delays must be at most {MOST_DELAYS}, got {len(delays)}.")
         if not delays:
             return
-        arguments.above("presentation", self.presentation, 0.0)
+        arguments.at_least("presentation", self.presentation, 0.01)
         least = 4 * self.presentation
+        if delays[0] < self.presentation:
+            raise ValueError(
+                f"memory_delays must be at least one presentation, {self.presentation:g} s, for what was shown last to die "
+                f"away, got {delays[0]:g}."
+            )
         if any(later - earlier < least for earlier, later in pairwise(delays)):
             raise ValueError(
                 f"memory_delays must grow by at least four presentations, {least:g} s, for tests not to run into each other, got "

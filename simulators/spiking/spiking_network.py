@@ -55,7 +55,8 @@ class SpikingNetwork(Simulator):
     neuron fires four times while it is judged.
 
     With `memory_delays` one pattern of inputs (a random `pattern_share` of them, driven with `pattern_rate`) is presented
-    `presentations` times during the run. After each delay it comes once more, and then one that is new.
+    `presentations` times during the run, in equal distances up to its end. After each delay it comes once more, and then one that
+    is new, with a pause between them; in such a test no weight changes, so that what differs is what was learned before.
 
     Arguments:
         family: The rule family, a `SpikeRule` such as `SpikePairRule(["EE", "IE"])`.
@@ -74,7 +75,7 @@ class SpikingNetwork(Simulator):
         dt, delay, refractory, tau_membrane, tau_excitation, tau_inhibition: ms.
         resting, threshold, reset, reversal_excitation, reversal_inhibition: mV.
         rate_limit: Excitatory rate at which a network is given up, Hz.
-        memory_delays: When memory is tested, s after the duration; none by default.
+        memory_delays: When memory is tested, s after the duration, at least one presentation; none by default.
         pattern_share, pattern_rate, presentation, presentations: Share of inputs in a pattern, their rate in Hz, length in s and
             number of presentations.
         backend: `"numba"`, a network at a time; `"torch"`, batched, for GPUs and rules of one's own; `"auto"`.
@@ -85,7 +86,7 @@ class SpikingNetwork(Simulator):
         ValueError: If the family is of another kind, or a setting is out of its range.
 
     Examples:
-        >>> simulator = SpikingNetwork(SpikePairRule(["IE"]), duration=2.0, judged=1.0)
+        >>> simulator = SpikingNetwork(SpikePairRule(["IE"]), duration=2.0, judged=1.0, bin_length=0.5)
         >>> run = simulator.run([[-0.2, 0.0, 1.0, 1.0, 20.0, 20.0]], seed=0)
         >>> run.rate_E.shape
         torch.Size([1])
@@ -122,6 +123,7 @@ class SpikingNetwork(Simulator):
         self.backend = self._backend(family)
         self._names = spiking_names(family.synapses, len(self.settings.memory_delays), self._populations)
         super().__init__(family, None, self._names if summaries is None else summaries)
+        self._refuse_missing_measures()
         self.num_trials = self.settings.bins
         self.engine = "numba" if self.backend == "numba" else f"torch on {self.device.type}"
         self.batch = 1 if self.device.type == "cpu" else TOGETHER
@@ -129,6 +131,17 @@ class SpikingNetwork(Simulator):
     @property
     def _populations(self) -> tuple[str, ...]:
         return ("E", "I") if self.settings.num_inhibitory else ("E",)
+
+    def _refuse_missing_measures(self) -> None:
+        have = {f.name for f in self.own_fields} | {"status", "trial_types"}
+        for summary in self.summaries:
+            missing = next((f for f in summary.fields if f not in have), None)
+            if missing is not None:
+                raise ValueError(
+                    f"summary {summary.name!r} reads {missing}, which this network does not measure: plastic are "
+                    f"{arguments.listed(self.family.synapses)}, tests of memory {len(self.settings.memory_delays)}, inhibitory "
+                    f"neurons {self.settings.num_inhibitory}."
+                )
 
     def _refuse_missing_synapses(self, family: SpikeRule) -> None:
         s = self.settings
@@ -203,7 +216,7 @@ class SpikingNetwork(Simulator):
         key = global_seed() if seed is None else seed
         outcomes = [self._reported(settings, *found) for found in self._outcomes(settings, rows, key)]
         per_run = {n: torch.tensor([o[1][n] for o in outcomes], dtype=torch.float32) for n in self._names}
-        per_trial = {n: torch.stack([o[2][n] for o in outcomes]) for n in outcomes[0][2]}
+        per_trial = {n: torch.stack([o[2][n][: types.shape[1]] for o in outcomes]) for n in outcomes[0][2]}
         return Trajectory(torch.tensor([o[0] for o in outcomes], dtype=torch.int8), types, per_trial, per_run)
 
     def spikes(self, theta: ArrayLike, *, seed: Key = 0) -> tuple[SpikeTrains, ...]:
@@ -229,14 +242,18 @@ class SpikingNetwork(Simulator):
     def _of_length(self, types: Tensor) -> Settings:
         """Settings of a run with so many bins, `(batch, bins)`."""
         s, bins = self.settings, types.shape[1]
-        if bins > self.num_trials or bool((types < 0).any()):
+        if bool((types < 0).any()):
+            raise ValueError(
+                "trial_types must be zeros, one for each bin, as many in each row; -1 has no meaning here."
+            )
+        if bins > self.num_trials:
             raise ValueError(
                 f"trial_types must be zeros, at most one for each of the {self.num_trials} bins of {s.bin_length:g} s, "
                 f"and as many in each row, got {bins}; set duration for longer runs."
             )
         if bins == self.num_trials:
             return s
-        duration = bins * s.bin_length
+        duration = max(bins, 3) * s.bin_length
         return replace(s, duration=duration, judged=min(s.judged, duration), memory_delays=())
 
     def _outcomes(self, settings: Settings, rows: Tensor, key: Key) -> Iterator[tuple[Network, Outcome]]:

@@ -98,3 +98,27 @@ def test_what_cannot_be_compared_is_said():
         dependence(gaussian(0.0)[:20], names=NAMES)
     with pytest.raises(ValueError, match="networks must be even"):
         degeneracy(RULES, Seen([[1.0, 0.0], [0.0, 1.0]]), networks=3)
+
+
+def test_what_does_not_vary_is_refused():
+    still = gaussian(0.0)
+    still[:, 2] = 2.0
+    with pytest.raises(ValueError, match="a_IE is 2 in all"):
+        dependence(still, names=NAMES)
+    with pytest.raises(ValueError, match="rules must differ"):
+        degeneracy(RULES[:1].expand(10, 2), Seen([[1.0, 0.0], [0.0, 1.0]]), num_workers=1)
+    with pytest.raises(ValueError, match="summaries of the simulator must differ"):
+        degeneracy(RULES, Seen([[0.0, 0.0], [0.0, 0.0]], 0.0), num_workers=1)
+    with pytest.raises(ValueError, match="groups must map labels"):
+        dependence(gaussian(0.0), [["a_EE"], ["a_IE"]], names=NAMES)
+
+
+def test_many_exact_zeros_are_no_dependence():
+    """Terms that are switched off in most draws have ties, which must not rank by the order of draws."""
+    draws = gaussian(0.0)
+    draws[:3000, 0] = 0.0
+    draws[:3000, 2] = 0.0
+    mixed = draws[torch.randperm(4000, generator=torch.Generator().manual_seed(0))]
+    one = draws[torch.randperm(4000, generator=torch.Generator().manual_seed(1))]
+    mixed[:, 2] = one[:, 2]
+    assert float(dependence(mixed, names=NAMES).information[0, 1]) < 0.005

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from simulators_small import SMALL_SPIKING as SMALL
 from spiking_loops import run as by_loops
 
 import sbirules as sr
@@ -10,21 +11,6 @@ from sbirules.model.rules import SYNAPSES, Coefficient, SpikePairRule, SpikeRule
 from sbirules.model.runs import Status
 from sbirules.simulators import SpikingNetwork
 
-SMALL = {
-    "num_excitatory": 24,
-    "num_inhibitory": 6,
-    "num_inputs": 20,
-    "in_degree_excitatory": 6,
-    "in_degree_inhibitory": 3,
-    "in_degree_inputs": 8,
-    "weights": {"EE": 0.3, "EI": 0.3, "XE": 1.0, "XI": 1.0},
-    "max_weights": {"EE": 0.5, "XE": 2.0, "XI": 2.0},
-    "input_rate": 20.0,
-    "learning_rate": 0.02,
-    "duration": 0.3,
-    "judged": 0.2,
-    "bin_length": 0.1,
-}
 DOUBLE = {**SMALL, "dtype": torch.float64}
 
 
@@ -265,7 +251,7 @@ def test_rules_read_well():
             {"num_inhibitory": 0, "in_degree_inhibitory": 0},
             "synapses IE are plastic in the family, but the network has none",
         ),
-        ({"memory_delays": (0.1,)}, "duration must hold 10 presentations"),
+        ({"memory_delays": (0.3,)}, "duration must hold 10 presentations"),
         ({"memory_delays": (0.3, 0.4), "presentations": 1, "presentation": 0.1}, "must grow by at least four"),
         ({"units": 3}, "SpikingNetwork's argument: 'units' is not known"),
         ({"num_excitatory": 40_000_000, "in_degree_excitatory": 4000}, "memory"),

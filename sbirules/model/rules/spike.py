@@ -76,12 +76,20 @@ class SpikeRule(RuleFamily):
     @typed
     def __init__(self, synapses: Sequence[str] = ("EE", "IE")) -> None:
         self.synapses = arguments.strings("synapses", synapses)
+        if not self.synapses:
+            raise ValueError(f"synapses must name at least one of {arguments.listed(SYNAPSES)}.")
         for name in self.synapses:
             arguments.known("synapses", name, SYNAPSES)
+        if not isinstance(self.of_synapse, tuple) or not all(isinstance(c, Coefficient) for c in self.of_synapse):
+            raise ValueError(
+                f"{type(self).__name__}.of_synapse must be a tuple of Coefficient objects, got {self.of_synapse!r:.80}."
+            )
         if len(set(self.synapses)) != len(self.synapses):
             raise ValueError(f"synapses must differ, got {arguments.listed(self.synapses)}.")
         self.coefficients = tuple(
-            replace(c, name=f"{c.name}_{s}", symbol=_indexed(c, s)) for s in self.synapses for c in self.of_synapse
+            replace(_in_milliseconds(c), name=f"{c.name}_{s}", symbol=_indexed(c, s))
+            for s in self.synapses
+            for c in self.of_synapse
         )
         super().__init__()
 
@@ -89,7 +97,8 @@ class SpikeRule(RuleFamily):
         """Change of weights at a presynaptic spike, over the rate of learning; by default none.
 
         Arguments:
-            theta: Coefficients of the kind of synapse by their names in `of_synapse`, each of the traces' shape.
+            theta: Coefficients of the kind of synapse by their short names, `theta["alpha"]` and not `theta["alpha_EE"]`, each
+                of the traces' shape.
             traces: What is seen.
         """
         return 0.0
@@ -140,6 +149,14 @@ class SpikeRule(RuleFamily):
 
     def _line(self, values: Mapping[str, float], digits: int) -> str:
         return ", ".join(f"{name} = {value:.{digits}g}" for name, value in values.items())
+
+
+def _in_milliseconds(c: Coefficient) -> Coefficient:
+    """A time constant of a trace with bounds and its usual prior, where its writer gave it none."""
+    if c.name not in TIMES or c.low > 0:
+        return c
+    usual = _time(c.name, "", c.default if c.default > 0 else 20.0)
+    return replace(usual, term=c.term, symbol=c.symbol or usual.symbol)
 
 
 def _indexed(c: Coefficient, synapse: str) -> str:
@@ -195,7 +212,8 @@ class SpikePairRule(SpikeRule):
         return theta["beta"] + theta["gamma"] * traces.x_pre
 
     def gains(self, values: Mapping[str, float]) -> Mapping[str, float] | None:
-        return {name: values[name] for name in ("alpha", "kappa", "beta", "gamma")}
+        wanted = ("alpha", "kappa", "beta", "gamma")
+        return {name: values[name] for name in wanted} if set(wanted) <= set(values) else None
 
     def _equations(self) -> tuple[str, ...]:
         return (
@@ -204,6 +222,8 @@ class SpikePairRule(SpikeRule):
         )
 
     def _line(self, values: Mapping[str, float], digits: int) -> str:
+        if set(values) != {c.name for c in SpikePairRule.of_synapse}:
+            return super()._line(values, digits)
         v = {name: f"{value:.{digits}g}" for name, value in values.items()}
         return (
             f"pre: {v['alpha']} + {v['kappa']} x_post; post: {v['beta']} + {v['gamma']} x_pre; tau_pre = {v['tau_pre']} ms, "
@@ -243,6 +263,8 @@ class TripletRule(SpikeRule):
         return traces.x_pre * (theta["A2_plus"] + theta["A3_plus"] * traces.y_post)
 
     def gains(self, values: Mapping[str, float]) -> Mapping[str, float] | None:
+        if not {"A2_minus", "A3_minus", "A2_plus", "A3_plus"} <= set(values):
+            return None
         return {
             "kappa": -values["A2_minus"],
             "kappa_slow": -values["A3_minus"],
@@ -261,7 +283,8 @@ class TripletRule(SpikeRule):
 def vogels2011(target_rate: float = 5.0, tau: float = 20.0, synapse: str = "IE") -> dict[str, float]:
     """The inhibitory rule that brings neurons to a rate, as a point of `SpikePairRule`: its coefficients by name.
 
-        at either spike dw = eta x,    at a presynaptic one -eta alpha,    alpha = 2 target_rate tau
+        at a presynaptic spike    dw = eta (x_post - 2 target_rate tau)         tau in s here, in ms below
+        at a postsynaptic spike   dw = eta x_pre
 
     Arguments:
         target_rate: Rate that postsynaptic neurons are brought to, Hz.
@@ -271,7 +294,9 @@ def vogels2011(target_rate: float = 5.0, tau: float = 20.0, synapse: str = "IE")
     Source: Vogels, Sprekeler, Zenke, Clopath & Gerstner (2011), Science 334:1569, Eq. 1.
     """
     arguments.above("target_rate", target_rate, 0.0)
-    arguments.above("tau", tau, 0.0)
+    arguments.at_least("tau", tau, 0.1)
+    if tau > MOST_MS:
+        raise ValueError(f"tau is in ms and must be at most {MOST_MS:g}, got {tau:g}.")
     arguments.known("synapse", synapse, SYNAPSES)
     values = {"alpha": -2.0 * target_rate * tau / 1000.0, "beta": 0.0, "kappa": 1.0, "gamma": 1.0}
     return {f"{name}_{synapse}": value for name, value in (*values.items(), ("tau_pre", tau), ("tau_post", tau))}

@@ -21,7 +21,11 @@ OF_NEURONS = {
     "rate": ("mean rate of {} neurons while activity is judged", "Hz", 0.0),
     "rate_spread": ("s.d. over {} neurons of their rates", "Hz", 0.0),
     "cv": ("mean over {} neurons of the coefficient of variation of intervals between spikes", "", 0.0),
-    "fano": ("variance over mean of the count of all {} spikes in bins of 10 ms; 1 if they are independent", "", 0.0),
+    "fano": (
+        "variance over mean of the count of all {} spikes in bins of 10 ms; 1 for independent Poisson spikes",
+        "",
+        0.0,
+    ),
     "correlation": ("mean correlation of counts of two {} neurons in bins of 10 ms", "", -1.0),
     "rate_drift": ("change of the rate of {} neurons between the halves of the last third, over its mean", "", -2.0),
 }
@@ -29,7 +33,11 @@ OF_NEURONS = {
 OF_SYNAPSES = {
     "weight": ("mean weight of synapses {} at the end", "leak conductance", 0.0),
     "weight_spread": ("s.d. over mean of the weights of synapses {} at the end", "", 0.0),
-    "weight_drift": ("change of the mean weight of synapses {} over the last third, over its largest", "", -1.0),
+    "weight_drift": (
+        "change of the mean weight of synapses {} over the last third, over the largest weight allowed",
+        "",
+        -1.0,
+    ),
     "weight_at_bounds": ("share of synapses {} whose weight is at a bound", "", 0.0),
 }
 OF_MEMORY = {
