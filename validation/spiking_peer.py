@@ -39,7 +39,6 @@ def brian_run(
     b2.start_scope()
     double = net.weights.dtype == np.float64
     if target == "cpp_standalone":
-        b2.device.reinit()
         b2.set_device("cpp_standalone", directory=folder, build_on_run=False)
     else:
         b2.set_device("runtime")
