@@ -12,6 +12,7 @@ import odd_arguments_search as searching
 import pandas as pd
 import torch
 from cheap import PRIOR, Cheap, Line, Nothing
+from simulators_small import SMALL_SPIKING
 
 import sbirules as sr
 from sbirules import priors, summaries, tasks
@@ -42,10 +43,8 @@ class Context:
 
     @cached_property
     def spiking(self):
-        sizes = {"num_excitatory": 24, "num_inhibitory": 6, "num_inputs": 20}
-        degrees = {"in_degree_excitatory": 6, "in_degree_inhibitory": 3, "in_degree_inputs": 8}
-        times = {"duration": 0.2, "judged": 0.1, "bin_length": 0.05}
-        return sr.simulators.SpikingNetwork(sr.SpikePairRule(["IE"]), **sizes, **degrees, **times)
+        settings = {**SMALL_SPIKING, "duration": 0.2, "judged": 0.1, "bin_length": 0.05}
+        return sr.simulators.SpikingNetwork(sr.SpikePairRule(["IE"]), **settings)
 
     @cached_property
     def feedforward(self):

@@ -26,7 +26,8 @@ def _named(trains: Sequence[SpikeTrains] | SpikeTrains, labels: Sequence[str]) -
         raise ValueError("trains must hold at least one network.")
     if labels and len(labels) != len(every):
         raise ValueError(f"labels must be one for each of {len(every)} networks, got {len(labels)}.")
-    return every, list(labels) or [""] * len(every)
+    stopped = [" (stopped: its rate exploded)" if t.blown_up else "" for t in every]
+    return every, [label + more for label, more in zip(labels or [""] * len(every), stopped, strict=True)]
 
 
 @typed
@@ -75,7 +76,7 @@ def raster(
         ax.set_ylim(-1, height)
         ax.set_yticks([])
         ax.set_xlabel("time (s)")
-        ax.set_title(name + (" (stopped: its rate exploded)" if t.blown_up else ""), fontsize=9)
+        ax.set_title(name, fontsize=9)
         bare(ax)
     grid[0, 0].set_ylabel("neurons")
     handles, words = grid[0, 0].get_legend_handles_labels()
@@ -121,7 +122,7 @@ def rates_and_weights(
             if len(values) and values.max() > 0:
                 last.hist(values, bins=30, histtype="step", color=colour, density=True, label=s)
         weight.set_ylim(bottom=0)
-        rate.set_title(name + (" (stopped: its rate exploded)" if t.blown_up else ""), fontsize=9)
+        rate.set_title(name, fontsize=9)
         for ax in (rate, weight):
             ax.set_xlim(0, time[-1])
             ax.set_xlabel("time (s)")

@@ -76,6 +76,13 @@ class SpikeTrains:
         found: NDArray[Any] = self.time[self.neuron == arguments.position("neuron", neuron, self.num_neurons)]
         return found
 
+    def _by_neuron(self) -> list[tuple[str, NDArray[Any]]]:
+        """Population and times of each neuron."""
+        order = np.argsort(self.neuron, kind="stable")
+        ends = np.cumsum(np.bincount(self.neuron, minlength=self.num_neurons))[:-1]
+        parts = np.split(np.asarray(self.time)[order], ends)
+        return [("excitatory" if k < self.num_excitatory else "inhibitory", part) for k, part in enumerate(parts)]
+
     def to_nwb(
         self, path: str | Path, *, description: str = "a simulated network", start: datetime | None = None
     ) -> Path:
@@ -99,9 +106,8 @@ class SpikeTrains:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         file = NWBFile(session_description=description, identifier=target.stem, session_start_time=moment)
         file.add_unit_column("population", "excitatory or inhibitory")
-        for neuron in range(self.num_neurons):
-            population = "excitatory" if neuron < self.num_excitatory else "inhibitory"
-            file.add_unit(spike_times=self.of(neuron), obs_intervals=[[0.0, self.duration]], population=population)
+        for population, times in self._by_neuron():
+            file.add_unit(spike_times=times, obs_intervals=[[0.0, self.duration]], population=population)
         with NWBHDF5IO(str(target), "w") as out:
             out.write(file)
         return target
@@ -114,10 +120,7 @@ class SpikeTrains:
         except ImportError as error:
             raise ValueError("to_neo() needs neo, which is not installed: pip install 'sbirules[neo]'.") from error
         segment = Segment(name="a simulated network")
-        order = np.argsort(self.neuron, kind="stable")
-        parts = np.split(self.time[order], np.cumsum(np.bincount(self.neuron, minlength=self.num_neurons))[:-1])
-        for neuron, times in enumerate(parts):
-            population = "excitatory" if neuron < self.num_excitatory else "inhibitory"
+        for neuron, (population, times) in enumerate(self._by_neuron()):
             train = SpikeTrain(times * s, t_stop=self.duration * s, name=f"neuron {neuron}", population=population)
             segment.spiketrains.append(train)
         return segment

@@ -26,7 +26,7 @@ class _Shown:
         self.posterior, self.simulator = posterior, simulator
 
     @cached_property
-    def trains(self) -> tuple[dict[str, SpikeTrains], tuple[str, ...]]:
+    def trains(self) -> dict[str, SpikeTrains]:
         draws = self.posterior.draws
         rows = torch.stack([self.posterior.map().to(draws), draws[0], draws[len(draws) // 2]])
         plastic: Any = self.simulator  # both fire spikes
@@ -34,16 +34,14 @@ class _Shown:
         found = [t for row in rows for t in plastic.spikes(row[None], seed=SEED)]
         found += still.spikes(rows[:1], seed=SEED)
         names = ("highest density", "a draw", "another draw", "no plasticity")
-        synapses = tuple(getattr(self.simulator.family, "synapses", ()))
-        return dict(zip(names, found, strict=True)), synapses
+        return dict(zip(names, found, strict=True))
 
     def raster(self) -> Any:
-        trains, _ = self.trains
-        return figures.raster(list(trains.values()), labels=list(trains))
+        return figures.raster(list(self.trains.values()), labels=list(self.trains))
 
     def over_time(self) -> Any:
-        trains, synapses = self.trains
-        return figures.rates_and_weights(list(trains.values()), synapses, labels=list(trains))
+        synapses = tuple(getattr(self.simulator.family, "synapses", ()))
+        return figures.rates_and_weights(list(self.trains.values()), synapses, labels=list(self.trains))
 
 
 def spike_figures(posterior: Posterior, simulator: Simulator) -> Iterator[tuple[str, Callable[[], Any], str]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from sbirules.model.rules import SYNAPSES, SpikeRule, Traces
 from sbirules.support.own_code import called, must_broadcast
 
-from ._network import Network
+from ._network import Network, pathways
 from ._outcome import WINDOW, Outcome, bounds_of, cell_of, decays_of, values_of
 from ._presented import tests_of
 from ._settings import Settings
@@ -31,9 +31,7 @@ class _Synapses:
     post: Tensor  # end, as a place among the neurons of all networks
     source: Tensor  # likewise among the sources of all networks
     pathway: Tensor
-    in_start: Tensor  # (B N,) first of a neuron's synapses in `incoming`
-    in_count: Tensor
-    incoming: Tensor
+    incoming: Tensor  # (B N, K) those on each neuron
     weights: Tensor
 
 
@@ -55,21 +53,10 @@ def _synapses(settings: Settings, networks: Sequence[Network], device: torch.dev
         ]
     )
     post = row("out_post", n)
-    kind = torch.bucketize(source % sources, torch.tensor([s.num_excitatory, n]), right=True)
-    target = (post % n >= s.num_excitatory).long()
+    pathway = np.concatenate([pathways(s, net.out_start, net.out_middle) for net in networks])
     weights = torch.cat([torch.from_numpy(net.weights) for net in networks])
-    each = sum(s.in_degrees)
-    count = torch.full((len(networks) * n,), each)
-    parts = (
-        starts,
-        post,
-        source,
-        2 * kind + target,
-        torch.arange(len(count)) * each,
-        count,
-        row("in_synapse", m),
-        weights,
-    )
+    incoming = row("in_synapse", m).reshape(len(networks) * n, -1)
+    parts = (starts, post, source, torch.from_numpy(pathway), incoming, weights)
     return _Synapses(*(p.to(device) for p in parts))
 
 
@@ -96,7 +83,7 @@ def by_torch(
     cell = torch.from_numpy(cell_of(s, networks[0].weights.dtype)).to(device)
     h, threshold, reset, reversal_e, reversal_i, decay_e, decay_i = cell
     values = [values_of(family, theta) for theta in thetas]
-    decays = torch.from_numpy(np.stack([decays_of(s, v) for v in values])).to(device)  # (B, 6, 4)
+    decays = torch.from_numpy(np.stack([decays_of(s, v) for v in values], axis=1)).to(device, dtype)[..., None]
     bounds = torch.from_numpy(bounds_of(s)).to(device, dtype)
     plastic = torch.tensor([name in family.synapses for name in SYNAPSES], device=device)
     columns = {  # by short name, (B, 6)
@@ -105,8 +92,7 @@ def by_torch(
         )
         for c in family.of_synapse
     }
-    of_network = torch.arange(b, device=device)
-    drive = s.resting + s.current
+    drive, decay_g = s.resting + s.current, torch.stack([decay_e, decay_i])[:, None]
     v = torch.cat([torch.from_numpy(net.potentials) for net in networks]).to(device).reshape(b, n)
     g = torch.zeros(2, b * n, device=device, dtype=dtype)
     free = torch.zeros(b, n, dtype=torch.long, device=device)
@@ -119,10 +105,10 @@ def by_torch(
     counts = torch.zeros(s.bins, 2, b, dtype=torch.long, device=device)
     means = torch.full((s.bins, 6, b), torch.nan, dtype=torch.float64, device=device)
     inputs = _input_events(networks, n, sources, s.total_steps, device)
-    window, refractory, bin_length = s.steps(WINDOW), round(s.refractory / s.dt), s.steps(s.bin_length)
+    window, refractory, bin_length = s.steps(WINDOW), s.refractory_steps(), s.steps(s.bin_length)
 
     frozen = tests_of(networks[0].presented).tolist()  # at the same times in all
-    at_end = y.weights.clone()
+    end, at_end = s.steps(s.duration), y.weights.reshape(b, -1).clone()
 
     def changed(which: Tensor, at_pre: bool) -> None:
         """Weights of plastic synapses at spikes of one side."""
@@ -152,7 +138,7 @@ def by_torch(
         g_e, g_i = g[0].reshape(b, n), g[1].reshape(b, n)
         moved = (v + h * (drive + g_e * reversal_e + g_i * reversal_i)) / (1 + h * (1 + g_e + g_i))
         v = torch.where(free <= t, moved, reset)
-        g = g * torch.stack([decay_e, decay_i])[:, None]
+        g = g * decay_g
         fired = ((v > threshold) & running[:, None]).reshape(-1).nonzero()[:, 0]
         net, neuron = torch.div(fired, n, rounding_mode="floor"), fired % n
         v[net, neuron] = reset
@@ -176,40 +162,41 @@ def by_torch(
         g.reshape(-1).index_add_(0, inhibitory * (b * n) + y.post[outgoing], y.weights[outgoing])
         if not any(first_step <= t < last_step for first_step, last_step in frozen):
             changed(outgoing, at_pre=True)
-            changed(y.incoming[_spread(y.in_start[fired], y.in_count[fired])], at_pre=False)
-        for k, slow in ((0, 0), (1, 1)):
+            changed(y.incoming[fired].reshape(-1), at_pre=False)
+        for slow in (0, 1):
             pre[:, slow, of, which_source] += 1
             post[:, slow, net, neuron] += 1
-            pre[:, slow] *= decays[:, :, 2 * k].T[:, :, None].to(dtype)
-            post[:, slow] *= decays[:, :, 2 * k + 1].T[:, :, None].to(dtype)
+            pre[:, slow] *= decays[:, :, 2 * slow]
+            post[:, slow] *= decays[:, :, 2 * slow + 1]
 
-        if t + 1 == s.steps(s.duration):
-            at_end = torch.where(running[:, None], y.weights.reshape(b, -1), at_end.reshape(b, -1)).reshape(-1)
+        if t + 1 == end:
+            at_end[running] = y.weights.reshape(b, -1)[running]
         if (t + 1) % bin_length == 0 and here < s.bins:
             means[here] = _mean_weights(y, b)
         if (t + 1) % window == 0:
             ended = running & (recent > s.rate_limit * WINDOW * s.num_excitatory)
             reached[ended] = t + 1
-            if t + 1 < s.steps(s.duration):
-                at_end = torch.where(ended[:, None], y.weights.reshape(b, -1), at_end.reshape(b, -1)).reshape(-1)
+            if t + 1 < end:
+                at_end[ended] = y.weights.reshape(b, -1)[ended]
             running = running & ~ended
             recent.zero_()
             if not running.any():
                 break
     step = torch.cat([torch.full((len(f),), t) for t, f in written])
     which = torch.cat([f for _, f in written]).cpu()
-    weights = at_end.reshape(b, -1).cpu()
+    weights = at_end.cpu()
     return [
         Outcome(
             not bool(running[k]),
             int(reached[k]),
-            step[(which // n) == k].numpy().astype(np.int32),
-            (which[(which // n) == k] % n).numpy().astype(np.int32),
+            step[mine].numpy().astype(np.int32),
+            (which[mine] % n).numpy().astype(np.int32),
             counts[:, :, k].cpu().numpy(),
             means[:, :, k].cpu().numpy(),
             weights[k].numpy(),
         )
-        for k in of_network.tolist()
+        for k in range(b)
+        for mine in [which // n == k]
     ]
 
 

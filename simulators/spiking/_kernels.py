@@ -29,6 +29,12 @@ def _clipped(value, low, high):
     return min(max(value, low), high)
 
 
+@inlined
+def _kind_of(source, excitatory, n_all):
+    """0 for an excitatory source, 1 for an inhibitory one, 2 for an input."""
+    return 0 if source < excitatory else (1 if source < n_all else 2)
+
+
 @compiled
 def simulate(
     v: Any,
@@ -81,7 +87,6 @@ def simulate(
         spike_step, spike_neuron: Where spikes are written; the run stops when they are full.
         bins: Number of bins of bin_length steps, in which excitatory and inhibitory spikes are counted `(bins, 2)`, and after
             which mean weights of pathways are written `(bins, 6)`.
-
         end: Step after which weights are copied to weights_at_end.
         frozen: First steps and ends of tests, in which no weight changes `(tests, 2)`.
 
@@ -155,7 +160,7 @@ def simulate(
 
         for k in range(arrivals):
             s = arrived[k]
-            kind = 0 if s < excitatory else (1 if s < n_all else 2)
+            kind = _kind_of(s, excitatory, n_all)
             g = g_i if kind == 1 else g_e
             for target in range(2):
                 p = 2 * kind + target
@@ -188,7 +193,7 @@ def simulate(
                             w[j] = _clipped(w[j] + (beta + gamma * x_pre[p, in_source[place]]), low, high)
             for k in range(arrivals):
                 s = arrived[k]
-                kind = 0 if s < excitatory else (1 if s < n_all else 2)
+                kind = _kind_of(s, excitatory, n_all)
                 for target in range(2):
                     p = 2 * kind + target
                     if plastic[p]:
@@ -260,7 +265,7 @@ def _mean_weights(w, excitatory, n_all, out_start, out_middle, means):
     """Mean weight of each pathway `(6,)`; NaN of one without synapses."""
     total, count = np.zeros(6), np.zeros(6)
     for s in range(len(out_start) - 1):
-        kind = 0 if s < excitatory else (1 if s < n_all else 2)
+        kind = _kind_of(s, excitatory, n_all)
         for j in range(out_start[s], out_middle[s]):
             total[2 * kind] += w[j]
         for j in range(out_middle[s], out_start[s + 1]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sbirules.model.rules import SYNAPSES
 from sbirules.model.spikes import SpikeTrains
@@ -14,18 +15,23 @@ from ._network import Network, pathways
 from ._outcome import Outcome
 from ._settings import Settings
 
-__all__ = ["measured", "trains_of"]
+__all__ = ["measured", "rates_over_time", "trains_of"]
 
 AT_BOUND = 1e-3  # of the largest weight, within which a weight is at a bound
+
+
+def rates_over_time(settings: Settings, outcome: Outcome) -> NDArray[np.float64]:
+    """Mean rates of excitatory and inhibitory neurons in each bin, Hz, `(bins, 2)`; NaN after the network was stopped."""
+    s = settings
+    rates = outcome.counts / s.bin_length / np.array([s.num_excitatory, max(s.num_inhibitory, 1)])
+    rates[outcome.steps // s.steps(s.bin_length) :] = np.nan
+    return np.asarray(rates, dtype=float)
 
 
 def trains_of(settings: Settings, network: Network, outcome: Outcome) -> SpikeTrains:
     """What is drawn, and written to files, of an outcome."""
     s = settings
     kind = pathways(s, network.out_start, network.out_middle)
-    sizes = np.array([s.num_excitatory, max(s.num_inhibitory, 1)])
-    rates = outcome.counts / s.bin_length / sizes
-    rates[outcome.steps // s.steps(s.bin_length) :] = np.nan  # after it was stopped
     return SpikeTrains(
         outcome.spike_step * (s.dt / 1000.0),
         outcome.spike_neuron,
@@ -33,7 +39,7 @@ def trains_of(settings: Settings, network: Network, outcome: Outcome) -> SpikeTr
         s.num_inhibitory,
         outcome.steps * s.dt / 1000.0,
         s.bin_length,
-        rates,
+        rates_over_time(s, outcome),
         {name: outcome.weight_means[:, p] for p, name in enumerate(SYNAPSES)},
         {name: outcome.weights[kind == p] for p, name in enumerate(SYNAPSES)},
         outcome.blown_up,

@@ -102,7 +102,7 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
     window = s.steps(WINDOW)
     limit = s.rate_limit * WINDOW * s.num_excitatory
     # spikes of neurons that fire as often as they can; room for fewer is made at first
-    most = s.num_units * (s.total_steps // (round(s.refractory / s.dt) + 1) + 1)
+    most = s.num_units * (s.total_steps // (s.refractory_steps() + 1) + 1)
     room = min(most, 1_000_000)
     while True:
         spike_step, spike_neuron = np.empty(room, np.int32), np.empty(room, np.int32)
@@ -128,7 +128,7 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
             network.input_neuron,
             s.total_steps,
             s.delay_steps(),
-            round(s.refractory / s.dt),
+            s.refractory_steps(),
             window,
             limit,
             spike_step,

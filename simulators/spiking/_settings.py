@@ -221,6 +221,10 @@ class Settings:
         """Steps from a spike to its arrival."""
         return round(self.delay / self.dt)
 
+    def refractory_steps(self) -> int:
+        """Steps after a spike in which a neuron is silent."""
+        return round(self.refractory / self.dt)
+
     @property
     def total_steps(self) -> int:
         """Steps of a run: its duration, and the tests of memory after it."""

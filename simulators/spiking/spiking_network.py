@@ -24,7 +24,7 @@ from sbirules.support.streams import Key, global_seed
 from sbirules.support.typed import typed_class
 
 from ._batched import by_torch
-from ._measured import measured, trains_of
+from ._measured import measured, rates_over_time, trains_of
 from ._network import Network, draw_network
 from ._outcome import Outcome, by_numba, fast
 from ._settings import Settings
@@ -274,15 +274,15 @@ class SpikingNetwork(Simulator):
     ) -> tuple[int, dict[str, float], dict[str, Tensor]]:
         s = settings
         values = dict.fromkeys(self._names, np.nan) | measured(s, self.family.synapses, network, outcome)
-        size = {"E": s.num_excitatory, "I": s.num_inhibitory}
-        over_time = {
-            f"rate_over_time_{p}": outcome.counts[:, k] / s.bin_length / size[p]
-            for k, p in enumerate(self._populations)
-        } | {f"weight_over_time_{p}": outcome.weight_means[:, SYNAPSES.index(p)] for p in self.family.synapses}
+        rates = rates_over_time(s, outcome)
+        over_time = {f"rate_over_time_{p}": rates[:, k] for k, p in enumerate(self._populations)} | {
+            f"weight_over_time_{p}": outcome.weight_means[:, SYNAPSES.index(p)] for p in self.family.synapses
+        }
         shown = {n: torch.as_tensor(v, dtype=torch.float32) for n, v in over_time.items()}
         if outcome.blown_up:
-            done = torch.arange(s.bins) < outcome.steps // s.steps(s.bin_length)
-            shown = {n: torch.where(done, v, torch.nan) for n, v in shown.items()}
+            # networks beside it may have gone on, and its weights been written with theirs
+            stopped = torch.as_tensor(np.isnan(rates[:, 0]))
+            shown = {n: v.masked_fill(stopped, torch.nan) for n, v in shown.items()}
             return int(Status.DIVERGED), dict.fromkeys(self._names, np.nan), shown
         silent = np.isnan(values["cv_E"])
         return int(Status.SILENT if silent else Status.OK), values, shown

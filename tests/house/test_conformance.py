@@ -9,6 +9,7 @@ import torch
 from cheap import Cheap
 from recordings import conditioning, mushroom
 from sessions import stimulated
+from simulators_small import SMALL_SPIKING
 from spikes import Spikes
 
 import sbirules as sr
@@ -127,11 +128,7 @@ def counted():
     return dataclasses.replace(r, values=(10 * r.values).round())
 
 
-SPIKING = {
-    **{"num_excitatory": 24, "num_inhibitory": 6, "num_inputs": 20},
-    **{"in_degree_excitatory": 6, "in_degree_inhibitory": 3, "in_degree_inputs": 8},
-    **{"weights": {"XE": 1.0, "XI": 1.0}, "input_rate": 20.0, "duration": 0.5, "judged": 0.4, "bin_length": 0.1},
-}
+SPIKING = {**SMALL_SPIKING, "duration": 0.5, "judged": 0.4}
 
 SIMULATORS = {
     "rate_rnn": lambda: RateRNN(QUADRATIC, TASK, num_units=16, num_trials=24),

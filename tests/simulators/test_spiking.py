@@ -61,9 +61,8 @@ def test_every_spike_and_weight_is_that_of_plain_loops(backend, family, plain):
     source = np.repeat(np.arange(50), np.diff(network.out_start))
     wanted = {name: [] for name in SYNAPSES}
     kinds = "E" * 24 + "I" * 6 + "X" * 20
-    for place, (a, b) in enumerate(zip(source, network.out_post, strict=True)):
+    for a, b in zip(source, network.out_post, strict=True):
         wanted[kinds[a] + kinds[b]].append(weight[int(a), int(b)])
-        assert place >= 0
     for name in SYNAPSES:
         assert np.allclose(found.weights[name], wanted[name], atol=1e-10), name
     moved = [np.abs(found.weights[s] - simulator.settings.weights[s]).max() for s in family.synapses]

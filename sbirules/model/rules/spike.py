@@ -161,7 +161,7 @@ def _in_milliseconds(c: Coefficient) -> Coefficient:
 
 def _indexed(c: Coefficient, synapse: str) -> str:
     """Its symbol with the synapse: below, or beside what stands below."""
-    stem = c.symbol or (rf"\{c.name}" if c.name in ("alpha", "beta", "gamma", "kappa") else rf"\mathrm{{{c.name}}}")
+    stem = c.tex
     if stem.endswith("}") and "_{" in stem:
         return rf"{stem[:-1]},\mathrm{{{synapse}}}}}"
     return rf"{stem}_{{\mathrm{{{synapse}}}}}"
@@ -182,8 +182,14 @@ def _time(name: str, side: str, default: float) -> Coefficient:
     )
 
 
-ALPHA, BETA = Coefficient("alpha", "at pre"), Coefficient("beta", "at post")
-KAPPA, GAMMA = Coefficient("kappa", "x_post at pre"), Coefficient("gamma", "x_pre at post")
+ALPHA, BETA = (
+    Coefficient("alpha", "at pre", symbol=r"\alpha"),
+    Coefficient("beta", "at post", symbol=r"\beta"),
+)
+KAPPA, GAMMA = (
+    Coefficient("kappa", "x_post at pre", symbol=r"\kappa"),
+    Coefficient("gamma", "x_pre at post", symbol=r"\gamma"),
+)
 TAU_PRE, TAU_POST = _time("tau_pre", "presynaptic", 20.0), _time("tau_post", "postsynaptic", 20.0)
 
 
