@@ -14,8 +14,10 @@ from result_rows import Row, row
 from scipy.stats import t as student_t
 
 import sbirules as sr
+from sbirules.model.rules import SYNAPSES
 from sbirules.simulators import SpikingNetwork
 from sbirules.simulators.spiking import coefficient_of_variation
+from sbirules.simulators.spiking._network import pathways
 
 __all__ = ["equal_rows", "speed_rows", "target_rows"]
 
@@ -158,19 +160,18 @@ def _balance(family: Any, duration: float, weak: dict[str, Any]) -> list[Row]:
         source = np.repeat(np.arange(len(net.out_start) - 1), np.diff(net.out_start))
         rate_of = np.concatenate([rates, np.full(simulator.settings.num_inputs, simulator.settings.input_rate)])
         s = simulator.settings
-        kind = np.digitize(source, [s.num_excitatory, s.num_units])
+        pathway = pathways(s, net.out_start, net.out_middle)
         weight = np.empty(len(source))
         # weights come by kind of synapse, each in the order of the network's synapses
-        target = (net.out_post >= s.num_excitatory).astype(int)
-        for p, name in enumerate(("EE", "EI", "IE", "II", "XE", "XI")):
-            weight[2 * kind + target == p] = trains.weights[name]
+        for p, name in enumerate(SYNAPSES):
+            weight[pathway == p] = trains.weights[name]
         drive = weight * rate_of[source]
         onto = net.out_post < s.num_excitatory
         excitation = np.bincount(
-            net.out_post[onto & (kind != 1)], drive[onto & (kind != 1)], minlength=s.num_excitatory
+            net.out_post[onto & (pathway // 2 != 1)], drive[onto & (pathway // 2 != 1)], minlength=s.num_excitatory
         )
         inhibition = np.bincount(
-            net.out_post[onto & (kind == 1)], drive[onto & (kind == 1)], minlength=s.num_excitatory
+            net.out_post[onto & (pathway // 2 == 1)], drive[onto & (pathway // 2 == 1)], minlength=s.num_excitatory
         )
         found.append(float(np.corrcoef(excitation, inhibition)[0, 1]))
     text = f"correlation over neurons of excitatory and inhibitory drive {found[0]:+.2f} before, {found[1]:+.2f} after"

@@ -14,6 +14,7 @@ import numpy as np
 
 from sbirules.model.rules import SYNAPSES
 from sbirules.simulators import SpikingNetwork
+from sbirules.simulators.spiking._network import pathways
 
 __all__ = ["Peer", "brian_run"]
 
@@ -46,7 +47,7 @@ def brian_run(
     b2.prefs.core.default_float_dtype = np.float64 if double else np.float32
     b2.defaultclock.dt = s.dt * b2.ms
     begun = time.perf_counter()
-    n, e = s.num_units, s.num_excitatory
+    n = s.num_units
     values: dict[str, Any] = {
         "h": s.dt / s.tau_membrane,
         "drive": s.resting + s.current,
@@ -78,12 +79,11 @@ def brian_run(
     neurons.v = net.potentials
     inputs = b2.SpikeGeneratorGroup(max(s.num_inputs, 1), net.input_neuron, net.input_step * s.dt * b2.ms)
     source = np.repeat(np.arange(len(net.out_start) - 1), np.diff(net.out_start))
-    kind = np.digitize(source, [e, n])
-    target_kind = (net.out_post >= e).astype(int)
+    kind = pathways(s, net.out_start, net.out_middle)
     objects: list[Any] = [neurons, inputs]
     synapses: dict[str, tuple[Any, Any]] = {}
     for p, name in enumerate(SYNAPSES):
-        mine = np.flatnonzero(2 * kind + target_kind == p)
+        mine = np.flatnonzero(kind == p)
         if not len(mine):
             continue
         made = _synapses(b2, simulator, theta, name, neurons, inputs, values)
