@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+from scipy.linalg import expm
+
 
 def run(s, net, rule, time_constants, frozen=()):
     """Spikes (step, neuron) and last weights by (source, end).
@@ -27,19 +30,28 @@ def run(s, net, rule, time_constants, frozen=()):
         arriving.setdefault(int(step), set()).add(n + int(neuron))
     delay, refractory = round(s.delay / s.dt), round(s.refractory / s.dt)
     v, g_e, g_i, held = [float(x) for x in net.potentials], [0.0] * n, [0.0] * n, [0] * n
+    slow, raised = [0.0] * n, [0.0] * n
+    # AMPA decays, NMDA follows it
+    both = expm(s.dt * np.array([[-1 / s.tau_excitation, 0.0], [1 / s.tau_nmda, -1 / s.tau_nmda]]))
     spikes = []
     h = s.dt / s.tau_membrane
     for t in range(s.total_steps):
         fired = set()
         for k in range(n):
-            pull = s.resting + s.current + g_e[k] * s.reversal_excitation + g_i[k] * s.reversal_inhibition
-            moved = (v[k] + h * pull) / (1 + h * (1 + g_e[k] + g_i[k]))
+            e = (1 - s.nmda_share) * g_e[k] + s.nmda_share * slow[k]
+            if s.synapse_model == "current":
+                moved = (v[k] + h * (s.resting + s.current + e - g_i[k])) / (1 + h)
+            else:
+                pull = s.resting + s.current + e * s.reversal_excitation + g_i[k] * s.reversal_inhibition
+                moved = (v[k] + h * pull) / (1 + h * (1 + e + g_i[k]))
             v[k] = s.reset if held[k] else moved
             held[k] = max(held[k] - 1, 0)
-            g_e[k] *= math.exp(-s.dt / s.tau_excitation)
+            g_e[k], slow[k] = both @ (g_e[k], slow[k])
+            raised[k] *= math.exp(-s.dt / s.tau_threshold)
             g_i[k] *= math.exp(-s.dt / s.tau_inhibition)
-            if v[k] > s.threshold:
+            if v[k] > s.threshold + raised[k]:
                 fired.add(k)
+                raised[k] += s.threshold_jump
                 v[k], held[k] = s.reset, refractory
                 spikes.append((t, k))
                 arriving.setdefault(t + delay, set()).add(k)
@@ -52,7 +64,7 @@ def run(s, net, rule, time_constants, frozen=()):
             for pair in plastic:
                 if pair[end_of] in active and not any(first <= t < last for first, last in frozen):
                     kind = kind_of[pair]
-                    new = weight[pair] + s.learning_rate * rule(kind, side, *traces[pair])
+                    new = weight[pair] + s.eta * rule(kind, side, *traces[pair])
                     weight[pair] = min(max(new, 0.0), s.max_weights[kind])
         for pair in plastic:
             x = traces[pair]

@@ -58,19 +58,32 @@ def brian_run(
         "v_reset": s.reset,
         "v_threshold": s.threshold,
         "eta": s.learning_rate,
+        "share": s.nmda_share,
+        "tau_fast": s.tau_excitation,
+        "tau_slow": s.tau_nmda,
+        "down_slow": float(np.exp(-s.dt / s.tau_nmda)),
+        "jump": s.threshold_jump,
+        "down_threshold": float(np.exp(-s.dt / s.tau_threshold)),
     }
+    if s.synapse_model == "current":
+        step = "(v + h * (drive + e - g_i)) / (1 + h)"
+    else:
+        step = "(v + h * (drive + e * rev_e + g_i * rev_i)) / (1 + h * (1 + e + g_i))"
     neurons = b2.NeuronGroup(
         n,
-        "v : 1\ng_e : 1\ng_i : 1",
-        threshold="v > v_threshold",
-        reset="v = v_reset",
+        "v : 1\ng_e : 1\ng_i : 1\nslow : 1\nraised : 1",
+        threshold="v > v_threshold + raised",
+        reset="v = v_reset\nraised += jump",
         refractory=(s.refractory + s.dt / 2) * b2.ms,
         namespace=values,
     )
     neurons.run_regularly(
-        """
-        moved = (v + h * (drive + g_e * rev_e + g_i * rev_i)) / (1 + h * (1 + g_e + g_i))
+        f"""
+        e = (1 - share) * g_e + share * slow
+        moved = {step}
         v = int(not_refractory) * moved + (1 - int(not_refractory)) * v_reset
+        slow = slow * down_slow + g_e * tau_fast / (tau_fast - tau_slow) * (down_e - down_slow)
+        raised = raised * down_threshold
         g_e = g_e * down_e
         g_i = g_i * down_i
         """,

@@ -126,10 +126,10 @@ def rates_and_weights(
         for ax in (rate, weight):
             ax.set_xlim(0, time[-1])
             ax.set_xlabel("time (s)")
-        last.set_xlabel("weight at the end (leak conductance)")
+        last.set_xlabel(f"weight at the end ({t.weight_unit})")
         last.set_yticks([])
         bare(rate, weight, last)
-    for row, label in enumerate(("rate (Hz)", "mean weight\n(leak conductance)", "density")):
+    for row, label in enumerate(("rate (Hz)", f"mean weight\n({every[0].weight_unit})", "density")):
         grid[row, 0].set_ylabel(label)
         if row < 2:
             grid[row, 0].legend(frameon=False, fontsize=8)

@@ -34,6 +34,7 @@ class SpikeTrains:
         mean_weights: Mean weight after each bin by kind of synapse, such as `"IE"`, `(bins,)` each.
         weights: Last weights by kind of synapse.
         blown_up: Whether it was stopped because of its rate.
+        weight_unit: Of weights.
     """
 
     time: NDArray[Any]
@@ -46,6 +47,7 @@ class SpikeTrains:
     mean_weights: Mapping[str, NDArray[Any]]
     weights: Mapping[str, NDArray[Any]]
     blown_up: bool = False
+    weight_unit: str = "leak conductance"
 
     def __post_init__(self) -> None:
         if len(self.time) != len(self.neuron):

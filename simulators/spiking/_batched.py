@@ -16,7 +16,7 @@ from sbirules.model.rules import SYNAPSES, SpikeRule, Traces
 from sbirules.support.own_code import called, must_broadcast
 
 from ._network import Network, pathways
-from ._outcome import WINDOW, Outcome, bounds_of, cell_of, decays_of, values_of
+from ._outcome import WINDOW, Cell, Outcome, bounds_of, cell_of, decays_of, values_of
 from ._presented import tests_of
 from ._settings import Settings
 
@@ -80,8 +80,7 @@ def by_torch(
     b, n, sources = len(networks), s.num_units, s.num_units + s.num_inputs
     y = _synapses(s, networks, device)
     dtype = y.weights.dtype
-    cell = torch.from_numpy(cell_of(s, networks[0].weights.dtype)).to(device)
-    h, threshold, reset, reversal_e, reversal_i, decay_e, decay_i = cell
+    cell = Cell(*map(float, cell_of(s, networks[0].weights.dtype.type)))
     values = [values_of(family, theta) for theta in thetas]
     decays = torch.from_numpy(np.stack([decays_of(s, v) for v in values], axis=1)).to(device, dtype)[..., None]
     bounds = torch.from_numpy(bounds_of(s)).to(device, dtype)
@@ -92,9 +91,11 @@ def by_torch(
         )
         for c in family.of_synapse
     }
-    drive, decay_g = s.resting + s.current, torch.stack([decay_e, decay_i])[:, None]
+    drive = s.resting + s.current
     v = torch.cat([torch.from_numpy(net.potentials) for net in networks]).to(device).reshape(b, n)
     g = torch.zeros(2, b * n, device=device, dtype=dtype)
+    decay_g = torch.tensor([[cell.decay_of_excitation], [cell.decay_of_inhibition]], device=device, dtype=dtype)
+    slow_g, raised = torch.zeros_like(v), torch.zeros_like(v)  # NMDA; by how much thresholds are above their own
     free = torch.zeros(b, n, dtype=torch.long, device=device)
     pre, post = (torch.zeros(6, 2, b, k, device=device, dtype=dtype) for k in (sources, n))  # fast and slow
     reached = torch.full((b,), s.total_steps, dtype=torch.long, device=device)
@@ -131,17 +132,25 @@ def by_torch(
             raise ValueError(
                 f"{type(family).__name__}.{side} must return real numbers, got {change.flatten()[:3].tolist()}."
             )
-        new = y.weights[which] + s.learning_rate * change.to(dtype)
+        new = y.weights[which] + s.eta * change.to(dtype)
         y.weights[which] = torch.minimum(torch.maximum(new, bounds[pathway, 0]), bounds[pathway, 1])
 
     for t in range(s.total_steps):
         g_e, g_i = g[0].reshape(b, n), g[1].reshape(b, n)
-        moved = (v + h * (drive + g_e * reversal_e + g_i * reversal_i)) / (1 + h * (1 + g_e + g_i))
-        v = torch.where(free <= t, moved, reset)
+        if s.nmda_share > 0:
+            slow_g, g_e = (
+                cell.decay_of_nmda * slow_g + cell.rise_of_nmda * g_e,
+                (1 - cell.nmda_share) * g_e + cell.nmda_share * slow_g,
+            )
+        pull = drive + g_e * cell.pull_of_excitation + g_i * cell.pull_of_inhibition
+        moved = (v + cell.step * pull) / (1 + cell.step * (1 + cell.leak_of_g * (g_e + g_i)))
+        v = torch.where(free <= t, moved, cell.reset)
         g = g * decay_g
-        fired = ((v > threshold) & running[:, None]).reshape(-1).nonzero()[:, 0]
+        raised = raised * cell.decay_of_threshold
+        fired = ((v > cell.threshold + raised) & running[:, None]).reshape(-1).nonzero()[:, 0]
         net, neuron = torch.div(fired, n, rounding_mode="floor"), fired % n
-        v[net, neuron] = reset
+        v[net, neuron] = cell.reset
+        raised[net, neuron] += cell.threshold_jump
         free[net, neuron] = t + 1 + refractory
         written.append((t, fired))
         excited = neuron < s.num_excitatory

@@ -74,7 +74,7 @@ def simulate(
     Arguments:
         v: Potentials `(N,)`, excitatory neurons first. free: step from which each is no longer refractory `(N,)`.
         drive: Where potentials rest `(N,)`.
-        cell: (dt / tau_m, threshold, reset, reversal of excitation, of inhibition, decay of either conductance in a step).
+        cell: Numbers of a neuron, a `Cell`.
         out_start: Place of the first synapse of each source `(S + 1,)`; out_middle: of its first onto an inhibitory neuron.
         out_post: Neuron that each synapse ends on.
         in_start: Places in in_synapse of synapses on each neuron, of excitatory, inhibitory and input sources `(N, 4)`.
@@ -94,9 +94,10 @@ def simulate(
         How it ended, steps done, spikes written.
     """
     n_all = len(v)
-    h, threshold, reset = cell[0], cell[1], cell[2]
-    tiny = h * np.float32(1e-30) / h  # numbers too small to be normal would make every step slow
+    threshold, reset = cell.threshold, cell.reset
     g_e, g_i = np.zeros_like(v), np.zeros_like(v)
+    slow, excitation = np.zeros_like(v), np.zeros_like(v)  # NMDA, and what it makes with AMPA
+    raised = np.zeros_like(v)  # by how much a neuron's threshold is above its own
     sources = len(out_start) - 1
     x_pre, slow_pre = np.zeros((6, sources)), np.zeros((6, sources))
     x_post, slow_post = np.zeros((6, n_all)), np.zeros((6, n_all))
@@ -122,12 +123,21 @@ def simulate(
         slot = t % (delay + 1)
         now = np.int32(t)
         fired = 0
-        _membranes(v, free, drive, g_e, g_i, cell, tiny, now)
+        if cell.nmda_share > 0:
+            _with_nmda(g_e, slow, excitation, cell)
+            _membranes(v, free, drive, excitation, g_i, cell, now)
+            _decay(g_e, cell.decay_of_excitation)
+        else:
+            _membranes(v, free, drive, g_e, g_i, cell, now)
+            _decay(g_e, cell.decay_of_excitation)
+        _decay(g_i, cell.decay_of_inhibition)
+        if cell.threshold_jump > 0:
+            _decay(raised, cell.decay_of_threshold)
         for first in range(0, n_all, BLOCK):
             last = min(first + BLOCK, n_all)
             if _crossings(v, threshold, first, last):
                 for n in range(first, last):
-                    if v[n] > threshold:
+                    if v[n] > threshold + raised[n]:
                         ring[slot, fired] = n
                         fired += 1
         ring_count[slot] = fired
@@ -135,6 +145,7 @@ def simulate(
         for k in range(fired):
             n = ring[slot, k]
             v[n] = reset
+            raised[n] += cell.threshold_jump
             free[n] = t + 1 + refractory
             if written == len(spike_step):
                 return FULL, t, written
@@ -238,17 +249,34 @@ def simulate(
 
 # a function of its own, so that the compiler sees a loop over arrays that it can do eight neurons at a time
 @compiled
-def _membranes(v, free, drive, g_e, g_i, cell, tiny, now):
-    """One step of potentials, implicit in them and so stable, and of conductances."""
-    h, reset, reversal_e, reversal_i, decay_e, decay_i = cell[0], cell[2], cell[3], cell[4], cell[5], cell[6]
+def _membranes(v, free, drive, g_e, g_i, cell, now):
+    """One step of potentials, implicit in them and so stable."""
+    h, reset, leak_of_g = cell.step, cell.reset, cell.leak_of_g
+    pull_e, pull_i = cell.pull_of_excitation, cell.pull_of_inhibition
     one = h / h
     for n in range(len(v)):
-        moved = (v[n] + h * (drive[n] + g_e[n] * reversal_e + g_i[n] * reversal_i)) / (
-            one + h * (one + g_e[n] + g_i[n])
+        moved = (v[n] + h * (drive[n] + g_e[n] * pull_e + g_i[n] * pull_i)) / (
+            one + h * (one + leak_of_g * (g_e[n] + g_i[n]))
         )
         v[n] = moved if now >= free[n] else reset
-        g_e[n] = g_e[n] * decay_e + tiny
-        g_i[n] = g_i[n] * decay_i + tiny
+
+
+@compiled
+def _decay(values, factor):
+    """One step of exact decay."""
+    tiny = factor * np.float32(1e-30)  # numbers too small to be normal would make every step slow
+    for n in range(len(values)):
+        values[n] = values[n] * factor + tiny
+
+
+@compiled
+def _with_nmda(fast, slow, both, cell):
+    """What excites in this step, of AMPA and NMDA; and one step of NMDA, exact, whose rise follows AMPA."""
+    share, decay, rise = cell.nmda_share, cell.decay_of_nmda, cell.rise_of_nmda
+    rest = share / share - share
+    for n in range(len(fast)):
+        both[n] = rest * fast[n] + share * slow[n]
+        slow[n] = slow[n] * decay + rise * fast[n]
 
 
 @compiled

@@ -43,6 +43,7 @@ def trains_of(settings: Settings, network: Network, outcome: Outcome) -> SpikeTr
         {name: outcome.weight_means[:, p] for p, name in enumerate(SYNAPSES)},
         {name: outcome.weights[kind == p] for p, name in enumerate(SYNAPSES)},
         outcome.blown_up,
+        s.weight_unit,
     )
 
 

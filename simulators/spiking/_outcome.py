@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,32 @@ from ._network import Network
 from ._presented import tests_of
 from ._settings import Settings
 
-__all__ = ["WINDOW", "Outcome", "by_numba", "cell_of", "decays_of", "fast", "values_of"]
+__all__ = ["WINDOW", "Cell", "Outcome", "by_numba", "cell_of", "decays_of", "fast", "values_of"]
 
 WINDOW = 0.2  # seconds over which a network is seen to blow up
 DEFAULT_TIMES = (20.0, 20.0, 100.0, 100.0)
+
+
+class Cell(NamedTuple):
+    """Numbers of a neuron and its synapses, of the type of its potential; decays are those of one step.
+
+    With conductances, which are g, pulls are reversal potentials and leak_of_g is 1: tau_m dV/dt = E_rest - V + g (E - V). With
+    currents, which are g too, in mV, they are 1 and -1, and 0.
+    """
+
+    step: Any  # dt / tau_m
+    threshold: Any
+    reset: Any
+    pull_of_excitation: Any
+    pull_of_inhibition: Any
+    leak_of_g: Any
+    decay_of_excitation: Any
+    decay_of_inhibition: Any
+    nmda_share: Any
+    decay_of_nmda: Any
+    rise_of_nmda: Any  # by what share of the fast part the slow one rises
+    threshold_jump: Any
+    decay_of_threshold: Any
 
 
 @dataclass
@@ -73,12 +95,31 @@ def decays_of(settings: Settings, values: Mapping[str, Mapping[str, float]]) -> 
     return out
 
 
-def cell_of(settings: Settings, dtype: Any) -> NDArray[Any]:
-    """Numbers of a neuron: dt / tau_m, threshold, reset, both reversals, and both conductances' decay in a step."""
+def cell_of(settings: Settings, dtype: Any) -> Cell:
+    """Those of a network."""
     s = settings
-    decays = (np.exp(-s.dt / s.tau_excitation), np.exp(-s.dt / s.tau_inhibition))
-    fixed = (s.dt / s.tau_membrane, s.threshold, s.reset, s.reversal_excitation, s.reversal_inhibition)
-    return np.array([*fixed, *decays], dtype=dtype)
+    conductance = s.synapse_model == "conductance"
+    fast, slow = np.exp(-s.dt / s.tau_excitation), np.exp(-s.dt / s.tau_nmda)
+    if s.tau_excitation == s.tau_nmda:
+        rise = s.dt / s.tau_nmda * slow
+    else:
+        rise = s.tau_excitation / (s.tau_excitation - s.tau_nmda) * (fast - slow)
+    numbers = Cell(
+        step=s.dt / s.tau_membrane,
+        threshold=s.threshold,
+        reset=s.reset,
+        pull_of_excitation=s.reversal_excitation if conductance else 1.0,
+        pull_of_inhibition=s.reversal_inhibition if conductance else -1.0,
+        leak_of_g=float(conductance),
+        decay_of_excitation=fast,
+        decay_of_inhibition=np.exp(-s.dt / s.tau_inhibition),
+        nmda_share=s.nmda_share,
+        decay_of_nmda=slow,
+        rise_of_nmda=rise,
+        threshold_jump=s.threshold_jump,
+        decay_of_threshold=np.exp(-s.dt / s.tau_threshold),
+    )
+    return Cell(*map(dtype, numbers))
 
 
 def bounds_of(settings: Settings) -> NDArray[np.float64]:
@@ -94,7 +135,7 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
     gains = np.zeros((6, 6))
     for synapse, told in values.items():
         known = family.gains(told) or {}
-        gains[SYNAPSES.index(synapse)] = [s.learning_rate * known.get(name, 0.0) for name in GAINS]
+        gains[SYNAPSES.index(synapse)] = [s.eta * known.get(name, 0.0) for name in GAINS]
     dtype = network.weights.dtype
     weights, potentials = network.weights.copy(), network.potentials.copy()
     at_end = weights.copy()
@@ -112,7 +153,7 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
             potentials,
             np.zeros(s.num_units, np.int32),
             np.full(s.num_units, s.resting + s.current, dtype),
-            cell_of(s, dtype),
+            cell_of(s, dtype.type),
             s.num_excitatory,
             network.out_start,
             network.out_middle,

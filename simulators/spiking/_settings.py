@@ -15,6 +15,7 @@ from sbirules.support.room import free_memory, refuse_beyond
 __all__ = ["BACKENDS", "Settings"]
 
 BACKENDS = ("auto", "numba", "torch")
+TIME_CONSTANTS = ("tau_membrane", "tau_excitation", "tau_inhibition", "tau_nmda", "tau_threshold")
 OF_A_SYNAPSE = 40  # bytes: weight, ends, places, and what they are drawn from
 OF_A_SPIKE = 24
 MOST_HERTZ = 500.0
@@ -23,6 +24,10 @@ LEAST_JUDGED = 0.1
 # in units of the leak conductance; with these, and no plasticity, 1000 neurons fire irregularly at a few hertz
 WEIGHTS = {"EE": 0.1, "EI": 0.1, "IE": 0.5, "II": 0.5, "XE": 0.15, "XI": 0.15}
 MAX_WEIGHTS = {"EE": 1.0, "EI": 1.0, "IE": 5.0, "II": 5.0, "XE": 1.0, "XI": 1.0}
+# in mV of synaptic current: what these conductances drive at 55 mV from the one reversal potential, 25 from the other
+MILLIVOLTS = {"E": 55.0, "I": 25.0, "X": 55.0}
+SYNAPSE_MODELS = {"conductance": "leak conductance", "current": "mV"}
+LEARNING_RATES = {"conductance": 0.01, "current": 0.5}
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Settings:
     weights: Mapping[str, float] = field(default_factory=dict)
     max_weights: Mapping[str, float] = field(default_factory=dict)
     weight_spread: float = 0.1
-    learning_rate: float = 0.01
+    learning_rate: float | None = None
     input_rate: float = 5.0
     current: float = 0.0
     duration: float = 20.0
@@ -61,15 +66,23 @@ class Settings:
     pattern_rate: float = 50.0
     presentation: float = 0.2
     presentations: int = 10
+    synapse_model: str = "conductance"
+    nmda_share: float = 0.0
+    tau_nmda: float = 100.0
+    threshold_jump: float = 0.0
+    tau_threshold: float = 5.0
     backend: str = "auto"
 
     def __post_init__(self) -> None:
+        arguments.known("synapse_model", self.synapse_model, tuple(SYNAPSE_MODELS))
         self._check_sizes()
         self._check_numbers()
         self._check_times()
-        object.__setattr__(self, "max_weights", _completed("max_weights", self.max_weights, MAX_WEIGHTS))
+        scale = MILLIVOLTS if self.synapse_model == "current" else dict.fromkeys(MILLIVOLTS, 1.0)
+        most = {p: w * scale[p[0]] for p, w in MAX_WEIGHTS.items()}
+        object.__setattr__(self, "max_weights", _completed("max_weights", self.max_weights, most))
         # what is not given starts no higher than it may become
-        usual = {p: min(w, self.max_weights[p]) for p, w in WEIGHTS.items()}
+        usual = {p: min(w * scale[p[0]], self.max_weights[p]) for p, w in WEIGHTS.items()}
         object.__setattr__(self, "weights", _completed("weights", self.weights, usual))
         for pathway, weight in self.weights.items():
             if weight > self.max_weights[pathway]:
@@ -97,6 +110,8 @@ class Settings:
                 )
 
     def _check_numbers(self) -> None:
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", LEARNING_RATES[self.synapse_model])
         for name in ("weight_spread", "learning_rate", "input_rate", "pattern_rate"):
             arguments.at_least(name, getattr(self, name), 0.0)
         for name in ("input_rate", "pattern_rate"):
@@ -115,19 +130,31 @@ class Settings:
                 f"threshold must lie between reversal_inhibition = {self.reversal_inhibition:g} and reversal_excitation = "
                 f"{self.reversal_excitation:g} mV, got {self.threshold:g}."
             )
+        self._refuse_unused_reversals()
         arguments.share("pattern_share", self.pattern_share)
+        arguments.share("nmda_share", self.nmda_share, zero=True)
+        arguments.at_least("threshold_jump", self.threshold_jump, 0.0)
+
+    def _refuse_unused_reversals(self) -> None:
+        if self.synapse_model == "conductance":
+            return
+        for name in ("reversal_excitation", "reversal_inhibition"):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f'{name} has no meaning with synapse_model = "current", whose synapses push alike at any potential, got '
+                    f"{getattr(self, name):g}."
+                )
 
     def _check_times(self) -> None:
-        for name in ("duration", "judged", "bin_length", "dt", "tau_membrane", "tau_excitation", "tau_inhibition"):
+        for name in ("duration", "judged", "bin_length", "dt", *TIME_CONSTANTS):
             arguments.above(name, getattr(self, name), 0.0)
         for name in ("delay", "refractory"):
             arguments.at_least(name, getattr(self, name), 0.0)
-        shortest = min(self.tau_membrane, self.tau_excitation, self.tau_inhibition)
-        if self.dt > shortest / 2:
+        shortest = min(TIME_CONSTANTS, key=lambda name: float(getattr(self, name)))
+        if self.dt > getattr(self, shortest) / 2:
             raise ValueError(
-                f"dt must be at most {shortest / 2:g} ms, half the shortest time constant (tau_membrane = {self.tau_membrane:g}, "
-                f"tau_excitation = {self.tau_excitation:g}, tau_inhibition = {self.tau_inhibition:g}), for steps to follow "
-                f"membranes and conductances, got {self.dt:g}."
+                f"dt must be at most {getattr(self, shortest) / 2:g} ms, half the shortest time constant, {shortest} = "
+                f"{getattr(self, shortest):g} ms, for steps to follow membranes and synapses, got {self.dt:g}."
             )
         for name in ("input_rate", "pattern_rate"):
             if getattr(self, name) * self.dt / 1000.0 > 0.5:
@@ -202,6 +229,16 @@ class Settings:
     def num_units(self) -> int:
         """Excitatory and inhibitory neurons."""
         return self.num_excitatory + self.num_inhibitory
+
+    @property
+    def eta(self) -> float:
+        """The rate of learning."""
+        return float(self.learning_rate or 0.0)
+
+    @property
+    def weight_unit(self) -> str:
+        """Of weights and of what they add up to."""
+        return SYNAPSE_MODELS[self.synapse_model]
 
     @property
     def in_degrees(self) -> tuple[int, int, int]:

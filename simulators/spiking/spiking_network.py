@@ -37,18 +37,27 @@ TOGETHER = 64  # networks that a GPU simulates at once
 
 @typed_class
 class SpikingNetwork(Simulator):
-    r"""Leaky integrate-and-fire neurons with conductances, sparsely and randomly joined, driven by Poisson inputs.
+    r"""Leaky integrate-and-fire neurons, sparsely and randomly joined, driven by Poisson inputs.
 
         tau_m dV/dt = E_rest + I - V + g_E (E_E - V) + g_I (E_I - V)        V > threshold: a spike, then reset and refractory
         dg_E/dt = -g_E / tau_E,   dg_I/dt = -g_I / tau_I                    a spike that arrives adds the synapse's weight
 
-    Conductances and weights are in units of the leak conductance. Every neuron has the same number of synapses from excitatory,
+    Conductances and weights are in units of the leak conductance. With `synapse_model="current"` a synapse pushes alike at any
+    potential, and currents and weights are in mV, the displacement they would hold:
+
+        tau_m dV/dt = E_rest + I - V + g_E - g_I
+
+    A share of excitation may be slow (NMDA): then g_E is (1 - nmda_share) g_AMPA + nmda_share g_NMDA, where g_AMPA is as above
+    and tau_nmda dg_NMDA/dt = g_AMPA - g_NMDA. The threshold may move: a spike raises its neuron's by threshold_jump, which decays
+    with tau_threshold. Both are off by default.
+
+    Every neuron has the same number of synapses from excitatory,
     inhibitory and input neurons, from different ones drawn at random, never from itself; a spike arrives after the delay,
     where it also leaves its trace. Synapses that the family names change at spikes of either side; weights stay between 0 and
     their largest. Each row of theta is a fresh network.
 
     Steps of potentials are implicit in V (and so stable for any conductance), conductances decay exactly; at most one spike of
-    an input falls into a step. What is fixed here and published differently: no slow (NMDA) conductance, no moving threshold.
+    an input falls into a step.
 
     A run is judged over its last `judged` seconds, its drifts over the last third of its duration. It stops, with status
     `DIVERGED`, when excitatory neurons fire faster than `rate_limit` on average over 200 ms; it is `SILENT` when no excitatory
@@ -66,7 +75,7 @@ class SpikingNetwork(Simulator):
         weights: First mean weight by kind of synapse, such as `{"IE": 0.5}`; others as by default.
         max_weights: Largest weight, likewise.
         weight_spread: S.d. over mean of first weights.
-        learning_rate: eta, by which all changes are multiplied.
+        learning_rate: eta, by which all changes are multiplied; .01, or .5 mV with currents, if left out.
         input_rate: Of each input, Hz.
         current: Constant drive, mV.
         duration: Of activity, s, before memory is tested.
@@ -74,6 +83,9 @@ class SpikingNetwork(Simulator):
         bin_length: Of what is reported of every bin: rates and mean weights over time, s.
         dt, delay, refractory, tau_membrane, tau_excitation, tau_inhibition: ms.
         resting, threshold, reset, reversal_excitation, reversal_inhibition: mV.
+        synapse_model: `"conductance"` or `"current"`.
+        nmda_share, tau_nmda: Share of excitation that is slow, and its time constant, ms.
+        threshold_jump, tau_threshold: By how much a spike raises the threshold, mV, and how long, ms.
         rate_limit: Excitatory rate at which a network is given up, Hz.
         memory_delays: When memory is tested, s after the duration, at least one presentation; none by default.
         pattern_share, pattern_rate, presentation, presentations: Share of inputs in a pattern, their rate in Hz, length in s and
@@ -91,12 +103,11 @@ class SpikingNetwork(Simulator):
         >>> run.rate_E.shape
         torch.Size([1])
 
-    Source: of neurons, network and inhibitory rule, Vogels et al. (2011), Science 334:1569; of the question, Confavreux et al.
-    (2023), NeurIPS 36.
+    Source: of neurons, network and inhibitory rule, Vogels et al. (2011), Science 334:1569; of NMDA and the moving threshold,
+    Zenke et al. (2015), Nature Communications 6:6922; of the question, Confavreux et al. (2023), NeurIPS 36.
     """
 
     family: SpikeRule
-    rule_unit = "leak conductance"
     success: Mapping[str, tuple[float, float]] = {}
 
     def __init__(
@@ -117,6 +128,7 @@ class SpikingNetwork(Simulator):
                 f"family must be a SpikeRule such as SpikePairRule or TripletRule, got {type(family).__name__}."
             )
         self.settings = Settings(**settings)
+        self.rule_unit = self.settings.weight_unit
         self._refuse_missing_synapses(family)
         self.settings.check_room()
         self.device, self.dtype = usable(device), dtype
@@ -173,11 +185,12 @@ class SpikingNetwork(Simulator):
         over_time = (
             *(Field(f"rate_over_time_{p}", "mean rate in the bin", "Hz", low=0.0) for p in self._populations),
             *(
-                Field(f"weight_over_time_{s}", "mean weight after the bin", "leak conductance", low=0.0)
+                Field(f"weight_over_time_{s}", "mean weight after the bin", self.rule_unit, low=0.0)
                 for s in self.family.synapses
             ),
         )
-        return (*over_time, *spiking_fields(self.family.synapses, len(self.settings.memory_delays), self._populations))
+        tests = len(self.settings.memory_delays)
+        return (*over_time, *spiking_fields(self.family.synapses, tests, self._populations, self.rule_unit))
 
     def config(self) -> dict[str, object]:
         return {

@@ -12,6 +12,12 @@ from sbirules.model.runs import Status
 from sbirules.simulators import SpikingNetwork
 
 DOUBLE = {**SMALL, "dtype": torch.float64}
+CURRENTS = {
+    "synapse_model": "current",
+    "weights": {"EE": 16.0, "EI": 16.0, "XE": 55.0, "XI": 55.0},
+    "max_weights": {"EE": 30.0, "XE": 110.0, "XI": 110.0},
+    "learning_rate": 1.0,
+}
 
 
 def theta_of(family, seed):
@@ -50,7 +56,30 @@ def triplet_rule(theta):
     ids=["pairs everywhere", "triplets"],
 )
 def test_every_spike_and_weight_is_that_of_plain_loops(backend, family, plain):
-    simulator = SpikingNetwork(family, backend=backend, **DOUBLE)
+    every_spike_and_weight(SpikingNetwork(family, backend=backend, **DOUBLE), plain)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize(
+    "neurons",
+    [
+        {"nmda_share": 0.4, "tau_nmda": 60.0},
+        {"nmda_share": 1.0, "tau_nmda": 5.0},
+        {"threshold_jump": 8.0, "tau_threshold": 30.0},
+        CURRENTS | {"nmda_share": 0.3, "threshold_jump": 4.0},
+    ],
+    ids=["NMDA", "NMDA as fast as AMPA", "moving threshold", "currents, all"],
+)
+def test_neurons_of_other_kinds_are_those_of_plain_loops(backend, neurons):
+    settings = {**DOUBLE, **neurons}
+    usual = SpikingNetwork(SpikePairRule(), **DOUBLE)
+    found = every_spike_and_weight(SpikingNetwork(SpikePairRule(), backend=backend, **settings), pair_rule)
+    theta = [[theta_of(usual.family, 1)[n] for n in usual.names]]
+    assert len(found.time) != len(usual.spikes(theta, seed=5)[0].time), "else the setting does nothing"
+
+
+def every_spike_and_weight(simulator, plain):
+    family = simulator.family
     theta = theta_of(family, 1)
     found = simulator.spikes([[theta[n] for n in family.names]], seed=5)[0]
     network = simulator.network(seed=5)
@@ -67,6 +96,7 @@ def test_every_spike_and_weight_is_that_of_plain_loops(backend, family, plain):
         assert np.allclose(found.weights[name], wanted[name], atol=1e-10), name
     moved = [np.abs(found.weights[s] - simulator.settings.weights[s]).max() for s in family.synapses]
     assert min(moved) > 0.05, "else nothing was compared"
+    return found
 
 
 def test_networks_are_drawn_as_said():
@@ -252,6 +282,14 @@ def test_rules_read_well():
         ),
         ({"memory_delays": (0.3,)}, "duration must hold 10 presentations"),
         ({"memory_delays": (0.3, 0.4), "presentations": 1, "presentation": 0.1}, "must grow by at least four"),
+        ({"synapse_model": "cuba"}, "synapse_model: 'cuba' is not known"),
+        (
+            {"synapse_model": "current", "reversal_inhibition": -70.0, "max_weights": {}},
+            "reversal_inhibition has no meaning",
+        ),
+        ({"nmda_share": 1.5}, r"nmda_share must lie in \[0, 1\]"),
+        ({"tau_nmda": 0.0}, "tau_nmda must be"),
+        ({"tau_threshold": 0.1}, "dt must be at most 0.05 ms, half the shortest time constant, tau_threshold"),
         ({"units": 3}, "SpikingNetwork's argument: 'units' is not known"),
         ({"num_excitatory": 40_000_000, "in_degree_excitatory": 4000}, "memory"),
     ],
@@ -259,6 +297,21 @@ def test_rules_read_well():
 def test_bad_settings_are_refused_with_a_sentence(settings, words):
     with pytest.raises(ValueError, match=words):
         SpikingNetwork(SpikePairRule(["IE"]), **{**SMALL, **settings})
+
+
+def test_currents_have_weights_in_millivolts():
+    alone = {"num_excitatory": 2, "in_degree_excitatory": 0, "num_inhibitory": 0, "in_degree_inhibitory": 0}
+    family = SpikePairRule(["XE"])
+    simulator = SpikingNetwork(family, num_inputs=1, in_degree_inputs=1, synapse_model="current", **alone)
+    s = simulator.settings
+    assert (s.weights["XE"], s.max_weights["XE"], s.eta) == (pytest.approx(8.25), 55.0, 0.5)
+    assert simulator.rule_unit == "mV"
+    units = {f.name: f.unit for f in simulator.own_fields}
+    assert units["weight_XE"] == units["weight_over_time_XE"] == "mV"
+    assert units["weight_at_bounds_XE"] == ""
+    assert simulator.spikes([[0.0] * 4 + [20.0, 20.0]])[0].weight_unit == "mV"
+    assert simulator.without_plasticity().settings.eta == 0.0
+    assert SpikingNetwork(family, **SMALL).settings.eta == 0.02
 
 
 def test_bad_rules_are_refused_with_a_sentence():

@@ -128,7 +128,7 @@ class SpikeRule(RuleFamily):
                 r"$x$ are traces of the spikes of a neuron, which step by 1 at a spike and decay with their time constants; "
                 r"indices of coefficients name synapses, $\mathrm{IE}$ those from inhibitory onto excitatory neurons."
             ),
-            units="Changes are in units of the leak conductance, times the rate of learning; time constants in ms.",
+            units="Changes are in the unit of weights, times the rate of learning; time constants in ms.",
         )
 
     def _equations(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from sbirules.model.summaries.definition import Summary
 __all__ = ["MOST_DELAYS", "SPIKING", "spiking_fields", "spiking_names"]
 
 MOST_DELAYS = 3
+WEIGHT = "leak conductance"
 POPULATIONS = {"E": "excitatory", "I": "inhibitory"}
 # of each population
 OF_NEURONS = {
@@ -31,7 +32,7 @@ OF_NEURONS = {
 }
 # of each kind of synapse that is plastic
 OF_SYNAPSES = {
-    "weight": ("mean weight of synapses {} at the end", "leak conductance", 0.0),
+    "weight": ("mean weight of synapses {} at the end", WEIGHT, 0.0),
     "weight_spread": ("s.d. over mean of the weights of synapses {} at the end", "", 0.0),
     "weight_drift": (
         "change of the mean weight of synapses {} over the last third, over the largest weight allowed",
@@ -56,17 +57,19 @@ def spiking_names(synapses: Sequence[str], delays: int, populations: Sequence[st
     )
 
 
-def spiking_fields(synapses: Sequence[str], delays: int, populations: Sequence[str] = ("E", "I")) -> tuple[Field, ...]:
+def spiking_fields(
+    synapses: Sequence[str], delays: int, populations: Sequence[str] = ("E", "I"), weight_unit: str = WEIGHT
+) -> tuple[Field, ...]:
     """The same as fields of a run."""
-    return tuple(_field(name) for name in spiking_names(synapses, delays, populations))
+    return tuple(_field(name, weight_unit) for name in spiking_names(synapses, delays, populations))
 
 
-def _field(name: str) -> Field:
+def _field(name: str, weight_unit: str) -> Field:
     stem, _, of = name.rpartition("_")
     for table, words in ((OF_NEURONS, POPULATIONS.get(of, of)), (OF_SYNAPSES, of), (OF_MEMORY, of)):
         if stem in table:
             text, unit, low = table[stem]
-            return Field(name, text.format(words), unit, per="run", low=low)
+            return Field(name, text.format(words), weight_unit if unit == WEIGHT else unit, per="run", low=low)
     raise ValueError(f"{name!r} is not a measure of spiking networks.")
 
 
