@@ -115,7 +115,7 @@ def _rows_of(name: str, budget: int, quick: bool, jobs: int) -> list[Row]:
     wide, many = spread(good, prior_sd) if len(good) > 2 else (math.nan, math.nan)
     s = simulator.settings
     sizes = ("num_excitatory", "num_inhibitory", "num_inputs")
-    larger = SpikingNetwork(simulator.family, **{**vars(s), **{size: 2 * getattr(s, size) for size in sizes}})
+    larger = simulator.with_settings(**{size: 2 * getattr(s, size) for size in sizes})
     at_larger, larger_error = share(larger, theta[:50], asked, SEED + 3, jobs)
     wanted = "at least 0.2, aim 0.5" if name == "EE and IE" and budget == 20_000 else "listed"
     met = reached >= 0.2 if wanted.startswith("at") else None

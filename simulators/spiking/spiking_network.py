@@ -127,6 +127,7 @@ class SpikingNetwork(Simulator):
             raise ValueError(
                 f"family must be a SpikeRule such as SpikePairRule or TripletRule, got {type(family).__name__}."
             )
+        self._given = dict(settings)  # what is not among them depends on synapse_model
         self.settings = Settings(**settings)
         self.rule_unit = self.settings.weight_unit
         self._refuse_missing_synapses(family)
@@ -203,8 +204,12 @@ class SpikingNetwork(Simulator):
 
     def without_plasticity(self) -> SpikingNetwork:
         """The same networks, whose weights never change."""
-        settings: dict[str, Any] = {**vars(self.settings), "learning_rate": 0.0}
-        return SpikingNetwork(self.family, summaries=self.summaries, device=self.device, dtype=self.dtype, **settings)
+        return self.with_settings(learning_rate=0.0)
+
+    def with_settings(self, **changes: Any) -> SpikingNetwork:
+        """A simulator that differs in the given settings, e.g. `with_settings(device="cuda")`."""
+        kept = {"summaries": self.summaries, "device": self.device, "dtype": self.dtype}
+        return SpikingNetwork(self.family, **{**kept, **self._given, **changes})
 
     def run(
         self, theta: ArrayLike, *, seed: Key | None = None, trial_types: ArrayLike | None = None, **options: Any

@@ -41,6 +41,18 @@ def test_changes_written_anew_are_those_that_count():
         SpikingNetwork(Still(["IE"]), backend="numba", **SMALL)
 
 
+def test_settings_are_changed_in_a_copy():
+    simulator = SpikingNetwork(SpikePairRule(["IE"]), summaries=["rate_E"], **SMALL)
+    other = simulator.with_settings(synapse_model="current", weights={}, max_weights={}, dtype=torch.float64)
+    assert other.settings.weights["IE"] == 12.5
+    assert (other.summary_names, other.dtype, other.settings.num_inputs) == (("rate_E",), torch.float64, 20)
+    assert simulator.settings.synapse_model == "conductance"
+    same = simulator.with_settings(duration=0.6).with_settings(duration=0.3)
+    assert same.config() == simulator.config()
+    with pytest.raises(ValueError, match="'sizes' is not known"):
+        simulator.with_settings(sizes=3)
+
+
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_weights_are_those_before_memory_is_tested(backend):
     settings = {**SMALL, "memory_delays": (0.1, 0.5), "presentations": 2, "presentation": 0.05}
