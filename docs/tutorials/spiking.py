@@ -1,4 +1,4 @@
-"""Which rules of spikes keep a network plausible? About two minutes on two cores."""
+"""Which rules of spikes keep a network plausible? And which rules remember? About three minutes on two cores."""
 
 from pathlib import Path
 
@@ -57,6 +57,40 @@ def main() -> None:
     print(dependence(posterior).strongest(3))
     print(degeneracy(posterior, simulator, num_rules=40, networks=2, num_workers=2))
     # --8<-- [end:across]
+
+    # --8<-- [start:memory]
+    learns = sr.SpikePairRule(["XE", "IE"])  # from inputs, and from inhibitory neurons, onto excitatory ones
+    remembering = SpikingNetwork(
+        learns,
+        num_excitatory=200,
+        num_inhibitory=50,
+        num_inputs=200,
+        in_degree_inputs=60,
+        weights={"XE": 0.2, "XI": 0.2},
+        learning_rate=0.003,
+        duration=4.0,
+        judged=2.0,
+        pattern_share=0.2,
+        memory_delays=[0.5, 3.0],
+    )
+    memories = sr.filter_rules(
+        remembering,
+        uniform(learns, -1, 1),
+        [{"rate_E": (1, 50), "cv_E": (0.7, 1.5)}, {"memory_0": (0.1, 1)}, {"memory_1": (0.1, 1)}],
+        budget=1500,
+        num_simulations=500,
+        folder=OUT / "memory",
+        seed=0,
+        num_workers=2,
+    )
+    print(memories.table()[["simulations", "kept", "accepted", "successful"]])
+    # --8<-- [end:memory]
+
+    # --8<-- [start:who_remembers]
+    remembers = memories.posterior(all_of_networks=4)
+    print(remembers.marginals()[["mean", "sd", "contraction"]].round(2))
+    sr.figures.marginals(remembers)[0, 0].figure.savefig(OUT / "memory.png")
+    # --8<-- [end:who_remembers]
 
 
 if __name__ == "__main__":

@@ -131,6 +131,6 @@ def rates_and_weights(
         bare(rate, weight, last)
     for row, label in enumerate(("rate (Hz)", f"mean weight\n({every[0].weight_unit})", "density")):
         grid[row, 0].set_ylabel(label)
-        if row < 2:
+        if row < 2 and grid[row, 0].get_legend_handles_labels()[0]:
             grid[row, 0].legend(frameon=False, fontsize=8)
     return grid

@@ -69,7 +69,7 @@ class ReportFigure:
     def _figure(self) -> Any:
         """Drawn for light pages."""
         with figures.theme():
-            return figure_of(self.draw())
+            return _settled(figure_of(self.draw()))
 
     @cached_property
     def light(self) -> bytes:
@@ -108,7 +108,16 @@ class ReportFigure:
 
     def _png(self, dark: bool, narrow: bool = False) -> bytes:
         with figures.theme(dark=dark, narrow=narrow):
-            return _png_of(figure_of(self.draw()))
+            return _png_of(_settled(figure_of(self.draw())))
+
+
+def _settled(figure: Any) -> Any:
+    """Its panels where the layout puts them, for good: matplotlib would lay it out and draw it twice each time it is saved."""
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    return figure
 
 
 def _png_of(figure: Any) -> bytes:

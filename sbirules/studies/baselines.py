@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from sbirules.inference.choice_families import ChoiceComparison
 from sbirules.inference.choice_scores import held_out_part
 from sbirules.inference.questions import ChoicesQuestion, Question
 from sbirules.model.tables import Trials
 from sbirules.studies.sections import CheckSection
-from sbirules.support.files import digest, make_folder, read_json, reading, write_bytes, write_json
+from sbirules.support.files import write_bytes
 
-__all__ = ["RULE", "TABLE", "refuse_baselines", "remembered", "table_of", "write_table"]
+__all__ = ["RULE", "TABLE", "refuse_baselines", "table_of", "write_table"]
 
 RULE = "the rule"  # the study's own, among the families
 TABLE = "baselines.csv"  # in the folder of results
@@ -59,36 +53,6 @@ def table_of(question: Question) -> Trials:
     if table is None:
         raise ValueError("baselines need the table of a study of choices.")
     return table
-
-
-def remembered(path: Path, asked: Any, make: Callable[[], ChoiceComparison]) -> ChoiceComparison:
-    """The comparison that a file holds, if it answers what is asked; else it is made, and kept there."""
-    key = digest(asked)
-    if path.is_file():
-        try:
-            with reading(path):
-                kept = read_json(path)
-                if kept["key"] == key:
-                    return _from_plain(kept["comparison"])
-        except ValueError as error:
-            warnings.warn(f"{error} It is made anew.")
-    found = make()
-    make_folder(path.parent)
-    write_json(path, {"key": key, "comparison": {f.name: getattr(found, f.name) for f in fields(found)}})
-    return found
-
-
-def _from_plain(kept: dict[str, Any]) -> ChoiceComparison:
-    def numbers(value: Any) -> Any:  # JSON has NaN and infinities as text
-        return [numbers(v) for v in value] if isinstance(value, list) else float(value)
-
-    values: dict[str, Any] = dict(kept)
-    for name in ("sessions", "left_out", "left_out_error", "log_evidence", "evidence_se"):
-        values[name] = torch.tensor(numbers(kept[name]), dtype=torch.float64)
-    for name in ("held_out_choices", "choices"):
-        values[name] = torch.tensor(kept[name])
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return ChoiceComparison(**values)
 
 
 def write_table(found: ChoiceComparison, folder: Path) -> None:

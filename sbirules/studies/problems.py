@@ -107,8 +107,10 @@ def made_with(
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             named = {name for name in (*left, *without) if re.search(rf"\b{re.escape(name)}\b", said)}
             if not named & without and not (problems and isinstance(error, TypeError)):
-                shown = ", ".join(f"{k} = {v!r}" for k, v in left.items())
-                problems.append(f"{where} with {shown or 'defaults'}: {said}")
+                # a complaint that names settings mostly gives their values; one that names none is about any of them
+                shown = {name: left[name] for name in left if name in named or not named}
+                listed = ", ".join(f"{name} = {value!r}" for name, value in shown.items())
+                problems.append(f"{where}{' with ' if listed else ''}{listed}: {said}")
             if not named & set(left):
                 break
             left = {name: value for name, value in left.items() if name not in named}

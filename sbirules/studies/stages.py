@@ -25,9 +25,10 @@ from sbirules.reporting.numbers import summary
 from sbirules.reporting.writing import report
 from sbirules.stores.filling import simulate
 from sbirules.stores.store import SimulationStore
-from sbirules.studies.baselines import RULE, TABLE, remembered, table_of, write_table
+from sbirules.studies.baselines import RULE, TABLE, table_of, write_table
 from sbirules.studies.expected_room import expected_room
 from sbirules.studies.folders import STORE, keep_study, plain_toml, refuse_other_simulations, replaced
+from sbirules.studies.kept import remembered
 from sbirules.studies.sections import table
 from sbirules.studies.study import Study
 from sbirules.support.durations import in_words
@@ -104,7 +105,7 @@ def _run(
     found = None
     if store is not None:
         with _stage(say, "sensitivity: which coefficients matter"):
-            found = sensitivity_stage(study, store, posterior, num_workers, progress)
+            found = sensitivity_stage(study, store, posterior, key, folder, num_workers, progress)
     with _stage(say, "report: page, figures and numbers"):
         return report_stage(study, store, posterior, checked, found, compared, folder, text)
 
@@ -254,21 +255,33 @@ def baselines_stage(study: Study, key: str, folder: Path, progress: bool) -> Cho
 
 
 def sensitivity_stage(
-    study: Study, store: SimulationStore, posterior: Posterior, num_workers: int | None, progress: bool
+    study: Study,
+    store: SimulationStore,
+    posterior: Posterior,
+    key: str,
+    folder: Path,
+    num_workers: int | None,
+    progress: bool,
 ) -> Sensitivity:
     """Which coefficients matter; parts that a family or machine cannot have are left out, and said."""
     s = study.sensitivity
-    found = sensitivity(
-        posterior,
-        study.simulator,
-        store=store,
-        parts=s.parts,
-        num_rules=s.rules,
-        networks=s.networks,
-        seed=s.seed,
-        num_workers=num_workers,
-        progress=progress,
-    )
+
+    def make() -> Sensitivity:
+        return sensitivity(
+            posterior,
+            study.simulator,
+            store=store,
+            parts=s.parts,
+            num_rules=s.rules,
+            networks=s.networks,
+            seed=s.seed,
+            num_workers=num_workers,
+            progress=progress,
+        )
+
+    # what is left out today may be had tomorrow
+    path = folder / "sensitivity" / "sensitivity.json"
+    found = remembered(path, [key, table(s)], make, whole=lambda f: not f.left_out)
     for name, why in found.left_out.items():
         warnings.warn(f"sensitivity: {name} is left out: {why}")
     return found

@@ -137,10 +137,12 @@ def test_the_resolved_study_gives_the_same_study(finished):
 
 def test_a_rerun_simulates_nothing_and_says_the_same(finished):
     out = finished / "out"
-    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("shard-*")}
+    kept = [*out.rglob("shard-*"), out / "sensitivity" / "sensitivity.json"]
+    stamps = {p: p.stat().st_mtime_ns for p in kept}
     before = (out / "summary.json").read_text()
     assert main(["run", str(finished / "small.toml"), "--out", str(out), "--quiet"]) == 0
-    assert {p: p.stat().st_mtime_ns for p in out.rglob("shard-*")} == stamps
+    assert set(out.rglob("shard-*")) <= set(kept)
+    assert {p: p.stat().st_mtime_ns for p in kept} == stamps
     assert (out / "summary.json").read_text() == before
 
 
