@@ -76,7 +76,7 @@ def main() -> None:
     memories = sr.filter_rules(
         remembering,
         uniform(learns, -1, 1),
-        [{"rate_E": (1, 50), "cv_E": (0.7, 1.5)}, {"memory_0": (0.1, 1)}, {"memory_1": (0.1, 1)}],
+        [{"rate_E": (1, 50), "cv_E": (0.7, 1.5)}, {"memory_0": (0.2, 1)}, {"memory_1": (0.2, 1)}],
         budget=1500,
         num_simulations=500,
         folder=OUT / "memory",

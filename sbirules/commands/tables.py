@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+ANSWERS = ("choice", "accept", "error", "correct", "reward")  # of which a table of trials has one
 SEVERAL = (
     "stimulus",
     "values",
@@ -86,12 +87,19 @@ def _told(content: dict[str, Any]) -> dict[str, Any]:
 
 def _of_trials(path: Path, reading: dict[str, Any]) -> TrialsSummary:
     from sbirules.model.tables import Trials
+    from sbirules.support import arguments
     from sbirules.support.columns import Columns
 
     names: tuple[str, ...] = ()
     told = reading.get("columns", {})
     if not {"choice", "accept"} & set(told):  # by the columns that it has, a table of errors may be one
         table = Columns.read("trials", path)
+        if not set(ANSWERS) & {*table.names, *told}:
+            raise ValueError(
+                f"{table.where} has the columns {arguments.listed(table.names)}, which do not say what it holds; name its "
+                f"columns: --columns choice=side for choices, error=miss for errors, values=dff for recordings, scales=a+b "
+                f"errors=c+d for session scales."
+            )
         if not {"choice", "accept"} & set(table.names) and {"error", "correct"} & {*table.names, *told}:
             types = told.get("trial_type", "trial_type")
             names = tuple(dict.fromkeys(table.labels(types))) if types in table else ("all",)

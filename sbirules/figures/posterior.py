@@ -12,7 +12,7 @@ from torch import Tensor
 from sbirules.figures.drawable import RuleDistribution
 from sbirules.figures.style import axis_label, bare, beside, breadth, fade, labels, palette, panel, panels, patch
 from sbirules.model.prior import prior_draws
-from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.model.rules import SPIKE_TIMES, TIME_CONSTANTS
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.typed import typed
@@ -183,8 +183,9 @@ def marginals(
             torch.stack(v, dim=1) for v in (below[: len(columns)], below[len(columns) :])
         )
     groups = [
-        ([i for i, n in enumerate(posterior.names) if n not in (*TIME_CONSTANTS, *apart)], label, False),
+        ([i for i, n in enumerate(posterior.names) if n not in {*TIME_CONSTANTS, *SPIKE_TIMES, *apart}], label, False),
         ([i for i, n in enumerate(posterior.names) if n in apart], of_others, False),
+        ([i for i, n in enumerate(posterior.names) if n in SPIKE_TIMES], "time constant (ms)", False),
         *(([i], axis_label(n), True) for i, n in enumerate(posterior.names) if n in TIME_CONSTANTS),
     ]
     groups = [g for g in groups if g[0]]

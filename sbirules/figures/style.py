@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sbirules.model.rules import TIME_CONSTANTS
+from sbirules.model.rules import TIME_CONSTANTS, own_unit
 from sbirules.model.rules.taylor import product_tex
 from sbirules.support import arguments
 from sbirules.support.typed import typed
@@ -215,7 +215,10 @@ def axis_label(name: str) -> str:
     if name.startswith("theta_") and stem.isdigit() and (not weight or weight.isdigit()):
         return rf"$\theta_{{{stem}{',' + weight if weight else ''}}}$"
     product = product_tex(name)
-    return f"${product}$" if product else name.replace("_", " ")
+    if product:
+        return f"${product}$"
+    unit = own_unit(name)
+    return name.replace("_", " ") + (f" ({unit})" if unit else "")
 
 
 def labels(names: Sequence[str]) -> list[str]:

@@ -143,6 +143,16 @@ class _Scale:
         self.mean, self.stddev = draws.mean(dim=0), draws.std(dim=0)
 
 
+class _InSingle:
+    """A posterior whose log-densities are of single precision, as sbi's function takes them for; likelihoods may be double."""
+
+    def __init__(self, posterior: Posterior) -> None:
+        self.posterior = posterior
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        return self.posterior.log_prob(theta).float()
+
+
 def compensation(posterior: Posterior, *, conditions: int = 20, seed: int = 0) -> pd.DataFrame:
     """Pairs of coefficients that can stand in for each other, the strongest first.
 
@@ -177,7 +187,7 @@ def compensation(posterior: Posterior, *, conditions: int = 20, seed: int = 0) -
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, on how sbi calls meshgrid
             columns["conditional"] = conditional_corrcoeff(
-                posterior, torch.stack([low, high], dim=1).float(), at, subset=free, resolution=20
+                _InSingle(posterior), torch.stack([low, high], dim=1).float(), at, subset=free, resolution=20
             ).double()
     upper = [(i, j) for i in range(d) for j in range(i + 1, d)]
     index = [f"{names[i]}, {names[j]}" for i, j in upper]

@@ -198,6 +198,8 @@ def sensitivity(
     if posterior.names != simulator.names:
         mine, theirs = arguments.listed(posterior.names), arguments.listed(simulator.names)
         raise ValueError(f"the posterior is over {mine}, the simulator's rules have {theirs}.")
+    if posterior.question is not None:
+        simulator = posterior.question.suited(simulator)
     if outcome is None and posterior.question is not None:
         outcome = posterior.question.outcome
     if outcome is None:
@@ -220,7 +222,11 @@ def sensitivity(
 
     wanted = [p for p in NEEDS_STORE if p in parts]
     if wanted and store is None:
-        left |= dict.fromkeys(wanted, "pass store=, the simulations of the fit.")
+        simulated = posterior.question is None or posterior.question.simulated
+        which = (
+            "the simulations of the fit" if simulated else "simulations of rules of the prior, as the fit needed none"
+        )
+        left |= dict.fromkeys(wanted, f"pass store=, {which}.")
     elif wanted and store is not None:
         stores = [store] if isinstance(store, SimulationStore) else list(store)
         try:

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 
 from sbirules.inference.questions import Predictive, Question, Resimulation
 from sbirules.inference.record import FitRecord
-from sbirules.model.rules import RESERVED, TIME_CONSTANTS
+from sbirules.model.rules import RESERVED, own_unit
 from sbirules.samplers.chains import Chains
 from sbirules.support.borrowed import without_notice
 from sbirules.support.files import plain
@@ -86,7 +86,7 @@ def inference_data(posterior: Described, *, checked: Resimulation | None = None,
     usual = Question.units if question is None else question.units
     for group in (data["posterior"], data["prior"]):
         for name, column, per_unit in zip(names, posterior.names, raw.tolist(), strict=True):
-            unit = TIME_CONSTANTS[column].unit if column in TIME_CONSTANTS else usual
+            unit = own_unit(column) or usual
             group[name].attrs.update(raw_per_unit=per_unit, units=unit, coefficient=column)
     facts = posterior.record.config()
     facts.pop("training")

@@ -28,9 +28,10 @@ def checked(posterior):
 
 
 def polynomial():
-    family = sr.PolynomialRule(degree=2, infer=["tau_e"])
-    prior = uniform(family, -1, 1, tau_e=(10.0, 100.0))
+    return as_the_prior(uniform(sr.PolynomialRule(degree=2, infer=["tau_e"]), -1, 1, tau_e=(10.0, 100.0)))
 
+
+def as_the_prior(prior):
     class Draws:
         def sample(self, shape, x=None, show_progress_bars=False):
             return prior.sample(shape)
@@ -76,6 +77,19 @@ def test_grids_take_as_many_axes_as_they_need(posterior):
     with pytest.raises(ValueError, match=r"axes must be 4 \(2 x 2\) for this figure, got 1"):
         figures.pairs(posterior, axes=Figure().subplots())
     assert figures.marginals(polynomial()).shape == (2, 1), "a time constant has an axis of its own"
+
+
+def test_time_constants_of_spikes_have_an_axis_in_milliseconds():
+    posterior = as_the_prior(uniform(sr.SpikePairRule(["EE", "IE"]), -1, 1))
+    gains, times = figures.marginals(posterior)[:, 0]
+    assert [t.get_text() for t in times.get_yticklabels()] == [
+        f"tau {side} {synapse} (ms)" for synapse in ("EE", "IE") for side in ("pre", "post")
+    ]
+    assert times.get_xlabel() == "time constant (ms)"
+    assert max(abs(x) for x in gains.get_xlim()) < 2 < 90 < times.get_xlim()[1]
+    units = {n: v.attrs["units"] for n, v in posterior.to_inference_data(50)["posterior"].data_vars.items()}
+    assert units["tau_post_IE"] == "ms"
+    assert units["alpha_IE"] == "natural units"
 
 
 def test_dark_pages_get_dark_figures(posterior):

@@ -129,6 +129,25 @@ def test_laws_are_told_apart():
         sr.compare_families({"none": "no_law"}, sessions=wandering)
 
 
+def test_what_matters_of_a_law(fitted):
+    """Densities in double precision, and a simulator that knows its animals by itself."""
+    posterior, _ = fitted
+    found = sr.sensitivity(posterior, SessionLaw(sr.LatentLaw(2, 1)), num_rules=4, networks=2)
+    assert set(found.left_out) == {"sobol", "shapley", "active_subspace", "elasticities"}
+    assert found.left_out["sobol"] == "pass store=, simulations of rules of the prior, as the fit needed none."
+    pair = found.compensation.iloc[0]
+    assert abs(pair["correlation"]) > 0.5
+    assert pair["correlation"] * pair["conditional"] > 0
+
+
+def test_other_sessions_ask_for_another_fit(fitted):
+    posterior, sessions = fitted
+    with pytest.raises(
+        ValueError, match=r"this one has a likelihood: fit\(simulator, prior, sessions=...\) to other data"
+    ):
+        posterior.given(sessions)
+
+
 def test_wrong_questions_are_refused(fitted):
     posterior, sessions = fitted
     law = SessionLaw(sr.LatentLaw(2, 1))

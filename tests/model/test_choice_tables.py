@@ -541,6 +541,10 @@ def test_the_command_says_what_would_be_read(tmp_path, capsys):
         (["t.csv"], "has one and the same|lacks the column|goes back"),
         (["t.csv", "--columns", "learner"], "--columns must be like name=value, separated by commas, got 'learner'"),
         (["t.csv", "--rows", "accept=7"], "rows leaves no row with accept = '7'"),
+        (
+            ["s.csv"],
+            "s.csv has the columns animal, day, c1, which do not say what it holds; name its columns: --columns",
+        ),
         (["bad.toml"], "bad.toml is not valid TOML"),
         (["empty.toml"], "empty.toml names no table"),
         (["empty.toml", "--rows", "a=1"], "--rows belongs to a table"),
@@ -550,6 +554,7 @@ def test_the_command_refuses_in_a_sentence(tmp_path, monkeypatch, capsys, given,
     monkeypatch.chdir(tmp_path)
     file(tmp_path, FLIES.replace("accept,", "took,").replace("odor,took", "odor,accept").replace("reward", "pay"))
     file(tmp_path, "[data", "bad.toml")
+    file(tmp_path, "animal,day,c1\na,1,0.5\n", "s.csv")
     file(tmp_path, "", "empty.toml")
     assert main(["data", *given]) == EXIT["wrong input"]
     message = capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from sbirules.inference.estimators import Job
 from sbirules.inference.exact import PooledPotential, TablePotential
-from sbirules.inference.potentials import Potential
+from sbirules.inference.potentials import Observed, Potential
 from sbirules.inference.questions.base import Fitted, Question
 from sbirules.inference.record import FitRecord
 from sbirules.model.abilities import PredictsTables, needed
@@ -91,6 +91,12 @@ class TableQuestion(Question):
         """What to be careful about in the table, a sentence each."""
         told: tuple[str, ...] = self.known.cautions
         return told
+
+    def again(self, observation: Any) -> tuple[Question, Observed]:
+        raise ValueError(
+            f"given() needs a posterior that learned from simulations; this one has a likelihood: fit(simulator, prior, "
+            f"{self.argument}=...) to other data."
+        )
 
     def with_table(self, table: Any) -> TableQuestion:
         """The same question of another table."""

@@ -25,6 +25,7 @@ from sbirules.model.rules.spike import SYNAPSES, SpikePairRule, SpikeRule, Trace
 from sbirules.model.rules.taylor import TaylorRule
 from sbirules.model.rules.text import RuleText
 from sbirules.model.rules.three_factor import ThreeFactorRule
+from sbirules.model.rules.units import SPIKE_TIMES, own_unit
 
 __all__ = [
     "BCM",
@@ -33,6 +34,7 @@ __all__ = [
     "READOUT_RATE",
     "RESERVED",
     "SIGHTS",
+    "SPIKE_TIMES",
     "SYNAPSES",
     "TIME_CONSTANTS",
     "VARIABLES",
@@ -64,6 +66,7 @@ __all__ = [
     "ThreeFactorRule",
     "Traces",
     "TripletRule",
+    "own_unit",
     "vogels2011",
 ]
 
