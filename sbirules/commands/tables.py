@@ -100,7 +100,7 @@ def _of_trials(path: Path, reading: dict[str, Any]) -> TrialsSummary:
                 f"columns: --columns choice=side for choices, error=miss for errors, values=dff for recordings, scales=a+b "
                 f"errors=c+d for session scales."
             )
-        if not {"choice", "accept"} & set(table.names) and {"error", "correct"} & {*table.names, *told}:
+        if not {"choice", "accept"} & set(table.names) and {"error", "correct", "reward"} & {*table.names, *told}:
             types = told.get("trial_type", "trial_type")
             names = tuple(dict.fromkeys(table.labels(types))) if types in table else ("all",)
     return Trials.read(path, sorted(names) or None, **reading).describe()

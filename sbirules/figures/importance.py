@@ -42,7 +42,10 @@ def effects(found: CoefficientEffects | Sequence[CoefficientEffects], ax: Axes |
     if not kinds:
         raise ValueError("found must hold at least one kind of effect.")
     names = kinds[0].names
-    ax = panel(ax, 2.0 + 0.4 * len(names), 3.1)
+    shown = labels(names)
+    # mathematics is short; words would run into each other
+    upright = len(names) > 9 or any(len(text) > 6 and "$" not in text for text in shown)
+    ax = panel(ax, 2.0 + 0.4 * len(names), 3.9 if upright else 3.1)
     width = 0.8 / len(kinds)
     place = np.arange(len(names))
     for k, (kind, colour) in enumerate(zip(kinds, (p.posterior, p.contrast, p.other, p.prior), strict=False)):
@@ -57,7 +60,7 @@ def effects(found: CoefficientEffects | Sequence[CoefficientEffects], ax: Axes |
             label=kind.label,
         )
     ax.axhline(0, color=p.ink, lw=0.7)
-    ax.set_xticks(place, labels(names), rotation=90 if len(names) > 9 else 0)
+    ax.set_xticks(place, shown, rotation=90 if upright else 0)
     ax.set_ylabel(kinds[0].quantity)
     if len(kinds) > 1:
         ax.legend(frameon=False, fontsize=8)

@@ -116,12 +116,14 @@ def rates_and_weights(
             if k == 0 or t.num_inhibitory:
                 rate.plot(time[done], t.rates[done, k], color=colour, label=what)
         rate.set_ylim(bottom=0)
+        top = max([float(t.weights[s].max()) for s in synapses if len(t.weights[s])], default=0.0) or 1.0
         for colour, s in zip(colours, synapses, strict=False):
             weight.plot(time[done], t.mean_weights[s][done], color=colour, label=s)
             values = t.weights[s]
-            if len(values) and values.max() > 0:
-                last.hist(values, bins=30, histtype="step", color=colour, density=True, label=s)
+            if len(values):
+                last.hist(values, bins=30, range=(0, top), histtype="step", color=colour, density=True, label=s)
         weight.set_ylim(bottom=0)
+        last.set_xlim(left=0)
         rate.set_title(name, fontsize=9)
         for ax in (rate, weight):
             ax.set_xlim(0, time[-1])

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 import torch
@@ -116,12 +116,7 @@ def sample_potentials(
                 progress=progress,
             )
         )
-    whole = Particles(
-        *(
-            torch.cat([getattr(p, f) for p in found])
-            for f in ("theta", "log_evidence", "power", "acceptance", "possible")
-        )
-    )
+    whole = Particles(*(torch.cat([getattr(p, f.name) for p in found]) for f in fields(Particles)))
     tell(whole, s, "observation")
     return replace(whole, theta=whole.theta[:, :n])
 

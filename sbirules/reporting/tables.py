@@ -116,7 +116,7 @@ def _coefficients(posterior: Posterior, simulator: Simulator) -> dict[str, Any]:
 def _units_note(simulator: Simulator) -> str:
     """What the numbers of the first table are measured in."""
     named = [f"{p.name} in {p.unit}" for p in simulator.parameters if p.unit]
-    first = unit_of(simulator).capitalize() + (
+    first = f"In {unit_of(simulator)}" + (
         ", and raw values beside them" if bool((simulator.raw_per_unit != 1).any()) else ""
     )
     return f"{first}; {', '.join(named)}." if named else f"{first}."

@@ -20,6 +20,8 @@ from sbirules.support.streams import Stream, child
 
 __all__ = ["Chains", "agreement", "draw_chains", "tell"]
 
+REMEMBERED = 0.5  # correlation of particles with where they were above which they have not moved enough
+
 
 @dataclass(frozen=True)
 class Chains:
@@ -94,7 +96,8 @@ def draw_chains(
                 f"{FEWEST} each; ask for less, or change the prior."
             )
         r_hat, ess = agreement(out.theta, hold or {})
-        if not r_hat > s.r_hat or doubling == s.max_doublings or bool((out.power < 1 - 1e-6).any()):
+        agree = not r_hat > s.r_hat and not bool((out.memory > REMEMBERED).any())
+        if agree or doubling == s.max_doublings or bool((out.power < 1 - 1e-6).any()):
             break
         s = replace(s, num_particles=2 * s.num_particles, num_moves=2 * s.num_moves)
     tell(out, s, "run")
@@ -121,6 +124,13 @@ def tell(out: Particles, settings: SamplerSettings, unit: str) -> None:
         warnings.warn(
             f"time_limit of {settings.time_limit:g} s: {int(short.sum())} of {len(out.power)} {unit}s stopped early, "
             f"at likelihood^{float(out.power[short].min()):.2g} or above: their draws are wider than the posterior."
+        )
+    kept = (out.memory > REMEMBERED) & (out.power >= 1 - 1e-6)
+    if kept.any():
+        warnings.warn(
+            f"{int(kept.sum())} of {len(out.power)} {unit}s: particles have hardly left where they were when the whole "
+            f"likelihood was reached (correlation up to {float(out.memory[kept].max()):.2f}): draws may be narrower than the "
+            f"posterior; raise num_particles and num_moves."
         )
     stuck = (out.acceptance < 0.01) & (out.power >= 1 - 1e-6)
     if stuck.any():

@@ -53,6 +53,15 @@ class Scale:
             value = value - self.transform.log_abs_det_jacobian(flat, free.flatten(0, 1))
         return finite(value).reshape(theta.shape[:2]).float()
 
+    def inside(self, theta: Tensor) -> Tensor:
+        """Whether rules are possible under the prior, `(B, P)`; on the free scale those beyond a bound would be at it."""
+        return torch.isfinite(self.prior.log_prob(theta.flatten(0, 1))).reshape(theta.shape[:2])
+
+    def stretch(self, theta: Tensor, free: Tensor) -> Tensor:
+        """Log of the volume on the free scale of a unit of volume of theta, `(B, P)`."""
+        out: Tensor = self.transform.log_abs_det_jacobian(theta.flatten(0, 1), free.flatten(0, 1))
+        return out.reshape(theta.shape[:2])
+
 
 class FromReference(Scale):
     """The scale on which a reference takes the prior's place, and its ratio to the prior that of the likelihood."""

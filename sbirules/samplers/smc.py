@@ -3,7 +3,8 @@
 Particles drawn from the prior are reweighted, resampled and moved while the likelihood is raised from power 0 to
 1 (Del Moral, Doucet & Jasra 2006), each observation at its own pace. Moves are differential evolution with
 crossover among the particles of one observation (DREAM; ter Braak & Vrugt 2008, Vrugt et al. 2009), and, under a
-prior that lets terms be absent, switches of terms.
+prior that lets terms be absent, switches of terms. At the whole likelihood they go on until particles have forgotten where they
+were (as Buchholz, Chopin & Jacob 2021 advise), by the coefficient that forgets last.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ __all__ = ["FEWEST", "Particles", "SamplerSettings", "run_smc"]
 
 OF_A_PARTICLE = 256  # bytes in memory at least, with its proposals
 RENEWED = 0.95  # share of particles with a fresh draw from the reference at which no more moves are needed
+NEAR = 0.1  # share of effective particles that a reference leaves the whole likelihood, from which on its draws renew particles
+FORGOTTEN = (
+    0.2  # correlation with where particles were as the last power was reached, below which they have moved enough
+)
+FURTHEST = 12  # times num_moves that they move for that at most
 WORTH = 0.05  # share of fresh draws accepted below which no more are offered
 FEWEST = 20  # particles with a likelihood above zero below which an observation is given up
 
@@ -40,7 +46,7 @@ class SamplerSettings:
     Arguments:
         num_runs: Independent runs for one posterior; their R-hat tells whether they agree.
         num_particles: Particles of each run; raised if more draws are wanted.
-        num_moves: Moves of each particle at every power of the likelihood; three times as many at the last.
+        num_moves: Moves of each particle at every power of the likelihood; up to twelve times as many at the last.
         ess: Share of effective particles that one step of the power leaves.
         r_hat: While the runs disagree by more than this, they are repeated with twice the particles and moves.
         max_doublings: How often at most; then a warning says that they still disagree.
@@ -83,6 +89,8 @@ class Particles:
         power: Power of the likelihood that was reached, `(B,)`: 1 unless time ran out, NaN if given up.
         acceptance: Share of moves accepted at the last power, `(B,)`.
         possible: Share of draws of the prior with a likelihood above zero, `(B,)`.
+        memory: Correlation of particles with where they were when the last power was reached, of the coefficient that forgot
+            least, `(B,)`; 0 where draws of a good reference renewed them.
     """
 
     theta: Tensor
@@ -90,6 +98,7 @@ class Particles:
     power: Tensor
     acceptance: Tensor
     possible: Tensor
+    memory: Tensor
 
 
 @dataclass
@@ -162,10 +171,12 @@ def run_smc(
             scale = elsewhere = FromReference(prior, reference)
             log_likelihood = elsewhere.against(log_likelihood)
         cloud, possible = _first(log_likelihood, scale, n, s)
-        power, acceptance = torch.zeros(n), torch.zeros(n)
+        power, acceptance, memory = torch.zeros(n), torch.zeros(n), torch.zeros(n)
         log_evidence = torch.log(possible)
         lost = (possible * s.num_candidates < FEWEST) & (torch.isfinite(cloud.value).sum(dim=1) < FEWEST)
         still = torch.arange(n)[~lost]
+        # a reference that is too narrow would offer no way to where it has no mass
+        near = reference is not None and bool((_effective(cloud.value, torch.ones(n)) >= NEAR * s.num_particles).all())
         while len(still) and time.monotonic() < deadline:
             part = cloud.take(still)
             step = _step(part.value, 1.0 - power[still], s.ess)
@@ -175,18 +186,23 @@ def run_smc(
             part = part.resampled(torch.softmax(tilt, dim=1))
             power[still] = power[still] + step
             done = power[still] >= 1 - 1e-6
-            accepted, moves = torch.zeros(len(still)), 0
+            accepted, moves, most = torch.zeros(len(still)), 0, s.num_moves * (FURTHEST if bool(done.any()) else 1)
             fresh, jumps = torch.zeros(part.value.shape, dtype=torch.bool), reference is not None
-            while moves < s.num_moves * (3 if bool(done.any()) else 1) and (moves == 0 or time.monotonic() < deadline):
+            start, kept = part.free.clone(), torch.zeros(len(still))
+            while moves < most and (moves == 0 or time.monotonic() < deadline):
                 if jumps:
                     jumped = _jump(part, power[still], still, scale, log_likelihood)
                     fresh |= jumped
                     jumps = float(jumped.float().mean()) > WORTH
                 accepted += _move(part, moves, power[still], still, scale, log_likelihood)
                 moves += 1
-                if bool((fresh.float().mean(dim=1) > RENEWED).all()):
+                if near and bool((fresh.float().mean(dim=1) > RENEWED).all()):
                     break
-            acceptance[still] = accepted / moves
+                if most > s.num_moves and moves % s.num_moves == 0:
+                    kept = _memory(start, part.free)
+                    if bool((kept[done] < FORGOTTEN).all()):
+                        break
+            acceptance[still], memory[still] = accepted / moves, kept
             cloud.put(still, part)
             bar.n = round(min(float(power.double().sum()), n), 2)  # rounding of the steps could lead above the whole
             bar.update(0)
@@ -197,7 +213,7 @@ def run_smc(
             log_evidence[still] = math.nan  # what was reached is that of a weaker likelihood
     cloud.theta[lost] = math.nan
     log_evidence[lost] = -math.inf
-    return Particles(cloud.theta, log_evidence, torch.where(lost, math.nan, power), acceptance, possible)
+    return Particles(cloud.theta, log_evidence, torch.where(lost, math.nan, power), acceptance, possible, memory)
 
 
 def _first(log_likelihood: LogLikelihood, scale: Scale, n: int, s: SamplerSettings) -> tuple[_Cloud, Tensor]:
@@ -228,21 +244,29 @@ def _first(log_likelihood: LogLikelihood, scale: Scale, n: int, s: SamplerSettin
 
 def _step(value: Tensor, most: Tensor, ess: float) -> Tensor:
     """The largest step of the power, at most `most` `(B,)`, that leaves so large a share of effective particles."""
-    alive = torch.isfinite(value)
-    wanted = ess * alive.sum(dim=1)
-
-    def effective(step: Tensor) -> Tensor:
-        weight = torch.softmax(torch.where(alive, step[:, None] * value, -math.inf), dim=1)
-        return 1.0 / (weight**2).sum(dim=1)
-
+    wanted = ess * torch.isfinite(value).sum(dim=1)
     low, high = torch.zeros(len(value), dtype=torch.float64), most.double()
-    whole = effective(high) >= wanted
+    whole = _effective(value, high) >= wanted
     for _ in range(40):
         middle = (low + high) / 2
-        enough = effective(middle) >= wanted
+        enough = _effective(value, middle) >= wanted
         low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
     # a likelihood so steep that no step is found would never end
     return torch.where(whole, most.double(), low.clamp(min=1e-9)).float()
+
+
+def _effective(value: Tensor, step: Tensor) -> Tensor:
+    """Effective number of particles `(B,)` after a step of the power."""
+    weight = torch.softmax(torch.where(torch.isfinite(value), step[:, None] * value, -math.inf), dim=1)
+    return 1.0 / (weight**2).sum(dim=1)
+
+
+def _memory(before: Tensor, now: Tensor) -> Tensor:
+    """Correlation over particles of where they are with where they were, `(B,)`: that of the coefficient that kept most."""
+    a, b = (x.double() - x.double().mean(dim=1, keepdim=True) for x in (before, now))
+    scale = (a.square().mean(dim=1) * b.square().mean(dim=1)).sqrt()
+    kept = torch.where(scale > 0, (a * b).mean(dim=1) / scale, 0.0)
+    return kept.max(dim=1).values.float()
 
 
 def _move(
@@ -257,6 +281,16 @@ def _move(
             new_theta, log_ratio = scale.sparse.propose_switch(theta)
             new_free = new_theta
             new_prior = scale.log_prior(new_free, new_theta)
+        elif move % 2 and not scale.switches:
+            # where the prior has bounds a posterior that is straight in theta is bent on the free scale, where differences of
+            # particles leave it
+            new_theta = _evolved(theta, cloud.theta[:, other], False)
+            inside = scale.inside(new_theta)
+            new_theta = torch.where(inside[:, :, None], new_theta, theta)
+            new_free = scale.free(new_theta)
+            new_prior = scale.log_prior(new_free, new_theta)
+            bent = scale.stretch(new_theta, new_free) - scale.stretch(theta, free)
+            log_ratio = torch.where(inside, new_prior - cloud.log_prior[:, mine] + bent, -math.inf)
         else:
             new_free = _evolved(free, cloud.free[:, other], scale.switches)
             new_theta = scale.theta(new_free)
@@ -297,7 +331,7 @@ def _evolved(mine: Tensor, others: Tensor, switches: bool) -> Tensor:
     a = torch.randint(count, (rows, n))
     b = (a + torch.randint(1, count, (rows, n))) % count
     pick = [others.gather(1, k[:, :, None].expand(rows, n, dim)) for k in (a, b)]
-    crossover = torch.tensor([0.25, 0.5, 1.0])[torch.randint(3, (rows, n, 1))]
+    crossover = torch.tensor([0.5, 1.0, 1.0])[torch.randint(3, (rows, n, 1))]
     mask = torch.rand(rows, n, dim) < crossover
     mask |= torch.nn.functional.one_hot(torch.randint(dim, (rows, n)), dim).bool()
     if switches:

@@ -25,10 +25,8 @@ KIND = "kind"
 Found = TypeVar("Found")
 
 
-def remembered(
-    path: Path, asked: Any, make: Callable[[], Found], whole: Callable[[Found], bool] = lambda _: True
-) -> Found:
-    """What a file holds, if it answers what is asked; else it is made, and kept there if it is whole."""
+def remembered(path: Path, asked: Any, make: Callable[[], Found]) -> Found:
+    """What a file holds, if it answers what is asked; else it is made, and kept there."""
     key = digest(asked)
     if path.is_file():
         try:
@@ -40,9 +38,8 @@ def remembered(
         except ValueError as error:
             warnings.warn(f"{error} It is made anew.")
     found = make()
-    if whole(found):
-        make_folder(path.parent)
-        write_json(path, {"key": key, "found": _plain(found)})
+    make_folder(path.parent)
+    write_json(path, {"key": key, "found": _plain(found)})
     return found
 
 

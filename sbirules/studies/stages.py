@@ -279,9 +279,7 @@ def sensitivity_stage(
             progress=progress,
         )
 
-    # what is left out today may be had tomorrow
-    path = folder / "sensitivity" / "sensitivity.json"
-    found = remembered(path, [key, table(s)], make, whole=lambda f: not f.left_out)
+    found = remembered(folder / "sensitivity" / "sensitivity.json", [key, table(s)], make)
     for name, why in found.left_out.items():
         warnings.warn(f"sensitivity: {name} is left out: {why}")
     return found

@@ -125,7 +125,10 @@ class Settings:
                 f"reset must be below threshold = {self.threshold:g} mV, else a neuron that fired fires on, got "
                 f"{self.reset:g}."
             )
-        if not self.reversal_inhibition < self.threshold < self.reversal_excitation:
+        if (
+            self.synapse_model == "conductance"
+            and not self.reversal_inhibition < self.threshold < self.reversal_excitation
+        ):
             raise ValueError(
                 f"threshold must lie between reversal_inhibition = {self.reversal_inhibition:g} and reversal_excitation = "
                 f"{self.reversal_excitation:g} mV, got {self.threshold:g}."
@@ -146,11 +149,13 @@ class Settings:
                 )
 
     def _check_times(self) -> None:
+        unused = {"tau_nmda": not self.nmda_share, "tau_threshold": not self.threshold_jump}
+        used = [name for name in TIME_CONSTANTS if not unused.get(name)]
         for name in ("duration", "judged", "bin_length", "dt", *TIME_CONSTANTS):
             arguments.above(name, getattr(self, name), 0.0)
         for name in ("delay", "refractory"):
             arguments.at_least(name, getattr(self, name), 0.0)
-        shortest = min(TIME_CONSTANTS, key=lambda name: float(getattr(self, name)))
+        shortest = min(used, key=lambda name: float(getattr(self, name)))
         if self.dt > getattr(self, shortest) / 2:
             raise ValueError(
                 f"dt must be at most {getattr(self, shortest) / 2:g} ms, half the shortest time constant, {shortest} = "
@@ -286,7 +291,8 @@ class Settings:
         """Plain types for the manifest; the backend is not among them."""
         out = asdict(self)
         del out["backend"]
-        return {**out, "memory_delays": list(self.memory_delays)}
+        # first, since other settings depend on it: where two differ, it is named
+        return {"synapse_model": self.synapse_model, **out, "memory_delays": list(self.memory_delays)}
 
 
 def _completed(name: str, given: Mapping[str, float], default: Mapping[str, float]) -> dict[str, float]:

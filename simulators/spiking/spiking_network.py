@@ -129,7 +129,8 @@ class SpikingNetwork(Simulator):
             )
         self._given = dict(settings)  # what is not among them depends on synapse_model
         self.settings = Settings(**settings)
-        self.rule_unit = self.settings.weight_unit
+        # a coefficient of one moves a weight by the rate of learning
+        self.rule_unit = f"{self.settings.eta:g} {self.settings.weight_unit}"
         self._refuse_missing_synapses(family)
         self.settings.check_room()
         self.device, self.dtype = usable(device), dtype
@@ -186,12 +187,13 @@ class SpikingNetwork(Simulator):
         over_time = (
             *(Field(f"rate_over_time_{p}", "mean rate in the bin", "Hz", low=0.0) for p in self._populations),
             *(
-                Field(f"weight_over_time_{s}", "mean weight after the bin", self.rule_unit, low=0.0)
+                Field(f"weight_over_time_{s}", "mean weight after the bin", self.settings.weight_unit, low=0.0)
                 for s in self.family.synapses
             ),
         )
         tests = len(self.settings.memory_delays)
-        return (*over_time, *spiking_fields(self.family.synapses, tests, self._populations, self.rule_unit))
+        unit = self.settings.weight_unit
+        return (*over_time, *spiking_fields(self.family.synapses, tests, self._populations, unit))
 
     def config(self) -> dict[str, object]:
         return {
@@ -207,7 +209,12 @@ class SpikingNetwork(Simulator):
         return self.with_settings(learning_rate=0.0)
 
     def with_settings(self, **changes: Any) -> SpikingNetwork:
-        """A simulator that differs in the given settings, e.g. `with_settings(device="cuda")`."""
+        """A simulator that differs in the given settings, e.g. `with_settings(device="cuda")`.
+
+        What was given before stays: weights and rate of learning that were, too, where `synapse_model` changes their unit.
+        """
+        for name in changes:
+            arguments.known("with_settings' argument", name, (*SPIKING_SETTINGS, "summaries", "device", "dtype"))
         kept = {"summaries": self.summaries, "device": self.device, "dtype": self.dtype}
         return SpikingNetwork(self.family, **{**kept, **self._given, **changes})
 

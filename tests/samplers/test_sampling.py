@@ -6,11 +6,11 @@ import time
 import pytest
 import torch
 from torch import nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Uniform
 
 from sbirules import PolynomialRule, Posterior
 from sbirules.checks.references import compare
-from sbirules.priors import normal, spike_and_slab, two_sided, uniform
+from sbirules.priors import IndependentPrior, normal, spike_and_slab, two_sided, uniform
 from sbirules.samplers.chains import draw_chains
 from sbirules.samplers.smc import SamplerSettings, run_smc
 
@@ -84,6 +84,44 @@ def test_from_modes_of_unequal_weight_each_gets_its_share():
     assert abs(float(near_second.float().mean()) - float(weight[1])) < 0.03
     wanted = float(torch.logsumexp(torch.tensor([a, b + math.log(0.5)]), dim=0))
     assert abs(chains.log_evidence[0] - wanted) < 5 * max(chains.log_evidence[1], 0.01)
+
+
+# a ridge that is straight in theta, .003 wide and cut by a bound, as likelihoods of laws make them
+RIDGE_BOUNDS = [(-1.0, 0.0), (-0.5, 0.5), (-0.5, 0.5), (-1.0, 0.0), *[(-0.5, 0.5)] * 4]
+RIDGE_CENTRE = torch.tensor([-0.5, 0.3, 0.44, -0.04, 0.0, 0.0, 0.1, -0.2], dtype=torch.float64)
+ALONG = torch.tensor([-0.15, 0.07, 0.025, 0.013, 0.05, -0.1, 0.0, 0.03], dtype=torch.float64)
+ACROSS = 0.003
+
+
+def along(theta):
+    """Place on the ridge, `(n,)`."""
+    return (theta.double() - RIDGE_CENTRE) @ ALONG / (ALONG @ ALONG)
+
+
+def ridge(theta):
+    off = theta.double() - RIDGE_CENTRE - along(theta)[:, None] * ALONG
+    return -0.5 * (off / ACROSS).square().sum(dim=1) - 0.5 * along(theta).square()
+
+
+@pytest.mark.parametrize("from_modes", [True, False])
+def test_a_ridge_that_bends_on_the_unconstrained_scale_is_drawn_to_its_ends(from_modes):
+    """On that scale differences of particles leave it, and curvature at the mode makes the reference too narrow."""
+    prior = IndependentPrior({f"c{k}": Uniform(*bounds) for k, bounds in enumerate(RIDGE_BOUNDS)})
+    chains = draw_chains(ridge, prior, 2000, QUICK, seed=0, from_modes=from_modes)
+    # draws of the Gaussian on the ridge, those beyond a bound rejected
+    gen = torch.Generator().manual_seed(0)
+    place = torch.randn(200_000, generator=gen, dtype=torch.float64)
+    noise = ACROSS * torch.randn(200_000, 8, generator=gen, dtype=torch.float64)
+    unit = ALONG / ALONG.norm()
+    theta = RIDGE_CENTRE + place[:, None] * ALONG + noise - (noise @ unit)[:, None] * unit
+    inside = torch.isfinite(prior.log_prob(theta.float()))
+    place = place[inside]
+    found = along(chains.draws.flatten(0, 1))
+    assert float(found.mean()) == pytest.approx(float(place.mean()), abs=0.1)
+    assert float(found.std()) == pytest.approx(float(place.std()), rel=0.08)
+    volume = 7 * math.log(ACROSS * math.sqrt(2 * math.pi)) + math.log(float(ALONG.norm()) * math.sqrt(2 * math.pi))
+    evidence = math.log(float(inside.double().mean())) + volume  # of a prior whose density is one
+    assert chains.log_evidence[0] == pytest.approx(evidence, abs=0.3 if from_modes else 1.0)
 
 
 def test_many_observations_at_once_and_a_bad_one_alone_is_nan():

@@ -289,7 +289,7 @@ def test_rules_read_well():
         ),
         ({"nmda_share": 1.5}, r"nmda_share must lie in \[0, 1\]"),
         ({"tau_nmda": 0.0}, "tau_nmda must be"),
-        ({"tau_threshold": 0.1}, "dt must be at most 0.05 ms, half the shortest time constant, tau_threshold"),
+        ({"tau_threshold": 0.1, "threshold_jump": 1.0}, "dt must be at most 0.05 ms, half the shortest time constant, tau_threshold"),
         ({"units": 3}, "SpikingNetwork's argument: 'units' is not known"),
         ({"num_excitatory": 40_000_000, "in_degree_excitatory": 4000}, "memory"),
     ],
@@ -305,7 +305,7 @@ def test_currents_have_weights_in_millivolts():
     simulator = SpikingNetwork(family, num_inputs=1, in_degree_inputs=1, synapse_model="current", **alone)
     s = simulator.settings
     assert (s.weights["XE"], s.max_weights["XE"], s.eta) == (pytest.approx(8.25), 55.0, 0.5)
-    assert simulator.rule_unit == "mV"
+    assert simulator.rule_unit == "0.5 mV"
     units = {f.name: f.unit for f in simulator.own_fields}
     assert units["weight_XE"] == units["weight_over_time_XE"] == "mV"
     assert units["weight_at_bounds_XE"] == ""

@@ -49,8 +49,20 @@ def test_settings_are_changed_in_a_copy():
     assert simulator.settings.synapse_model == "conductance"
     same = simulator.with_settings(duration=0.6).with_settings(duration=0.3)
     assert same.config() == simulator.config()
-    with pytest.raises(ValueError, match="'sizes' is not known"):
-        simulator.with_settings(sizes=3)
+    for name in ("sizes", "family"):
+        with pytest.raises(ValueError, match=f"'{name}' is not known"):
+            simulator.with_settings(**{name: 3})
+
+
+def test_settings_that_are_not_used_are_not_in_the_way():
+    """Currents know no reversal potentials: potentials may be relative to rest. What is off has no time constant to follow."""
+    family = SpikePairRule(["IE"])
+    free = {**SMALL, "synapse_model": "current", "weights": {}, "max_weights": {}}
+    simulator = SpikingNetwork(family, **free, resting=0.0, reset=0.0, threshold=20.0, tau_nmda=0.1)
+    assert simulator.settings.threshold == 20.0
+    with pytest.raises(ValueError, match="threshold must lie between reversal_inhibition"):
+        SpikingNetwork(family, **SMALL, resting=0.0, reset=0.0, threshold=20.0)
+    assert next(iter(simulator.settings.config())) == "synapse_model", "named first where stores differ"
 
 
 @pytest.mark.parametrize("backend", ["numba", "torch"])
