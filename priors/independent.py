@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Size, Tensor
@@ -143,12 +144,28 @@ class IndependentPrior(ShownPrior, Distribution):
         """Log-density `(...)` of theta `(..., D)`; -inf outside the support."""
         value = arguments.theta_columns(value, self.names)
         parts = []
-        for component, column in zip(self.components.values(), value.unbind(dim=-1), strict=True):
+        boxed, low, high = self._boxes
+        if boxed:  # all uniform ones at once: samplers ask often
+            columns = value[..., boxed]
+            inside = ((columns >= low) & (columns < high)).all(dim=-1)
+            parts.append(torch.where(inside, -torch.log(high - low).sum(), -math.inf))
+        for k, (component, column) in enumerate(zip(self.components.values(), value.unbind(dim=-1), strict=True)):
+            if k in boxed:
+                continue
             # torch distributions raise or extrapolate outside their support, depending on a global switch
             inside = within(component, column)
             safe = torch.where(inside, column, torch.as_tensor(component.mean).to(column))
             parts.append(torch.where(inside, component.log_prob(safe), -math.inf))
         return torch.stack(parts).sum(dim=0)
+
+    @cached_property
+    def _boxes(self) -> tuple[list[int], Tensor, Tensor]:
+        """Which components are uniform, and their bounds."""
+        found = {k: c for k, c in enumerate(self.components.values()) if type(c) is Uniform}
+        if not found:
+            return [], torch.zeros(0), torch.zeros(0)
+        low, high = (torch.stack([torch.as_tensor(getattr(c, end)) for c in found.values()]) for end in ("low", "high"))
+        return list(found), low, high
 
     def config(self) -> dict[str, object]:
         """Plain types for the manifest."""
