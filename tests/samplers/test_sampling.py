@@ -103,10 +103,14 @@ def ridge(theta):
     return -0.5 * (off / ACROSS).square().sum(dim=1) - 0.5 * along(theta).square()
 
 
+def ridge_prior():
+    return IndependentPrior({f"c{k}": Uniform(*bounds) for k, bounds in enumerate(RIDGE_BOUNDS)})
+
+
 @pytest.mark.parametrize("from_modes", [True, False])
 def test_a_ridge_that_bends_on_the_unconstrained_scale_is_drawn_to_its_ends(from_modes):
     """On that scale differences of particles leave it, and curvature at the mode makes the reference too narrow."""
-    prior = IndependentPrior({f"c{k}": Uniform(*bounds) for k, bounds in enumerate(RIDGE_BOUNDS)})
+    prior = ridge_prior()
     chains = draw_chains(ridge, prior, 2000, QUICK, seed=0, from_modes=from_modes)
     # draws of the Gaussian on the ridge, those beyond a bound rejected
     gen = torch.Generator().manual_seed(0)
@@ -122,6 +126,12 @@ def test_a_ridge_that_bends_on_the_unconstrained_scale_is_drawn_to_its_ends(from
     volume = 7 * math.log(ACROSS * math.sqrt(2 * math.pi)) + math.log(float(ALONG.norm()) * math.sqrt(2 * math.pi))
     evidence = math.log(float(inside.double().mean())) + volume  # of a prior whose density is one
     assert chains.log_evidence[0] == pytest.approx(evidence, abs=0.3 if from_modes else 1.0)
+
+
+def test_particles_that_hardly_moved_are_told_of():
+    few = SamplerSettings(num_runs=2, num_particles=400, num_moves=1, max_doublings=0)
+    with pytest.warns(UserWarning, match=r"2 of 2 runs: particles have hardly left .*correlation up to 0.[5-9]"):
+        draw_chains(ridge, ridge_prior(), 400, few, seed=0)
 
 
 def test_many_observations_at_once_and_a_bad_one_alone_is_nan():
