@@ -43,7 +43,12 @@ class Scale:
         return theta if self.switches else self.transform(theta.flatten(0, 1)).float().reshape(theta.shape)
 
     def theta(self, free: Tensor) -> Tensor:
-        return free if self.switches else self.transform.inv(free.flatten(0, 1)).float().reshape(free.shape)
+        if self.switches:
+            return free
+        theta = self.transform.inv(free.flatten(0, 1)).float().reshape(free.shape)
+        # what is held stays what it is, to the last digit
+        theta[..., list(self.hold)] = theta.new_tensor(list(self.hold.values()))
+        return theta
 
     def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
         """Log-prior density on the free scale, `(B, P)`."""

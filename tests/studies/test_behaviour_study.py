@@ -86,7 +86,7 @@ def test_a_study_of_choices_runs_end_to_end(folder, capsys):
 
     page = (out / "report.html").read_text()
     assert all(name in page for name in NAMES)
-    for said in ("not the rule", "Logit units", "one step ahead"):
+    for said in ("not the rule", "In logit units", "one step ahead"):
         assert said in page
     for said in ("num_simulations", "raw units", "natural units", "last answer"):
         assert said not in page
