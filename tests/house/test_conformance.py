@@ -153,7 +153,7 @@ SIMULATORS = {
     "session_law": lambda: SessionLaw(sr.LatentLaw(2, 1)).suited(stimulated()),
     "session_law with memory": lambda: SessionLaw(sr.BCMLaw(CIRCUIT)).suited(stimulated()),
     "spiking": lambda: SpikingNetwork(sr.SpikePairRule(["IE"]), **SPIKING),
-    "spiking in torch": lambda: SpikingNetwork(sr.TripletRule(["EE"]), backend="torch", **SPIKING),
+    "spiking in torch": lambda: SpikingNetwork(sr.TripletRule(["EE"]), backend="torch", **SPIKING, dt=0.25),
     "cheap": Cheap,
     "spikes": Spikes,
 }
