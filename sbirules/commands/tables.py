@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-ANSWERS = ("choice", "accept", "error", "correct", "reward")  # of which a table of trials has one
+CHOICES, ERRORS = {"choice", "accept"}, {"error", "correct", "reward"}  # columns of which a table of trials has one
 SEVERAL = (
     "stimulus",
     "values",
@@ -92,15 +92,15 @@ def _of_trials(path: Path, reading: dict[str, Any]) -> TrialsSummary:
 
     names: tuple[str, ...] = ()
     told = reading.get("columns", {})
-    if not {"choice", "accept"} & set(told):  # by the columns that it has, a table of errors may be one
+    if not CHOICES & set(told):  # by the columns that it has, a table of errors may be one
         table = Columns.read("trials", path)
-        if not set(ANSWERS) & {*table.names, *told}:
+        if not (CHOICES | ERRORS) & {*table.names, *told}:
             raise ValueError(
                 f"{table.where} has the columns {arguments.listed(table.names)}, which do not say what it holds; name its "
                 f"columns: --columns choice=side for choices, error=miss for errors, values=dff for recordings, scales=a+b "
                 f"errors=c+d for session scales."
             )
-        if not {"choice", "accept"} & set(table.names) and {"error", "correct", "reward"} & {*table.names, *told}:
+        if not CHOICES & set(table.names) and ERRORS & {*table.names, *told}:
             types = told.get("trial_type", "trial_type")
             names = tuple(dict.fromkeys(table.labels(types))) if types in table else ("all",)
     return Trials.read(path, sorted(names) or None, **reading).describe()

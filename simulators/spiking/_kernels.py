@@ -126,10 +126,9 @@ def simulate(
         if cell.nmda_share > 0:
             _with_nmda(g_e, slow, excitation, cell)
             _membranes(v, free, drive, excitation, g_i, cell, now)
-            _decay(g_e, cell.decay_of_excitation)
         else:
             _membranes(v, free, drive, g_e, g_i, cell, now)
-            _decay(g_e, cell.decay_of_excitation)
+        _decay(g_e, cell.decay_of_excitation)
         _decay(g_i, cell.decay_of_inhibition)
         if cell.threshold_jump > 0:
             _decay(raised, cell.decay_of_threshold)
