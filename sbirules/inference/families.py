@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,13 @@ from sbirules.neural_nets.classifiers import fit_event_probability
 from sbirules.neural_nets.ensembles import EnsembleSettings
 from sbirules.neural_nets.standardiser import Standardiser
 from sbirules.priors import as_prior
-from sbirules.samplers.chains import tell
+from sbirules.samplers.bridge import evidence_of
+from sbirules.samplers.chains import agreement, tell
 from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.notebook import Card, Shown
+from sbirules.support.streams import Stream, child
 from sbirules.support.typed import typed_class
 
 if TYPE_CHECKING:
@@ -201,6 +204,10 @@ class FamilyRatio:
         rows = self.widen(name, theta.flatten(0, 1)).reshape(*theta.shape[:2], -1)
         return self.ratio.log_prob_members(rows, totals, counts)
 
+    def log_likelihood(self, name: str, totals: Tensor, count: int, theta: Tensor) -> Tensor:
+        """Of rules `(n, D)` of a family for a group of learners of statistics `(M, 1, K)`: the members' mean, `(n,)`."""
+        return self.members(name, theta[None], totals, torch.tensor([count])).mean(dim=0)[0]
+
     def draws(
         self, name: str, totals: Tensor, counts: Tensor, sampler: SamplerSettings, *, seed: int, progress: bool
     ) -> Particles:
@@ -250,17 +257,26 @@ def compare_simulated(
                 f"the sampler's time_limit of {s.time_limit:g} s is too short to compare families: not all posteriors "
                 f"were reached; raise it."
             )
-        z = out.log_evidence[: s.num_runs]
-        evidence.append(z.mean())
-        sampler_se.append(z.std() / math.sqrt(len(z)) if len(z) > 1 else torch.tensor(math.nan))
+        runs = out.theta[: s.num_runs]
+        _, ess = agreement(runs, {})
+        value, error = evidence_of(
+            partial(ratio.log_likelihood, name, whole, n),
+            ratio.priors[name],
+            runs,
+            out.log_evidence[: s.num_runs],
+            ess=ess,
+            seed=child(seed, Stream.BRIDGE),
+        )
+        evidence.append(value)
+        sampler_se.append(error)
         # log-evidence by each member alone, against that by their mean
         tilt = of_members - of_members.mean(dim=0)
         offsets.append(torch.logsumexp(tilt, dim=1) - math.log(tilt.shape[1]))
-    log_evidence, offset = torch.stack(evidence), torch.stack(offsets)
+    log_evidence, offset = torch.tensor(evidence, dtype=torch.float64), torch.stack(offsets)
     # only what members say of a family against the best one counts
     relative = offset - offset[int(log_evidence.argmax())]
     spread = relative.std(dim=1) / math.sqrt(offset.shape[1])
-    se = torch.sqrt(torch.stack(sampler_se) ** 2 + spread**2)
+    se = torch.sqrt(torch.tensor(sampler_se) ** 2 + spread**2)
     return FamilyComparison(ratio.names, torch.stack(scores).float(), log_evidence.float(), se.float())
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "components_of",
     "ends_of",
     "held_at",
+    "is_normalised",
     "log_prior_of",
     "log_scale_of",
     "names_of",
@@ -124,6 +125,14 @@ def names_of(prior: object, otherwise: Sequence[str] = ()) -> tuple[str, ...]:
 def log_scale_of(prior: object) -> tuple[bool, ...] | None:
     """Which columns are best seen on a log scale; None where the prior does not say."""
     return tuple(prior.log_scale) if isinstance(prior, _Scaled) else None
+
+
+def is_normalised(prior: Distribution) -> bool:
+    """Whether its density is known to integrate to one: not of classes of a user's own, which may leave out a constant."""
+    known = type(prior).__module__.partition(".")[0] in ("torch", "pyro", "sbi", "sbirules")
+    components = prior.components.values() if isinstance(prior, Factorised) else ()
+    inner = [*components, *getattr(prior, "parts", ()), *filter(None, [getattr(prior, "base_dist", None)])]
+    return known and all(map(is_normalised, inner))
 
 
 def components_of(prior: object) -> Mapping[str, Distribution]:

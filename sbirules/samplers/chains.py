@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.model.prior import Sparse
+from sbirules.samplers.bridge import evidence_of
 from sbirules.samplers.modes import Reference, reference_of
 from sbirules.samplers.smc import FEWEST, Particles, SamplerSettings, run_smc
 from sbirules.support.borrowed import without_notice
@@ -106,10 +107,14 @@ def draw_chains(
             f"the sampler's runs disagree (R-hat {r_hat:.2f} with {s.num_particles} particles and {s.num_moves} "
             f"moves): do not trust these draws; raise num_particles and num_moves."
         )
-    z = out.log_evidence
-    error = float(z.std()) / math.sqrt(len(z)) if len(z) > 1 else math.nan
+    if bool(out.near.all()) or hold or bool((out.power < 1 - 1e-6).any()):
+        z = out.log_evidence
+        evidence = float(z.mean()), float(z.std()) / math.sqrt(len(z)) if len(z) > 1 else math.nan
+    else:
+        own = child(seed, Stream.BRIDGE)
+        evidence = evidence_of(log_likelihood, prior, out.theta, out.log_evidence, ess=ess, seed=own)
     # particles are in no order: any of them are draws
-    return Chains(out.theta[:, :per_run], r_hat, ess, (float(z.mean()), error))
+    return Chains(out.theta[:, :per_run], r_hat, ess, evidence)
 
 
 def tell(out: Particles, settings: SamplerSettings, unit: str) -> None:

@@ -91,6 +91,7 @@ class Particles:
         possible: Share of draws of the prior with a likelihood above zero, `(B,)`.
         memory: Correlation of particles with where they were when the last power was reached, of the coefficient that forgot
             least, `(B,)`; 0 where draws of a good reference renewed them.
+        near: Whether they started from a reference that is nearly the posterior, `(B,)`.
     """
 
     theta: Tensor
@@ -99,6 +100,7 @@ class Particles:
     acceptance: Tensor
     possible: Tensor
     memory: Tensor
+    near: Tensor
 
 
 @dataclass
@@ -213,7 +215,8 @@ def run_smc(
             log_evidence[still] = math.nan  # what was reached is that of a weaker likelihood
     cloud.theta[lost] = math.nan
     log_evidence[lost] = -math.inf
-    return Particles(cloud.theta, log_evidence, torch.where(lost, math.nan, power), acceptance, possible, memory)
+    power = torch.where(lost, math.nan, power)
+    return Particles(cloud.theta, log_evidence, power, acceptance, possible, memory, torch.full((n,), near))
 
 
 def _first(log_likelihood: LogLikelihood, scale: Scale, n: int, s: SamplerSettings) -> tuple[_Cloud, Tensor]:

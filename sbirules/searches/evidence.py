@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform
 
+from sbirules.samplers.bridge import evidence_of
 from sbirules.samplers.particle_scale import LogLikelihood
-from sbirules.samplers.smc import SamplerSettings, run_smc
+from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.support.streams import Stream, child
 
 __all__ = ["Fitted", "fit_mode"]
@@ -115,7 +116,7 @@ def fit_mode(
     if _effective(every) * len(every) < FEWEST:
         drawn = run_smc(space.likelihood(value), space.prior, RUNS, SETTINGS, seed=own)
         if bool(torch.isfinite(drawn.log_evidence).all()):
-            return _annealed(names, drawn.theta.flatten(0, 1).double(), drawn.log_evidence, space, value)
+            return _annealed(names, drawn, space, value, own)
     return Fitted(values, found, _error(every), found - before, _effective(every))
 
 
@@ -189,19 +190,20 @@ def _error(weight: Tensor) -> float:
     return math.sqrt(max(0.0, (1.0 / _effective(weight) - 1.0) / len(weight)))
 
 
-def _annealed(
-    names: Sequence[str],
-    u: Tensor,
-    evidences: Tensor,
-    space: _Normal,
-    value: Values,
-) -> Fitted:
-    """From draws of the posterior itself, `(n, D)`, and the evidences of the runs that made them."""
+def _annealed(names: Sequence[str], drawn: Particles, space: _Normal, value: Values, seed: int) -> Fitted:
+    """From draws of the posterior itself, by several runs."""
+    u = drawn.theta.flatten(0, 1).double()
     theta = space.theta(u)
     every, before = value(theta)
     k = int((every + space.log_prior(u)).argmax())
-    evidence = float(torch.logsumexp(evidences.double(), 0)) - math.log(len(evidences))
-    error = float(evidences.std()) / math.sqrt(len(evidences))
+    evidence, error = evidence_of(
+        lambda rules: value(space.theta(rules.double()))[0],
+        space.prior,
+        drawn.theta,
+        drawn.log_evidence,
+        ess=len(u) / 2,
+        seed=seed,
+    )
     predicted = math.log(len(u)) - float(torch.logsumexp(before - every, 0))
     return Fitted(dict(zip(names, theta[k].tolist(), strict=True)), evidence, error, predicted, 0.0)
 

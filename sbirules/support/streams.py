@@ -70,6 +70,7 @@ class Stream(IntEnum):
     OBSERVATION = 28
     DOUBLING = 29
     STAGE = 30
+    BRIDGE = 31
     # rounds
     ROUND = 40
     SPARSE = 41
