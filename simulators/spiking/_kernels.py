@@ -17,9 +17,9 @@ import numpy as np
 
 from sbirules.support.compiling import compiled, inlined
 
-__all__ = ["ALL_WELL", "BLOWN_UP", "FULL", "simulate"]
+__all__ = ["ALL_WELL", "BLOWN_UP", "FULL", "NOT_A_NUMBER", "simulate"]
 
-ALL_WELL, BLOWN_UP, FULL = 0, 1, 2
+ALL_WELL, BLOWN_UP, FULL, NOT_A_NUMBER = 0, 1, 2, 3
 BLOCK = 128  # neurons that are looked through together
 FAR = 1e100  # scale of traces at which they are brought back
 
@@ -68,6 +68,9 @@ def simulate(
     end: Any,
     weights_at_end: Any,
     frozen: Any,
+    own_at_pre: Any,
+    own_at_post: Any,
+    own_values: Any,
 ) -> tuple[int, int, int]:
     """Runs a network; arrays of state, weights, spikes and bins are changed.
 
@@ -89,9 +92,12 @@ def simulate(
             which mean weights of pathways are written `(bins, 6)`.
         end: Step after which weights are copied to weights_at_end.
         frozen: First steps and ends of tests, in which no weight changes `(tests, 2)`.
+        own_at_pre, own_at_post: None, or a rule of one's own: the change of a weight at a spike of either side, of own_values,
+            pathway, traces (pre, post, slow pre, slow post) and weight. Of gains alpha and beta are then the rate of learning.
+        own_values: Coefficients of such a rule by pathway `(6, D)`.
 
     Returns:
-        How it ended, steps done, spikes written.
+        How it ended, steps done, spikes written; of a change that is no number which side made it in place of the last.
     """
     n_all = len(v)
     threshold, reset = cell.threshold, cell.reset
@@ -180,6 +186,18 @@ def simulate(
                     for j in range(first, last):
                         g[out_post[j]] += w[j]
                     continue
+                if own_at_pre is not None:
+                    rate, low, high = gains[p, 0], bounds[p, 0], bounds[p, 1]
+                    fast_x, slow_x = x_pre[p, s] * down[p, 0], slow_pre[p, s] * down[p, 2]
+                    for j in range(first, last):
+                        i = out_post[j]
+                        g[i] += w[j]
+                        fast_y, slow_y = x_post[p, i] * down[p, 1], slow_post[p, i] * down[p, 3]
+                        change = own_at_pre(own_values, p, fast_x, fast_y, slow_x, slow_y, w[j])
+                        if change != change:
+                            return NOT_A_NUMBER, t, 0
+                        w[j] = _clipped(w[j] + rate * change, low, high)
+                    continue
                 alpha = gains[p, 0]
                 kappa = (gains[p, 1] + gains[p, 2] * slow_pre[p, s] * down[p, 2]) * down[p, 1]
                 low, high = bounds[p, 0], bounds[p, 1]
@@ -194,7 +212,18 @@ def simulate(
                 target = 1 if n >= excitatory else 0
                 for kind in range(3):
                     p = 2 * kind + target
-                    if at_post[p] and changing:
+                    if own_at_post is not None:
+                        if at_post[p] and changing:
+                            rate, low, high = gains[p, 3], bounds[p, 0], bounds[p, 1]
+                            fast_y, slow_y = x_post[p, n] * down[p, 1], slow_post[p, n] * down[p, 3]
+                            for place in range(in_start[n, kind], in_start[n, kind + 1]):
+                                j, s = in_synapse[place], in_source[place]
+                                fast_x, slow_x = x_pre[p, s] * down[p, 0], slow_pre[p, s] * down[p, 2]
+                                change = own_at_post(own_values, p, fast_x, fast_y, slow_x, slow_y, w[j])
+                                if change != change:
+                                    return NOT_A_NUMBER, t, 1
+                                w[j] = _clipped(w[j] + rate * change, low, high)
+                    elif at_post[p] and changing:
                         beta = gains[p, 3]
                         gamma = (gains[p, 4] + gains[p, 5] * slow_post[p, n] * down[p, 3]) * down[p, 0]
                         low, high = bounds[p, 0], bounds[p, 1]

@@ -31,19 +31,25 @@ def rates_over_time(settings: Settings, outcome: Outcome) -> NDArray[np.float64]
 def trains_of(settings: Settings, network: Network, outcome: Outcome) -> SpikeTrains:
     """What is drawn, and written to files, of an outcome."""
     s = settings
+    step = s.dt / 1000.0
     kind = pathways(s, network.out_start, network.out_middle)
     return SpikeTrains(
-        outcome.spike_step * (s.dt / 1000.0),
+        outcome.spike_step * step,
         outcome.spike_neuron,
         s.num_excitatory,
         s.num_inhibitory,
-        outcome.steps * s.dt / 1000.0,
+        outcome.steps * step,
         s.bin_length,
         rates_over_time(s, outcome),
         {name: outcome.weight_means[:, p] for p, name in enumerate(SYNAPSES)},
         {name: outcome.weights[kind == p] for p, name in enumerate(SYNAPSES)},
         outcome.blown_up,
         s.weight_unit,
+        [
+            (p.first * step, p.last * step, "familiar" if p.familiar else "novel")
+            for p in network.presented
+            if p.first < outcome.steps
+        ],
     )
 
 

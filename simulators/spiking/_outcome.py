@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from sbirules.model.rules import SYNAPSES, SpikeRule
 from sbirules.model.rules.spike import GAINS, TIMES
+from sbirules.support.scalar_code import anew, compiled_from, scalar_source
 
 from ._network import Network
 from ._presented import tests_of
 from ._settings import Settings
 
-__all__ = ["WINDOW", "Cell", "Outcome", "by_numba", "cell_of", "decays_of", "fast", "values_of"]
+__all__ = ["WINDOW", "Cell", "Outcome", "by_numba", "cell_of", "decays_of", "fast", "own_sources", "values_of"]
 
 WINDOW = 0.2  # seconds over which a network is seen to blow up
 DEFAULT_TIMES = (20.0, 20.0, 100.0, 100.0)
@@ -127,15 +128,38 @@ def bounds_of(settings: Settings) -> NDArray[np.float64]:
     return np.array([[0.0, settings.max_weights[p]] for p in SYNAPSES])
 
 
-def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], network: Network) -> Outcome:
-    """Runs a network spike by spike."""
-    from ._kernels import FULL, simulate  # numba is imported when it is needed
+def own_sources(family: SpikeRule) -> tuple[str, str] | None:
+    """Changes at spikes of either side of a rule of one's own, as code for `by_numba`; None where there is none."""
+    names, traces = [c.name for c in family.of_synapse], ("x_pre", "x_post", "y_pre", "y_post", "weight")
+    at_pre, at_post = (scalar_source(f, names, traces) for f in (family.at_pre, family.at_post))
+    return None if at_pre is None or at_post is None else (at_pre, at_post)
+
+
+def by_numba(
+    settings: Settings,
+    family: SpikeRule,
+    theta: Mapping[str, float],
+    network: Network,
+    sources: tuple[str, str] | None = None,
+) -> Outcome:
+    """Runs a network spike by spike; `sources` are those of a rule of one's own."""
+    from ._kernels import FULL, NOT_A_NUMBER, simulate  # numba is imported when it is needed
 
     s, values = settings, values_of(family, theta)
-    gains = np.zeros((6, 6))
+    gains, own_values = np.zeros((6, 6)), np.zeros((6, max(1, len(family.of_synapse))))
+    run: Callable[..., tuple[int, int, int]] = simulate
+    own: tuple[Any, ...] = (None, None)
+    own_gains: dict[str, bool] = {}
+    if sources is not None:
+        run, own = anew(simulate), tuple(map(compiled_from, sources))
+        kind = type(family)
+        own_gains = {"alpha": kind.at_pre is not SpikeRule.at_pre, "beta": kind.at_post is not SpikeRule.at_post}
     for synapse, told in values.items():
-        known = family.gains(told) or {}
-        gains[SYNAPSES.index(synapse)] = [s.eta * known.get(name, 0.0) for name in GAINS]
+        p = SYNAPSES.index(synapse)
+        own_values[p, : len(told)] = list(told.values())
+        # of a rule of one's own only the rate of learning is known
+        known = (family.gains(told) or {}) if sources is None else own_gains
+        gains[p] = [s.eta * known.get(name, 0.0) for name in GAINS]
     dtype = network.weights.dtype
     weights, potentials = network.weights.copy(), network.potentials.copy()
     at_end = weights.copy()
@@ -149,7 +173,7 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
         spike_step, spike_neuron = np.empty(room, np.int32), np.empty(room, np.int32)
         counts, means = np.zeros((s.bins, 2), np.int64), np.full((s.bins, 6), np.nan)
         weights[:], potentials[:], at_end[:] = network.weights, network.potentials, network.weights
-        ended, steps, written = simulate(
+        ended, steps, written = run(
             potentials,
             np.zeros(s.num_units, np.int32),
             np.full(s.num_units, s.resting + s.current, dtype),
@@ -181,7 +205,12 @@ def by_numba(settings: Settings, family: SpikeRule, theta: Mapping[str, float], 
             s.steps(s.duration),
             at_end,
             frozen,
+            *own,
+            own_values,
         )
+        if ended == NOT_A_NUMBER:
+            side = "at_post" if written else "at_pre"
+            raise ValueError(f"{type(family).__name__}.{side} must return real numbers, got nan.")
         if ended != FULL or room >= most:
             break
         room = min(4 * room, most)

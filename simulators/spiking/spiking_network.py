@@ -26,7 +26,7 @@ from sbirules.support.typed import typed_class
 from ._batched import by_torch
 from ._measured import measured, rates_over_time, trains_of
 from ._network import Network, draw_network
-from ._outcome import Outcome, by_numba, fast
+from ._outcome import Outcome, by_numba, fast, own_sources
 from ._settings import Settings
 
 __all__ = ["SPIKING_SETTINGS", "SpikingNetwork"]
@@ -90,7 +90,7 @@ class SpikingNetwork(Simulator):
         memory_delays: When memory is tested, s after the duration, at least one presentation; none by default.
         pattern_share, pattern_rate, presentation, presentations: Share of inputs in a pattern, their rate in Hz, length in s and
             number of presentations.
-        backend: `"numba"`, a network at a time; `"torch"`, batched, for GPUs and rules of one's own; `"auto"`.
+        backend: `"numba"`, a network at a time; `"torch"`, batched, for GPUs and any rule; `"auto"`.
         device: Any torch device.
         dtype: torch.float32 or torch.float64.
 
@@ -171,10 +171,11 @@ class SpikingNetwork(Simulator):
                 )
 
     def _backend(self, family: SpikeRule) -> str:
-        known = fast(family)
+        known = fast(family) or own_sources(family) is not None
         if self.settings.backend == "numba" and not known:
             raise ValueError(
-                f'backend must be "torch" for {type(family).__name__}, which is no sum of pairs and triplets, got "numba".'
+                f'backend must be "torch" for {type(family).__name__}, whose changes are no plain formula of coefficients, '
+                f'traces and weight that can be compiled, got "numba".'
             )
         if self.settings.backend == "numba" and self.device.type != "cpu":
             raise ValueError(f'backend must be "torch" on device {self.device}, got "numba".')
@@ -284,12 +285,15 @@ class SpikingNetwork(Simulator):
     def _outcomes(self, settings: Settings, rows: Tensor, key: Key) -> Iterator[tuple[Network, Outcome]]:
         """One after another, so that only those that run together are in memory."""
         thetas = [dict(zip(self.names, row, strict=True)) for row in rows.double().tolist()]
-        together = 1 if self.backend == "numba" else TOGETHER
+        # looked at anew, since a family of one's own may have changed
+        own = None if fast(self.family) else own_sources(self.family)
+        one_by_one = self.backend == "numba" and (own is not None or fast(self.family))
+        together = 1 if one_by_one else TOGETHER
         for start in range(0, len(thetas), together):
             part = thetas[start : start + together]
             networks = [draw_network(settings, key, start + k, self._numpy_dtype) for k in range(len(part))]
-            if self.backend == "numba":
-                found = [by_numba(settings, self.family, part[0], networks[0])]
+            if one_by_one:
+                found = [by_numba(settings, self.family, part[0], networks[0], own)]
             else:
                 found = by_torch(settings, self.family, part, networks, self.device)
             yield from zip(networks, found, strict=True)

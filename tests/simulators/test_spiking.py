@@ -154,33 +154,89 @@ def test_what_a_row_does_is_its_own():
         assert torch.allclose(torch_too.per_trial[name], value, atol=1e-5, equal_nan=True), name
 
 
-def test_a_rule_of_ones_own_runs_in_torch():
-    class Pairs(SpikeRule):
-        of_synapse = SpikePairRule.of_synapse
+class Pairs(SpikeRule):
+    of_synapse = SpikePairRule.of_synapse
+
+    def at_pre(self, theta, traces):
+        return theta["alpha"] + theta["kappa"] * traces.x_post
+
+    def at_post(self, theta, traces):
+        return theta["beta"] + theta["gamma"] * traces.x_pre
+
+
+class Curved(SpikeRule):
+    """Slow traces, the weight, and a threshold."""
+
+    of_synapse = (
+        Coefficient("up", "x_pre"),
+        Coefficient("down", "y_post w"),
+        Coefficient("tau_post_slow", "tau", default=60.0),
+    )
+
+    def at_pre(self, theta, traces):
+        over = torch.relu(traces.x_post - 0.1) * traces.y_pre.tanh()
+        return torch.where(traces.weight > 0.05, -theta["down"] * traces.y_post * traces.weight**2, over)
+
+    def at_post(self, theta, traces):
+        return theta["up"] * traces.x_pre.clamp(max=0.8) * torch.exp(-traces.weight) - 0.1 * traces.y_post
+
+
+class Branching(Pairs):
+    """The same as `Pairs`, in a way that no formula is made of."""
+
+    def at_pre(self, theta, traces):
+        if bool((traces.weight >= 0).all()):
+            return super().at_pre(theta, traces)
+        raise AssertionError("weights have bounds")
+
+
+def test_a_rule_of_ones_own_is_compiled_where_it_is_a_formula():
+    row = [list(theta_of(SpikePairRule(["EE"]), 2).values())]
+    known = SpikingNetwork(SpikePairRule(["EE"]), **DOUBLE)
+    for own, backend in ((Pairs, "numba"), (Branching, "torch")):
+        simulator = SpikingNetwork(own(["EE"]), **DOUBLE)
+        assert simulator.backend == backend
+        assert np.allclose(simulator.spikes(row)[0].weights["EE"], known.spikes(row)[0].weights["EE"], atol=1e-10)
+    with pytest.raises(ValueError, match='backend must be "torch" for Branching'):
+        SpikingNetwork(Branching(["EE"]), backend="numba", **SMALL)
+
+
+def test_compiled_rules_give_every_spike_of_those_in_torch():
+    row = [[0.8, 0.5, 60.0, -0.4, 0.3, 90.0]]
+    family = Curved(["EE", "IE"])
+    one, other = (SpikingNetwork(family, backend=b, **DOUBLE).spikes(row, seed=3)[0] for b in ("numba", "torch"))
+    assert np.array_equal(one.time, other.time)
+    assert np.array_equal(one.neuron, other.neuron)
+    still = SpikingNetwork(family, **DOUBLE).without_plasticity().spikes(row, seed=3)[0]
+    for synapse in ("EE", "IE"):
+        assert np.allclose(one.weights[synapse], other.weights[synapse], atol=1e-10)
+        assert np.abs(one.weights[synapse] - still.weights[synapse]).max() > 1e-3
+
+
+def test_a_family_that_changes_is_looked_at_again():
+    class Scaled(Pairs):
+        size = 0.0
 
         def at_pre(self, theta, traces):
-            return theta["alpha"] + theta["kappa"] * traces.x_post
+            return self.size * traces.x_post
 
-        def at_post(self, theta, traces):
-            return theta["beta"] + theta["gamma"] * traces.x_pre
+    simulator = SpikingNetwork(Scaled(["EE"]), **DOUBLE)
+    row = [[0.0, 0.0, 0.0, 0.0, 20.0, 20.0]]
+    still = simulator.spikes(row)[0].weights["EE"]
+    simulator.family.size = 0.5
+    assert simulator.spikes(row)[0].weights["EE"].mean() > still.mean() + 1e-3
 
-    row = [list(theta_of(SpikePairRule(["EE"]), 2).values())]
-    own = SpikingNetwork(Pairs(["EE"]), **DOUBLE)
-    assert own.backend == "torch"
-    known = SpikingNetwork(SpikePairRule(["EE"]), **DOUBLE)
-    assert known.backend == "numba"
-    assert np.allclose(own.spikes(row)[0].weights["EE"], known.spikes(row)[0].weights["EE"], atol=1e-10)
-    with pytest.raises(ValueError, match='backend must be "torch" for Pairs'):
-        SpikingNetwork(Pairs(["EE"]), backend="numba", **SMALL)
 
+def test_weights_go_to_where_a_rule_of_ones_own_leads():
     class Soft(SpikeRule):
         of_synapse = (Coefficient("up", "1 - w"),)
 
         def at_post(self, theta, traces):
             return theta["up"] * (0.5 - traces.weight)
 
-    soft = SpikingNetwork(Soft(["EE"]), **{**DOUBLE, "learning_rate": 1.0})
-    assert np.allclose(soft.spikes([[1.0]])[0].weights["EE"].max(), 0.5)
+    for backend in ("numba", "torch"):
+        soft = SpikingNetwork(Soft(["EE"]), backend=backend, **{**DOUBLE, "learning_rate": 1.0})
+        assert np.allclose(soft.spikes([[1.0]])[0].weights["EE"].max(), 0.5)
 
 
 def test_networks_that_blow_up_or_stay_silent_say_so():

@@ -32,13 +32,17 @@ class StillTriplet(TripletRule):
 
 
 def test_changes_written_anew_are_those_that_count():
-    simulator = SpikingNetwork(Still(["IE"]), **SMALL)
-    assert simulator.backend == "torch"
-    assert SpikingNetwork(StillTriplet(["IE"]), **SMALL).backend == "torch"
     plain = SpikingNetwork(SpikePairRule(["IE"]), **SMALL).without_plasticity()
-    assert float(simulator.run(PAIR, seed=1).weight_IE) == pytest.approx(float(plain.run(PAIR, seed=1).weight_IE))
-    with pytest.raises(ValueError, match='backend must be "torch" for Still'):
-        SpikingNetwork(Still(["IE"]), backend="numba", **SMALL)
+    without = float(plain.run(PAIR, seed=1).weight_IE)
+    for backend in ("numba", "torch"):
+        simulator = SpikingNetwork(Still(["IE"]), backend=backend, **SMALL)
+        assert float(simulator.run(PAIR, seed=1).weight_IE) == pytest.approx(without)
+    moved = SpikingNetwork(SpikePairRule(["IE"]), **SMALL).run(PAIR, seed=1).weight_IE
+    assert float(moved) != pytest.approx(without)
+    family = StillTriplet(["IE"])
+    row = [[c.default if c.name.startswith("tau") else 1.0 for c in family.coefficients]]
+    less = SpikingNetwork(family, **SMALL).run(row, seed=1).weight_IE
+    assert float(less) < without, "depression at presynaptic spikes is what is left"
 
 
 def test_settings_are_changed_in_a_copy():

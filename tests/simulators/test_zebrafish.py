@@ -185,6 +185,7 @@ def test_weights_given_connections_have_their_closed_form():
     assert (draws[:, 1] == 0).all()
 
 
+@pytest.mark.slow
 def test_the_posterior_finds_the_connections(circuit):
     small = circuit.simulate(TRAINED, num_trials=4, num_steps=150, seed=4)
     found = circuit_posterior(small, num_draws=30, seed=1)
