@@ -78,6 +78,7 @@ def directions(found: RuleDirections, count: int = 4, axes: GridLike | None = No
     order = np.arange(1, len(found.value) + 1)
     left.errorbar(order, found.value, found.se, fmt="o", color=p.posterior, ecolor=p.ink, elinewidth=0.9, ms=5)
     left.set_xlabel("direction")
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.set_ylabel(found.quantity)
     left.axhline(0, color=p.prior, lw=0.7)
     image = right.imshow(found.vectors[:, :count].T.numpy(), cmap=p.diverging, vmin=-1, vmax=1, aspect="auto")

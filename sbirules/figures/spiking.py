@@ -13,6 +13,8 @@ from sbirules.support import arguments
 from sbirules.support.typed import typed
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from sbirules.figures.style import Grid, GridLike
 
 __all__ = ["raster", "rates_and_weights"]
@@ -30,6 +32,34 @@ def _named(trains: Sequence[SpikeTrains] | SpikeTrains, labels: Sequence[str]) -
     return every, [label + more for label, more in zip(labels or [""] * len(every), stopped, strict=True)]
 
 
+def _show_patterns(ax: Axes, trains: SpikeTrains) -> None:
+    """Bands where a familiar and where a new pattern of inputs was presented."""
+    p = palette()
+    for start, end, what in trains.presented:
+        colour = p.other if what == "familiar" else p.prior
+        ax.axvspan(start, end, color=colour, alpha=0.3, lw=0, label=f"{what} pattern", zorder=0)
+
+
+def _say(ax: Axes, words: str) -> None:
+    """In the middle of a panel that has nothing else to show."""
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize=8, color=palette().soft)
+
+
+def _legend_below(grid: Grid) -> None:
+    """Each name once, whichever panel it is of."""
+    named = {w: h for ax in grid.ravel() for h, w in zip(*ax.get_legend_handles_labels(), strict=True)}
+    if named:
+        grid[0, 0].figure.legend(
+            named.values(),
+            named.keys(),
+            loc="outside lower center",
+            ncols=4,
+            frameon=False,
+            fontsize=8,
+            markerscale=5,
+        )
+
+
 @typed
 def raster(
     trains: Sequence[SpikeTrains] | SpikeTrains,
@@ -39,7 +69,7 @@ def raster(
     seconds: float = 1.0,
     axes: GridLike | None = None,
 ) -> Grid:
-    """Spikes of networks side by side: a dot each, inhibitory neurons above excitatory ones.
+    """Spikes of networks side by side: a dot each, inhibitory neurons above excitatory ones; bands where patterns are shown.
 
     Arguments:
         trains: One network, or several.
@@ -72,6 +102,9 @@ def raster(
                 t.time[mine], t.neuron[mine] - first + height, s=1.2, lw=0, color=colour, label=what, rasterized=True
             )
             height += shown
+        _show_patterns(ax, t)
+        if t.blown_up and t.duration <= begin:
+            _say(ax, f"stopped after {t.duration:.2g} s")
         ax.set_xlim(begin, begin + seconds)
         ax.set_ylim(-1, height)
         ax.set_yticks([])
@@ -79,10 +112,7 @@ def raster(
         ax.set_title(name, fontsize=9)
         bare(ax)
     grid[0, 0].set_ylabel("neurons")
-    handles, words = grid[0, 0].get_legend_handles_labels()
-    grid[0, 0].figure.legend(
-        handles, words, loc="outside lower center", ncols=2, frameon=False, fontsize=8, markerscale=5
-    )
+    _legend_below(grid)
     return grid
 
 
@@ -110,11 +140,14 @@ def rates_and_weights(
     grid = panels(axes, 3, len(every), 3.4 * len(every), 5.4)
     for column, (t, name) in enumerate(zip(every, names, strict=True)):
         rate, weight, last = grid[:, column]
-        time = t.bin_length * (np.arange(len(t.rates)) + 1)
+        edges = t.bin_length * np.arange(len(t.rates) + 1)
+        time = edges[1:]
         done = time <= t.duration + 1e-9
+        last_bin = int(done.sum())
         for k, (colour, what) in enumerate(((p.posterior, "excitatory"), (p.contrast, "inhibitory"))):
             if k == 0 or t.num_inhibitory:
-                rate.plot(time[done], t.rates[done, k], color=colour, label=what)
+                held = np.append(t.rates[:last_bin, k], t.rates[last_bin - 1 : last_bin, k])
+                rate.step(edges[: len(held)], held, where="post", color=colour, label=what)
         rate.set_ylim(bottom=0)
         top = max([float(t.weights[s].max()) for s in synapses if len(t.weights[s])], default=0.0) or 1.0
         for colour, s in zip(colours, synapses, strict=False):
@@ -125,8 +158,11 @@ def rates_and_weights(
         weight.set_ylim(bottom=0)
         last.set_xlim(left=0)
         rate.set_title(name, fontsize=9)
+        if not last_bin:
+            for ax in (rate, weight):
+                _say(ax, f"stopped after {t.duration:.2g} s,\nbefore a bin of {t.bin_length:g} s was over")
         for ax in (rate, weight):
-            ax.set_xlim(0, time[-1])
+            ax.set_xlim(0, edges[-1])
             ax.set_xlabel("time (s)")
         last.set_xlabel(f"weight at the end ({t.weight_unit})")
         last.set_yticks([])

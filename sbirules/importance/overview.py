@@ -146,11 +146,12 @@ class Sensitivity(Shown):
             f"Sensitivity of {self.outcome}",
             dict(self.left_out),
             " ".join(self.notes),
-            self.table().rename_axis("coefficient"),
+            self.table().rename_axis("coefficient") if self.effects() else None,
         )
 
     def __str__(self) -> str:
-        lines = [f"Sensitivity of {self.outcome}", self.table().round(3).to_string(na_rep="-"), *self.notes]
+        numbers = [self.table().round(3).to_string(na_rep="-")] if self.effects() else []
+        lines = [f"Sensitivity of {self.outcome}", *numbers, *self.notes]
         lines += [str(part) for part in (self.stiff, self.active) if part is not None]
         if self.compensation is not None:
             lines.append("Pairs that compensate for each other\n" + self.compensation.head(6).round(2).to_string())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ class SpikeTrains:
         weights: Last weights by kind of synapse.
         blown_up: Whether it was stopped because of its rate.
         weight_unit: Of weights.
+        presented: Patterns of inputs that were shown: start and end, s, and whether each was `"familiar"` or `"novel"`.
     """
 
     time: NDArray[Any]
@@ -48,6 +49,7 @@ class SpikeTrains:
     weights: Mapping[str, NDArray[Any]]
     blown_up: bool = False
     weight_unit: str = "leak conductance"
+    presented: Sequence[tuple[float, float, str]] = ()
 
     def __post_init__(self) -> None:
         if len(self.time) != len(self.neuron):

@@ -70,3 +70,23 @@ def test_a_users_family_has_an_equation():
     assert r"\mathrm{decay}\,d_{i}^{2}\,w_{ij}" in text.equations[0]
     assert text.rule[1:3] == (r" 0.5\,r_{j}\,d_{i}", r"- 0.25\,d_{i}^{2}\,w_{ij}")
     assert r"0.5\,r_{j}\,d_{i} - 0.25\,d_{i}^{2}\,w_{ij}" in Own().describe([0.5, -0.25], latex=True)
+
+
+def test_rules_of_spikes_name_their_own_synapses_and_terms():
+    class Homeostatic(sr.SpikeRule):
+        of_synapse = (
+            sr.Coefficient("up", "1 at pre", symbol="a"),
+            sr.Coefficient("down", "x_post w at post", symbol="b"),
+            sr.Coefficient("extra", "x_pre", symbol="c"),
+        )
+
+    words = Homeostatic(["XE", "II"]).text(torch.ones(6)).words
+    assert r"$\mathrm{XE}$ those from input onto excitatory neurons" in words
+    assert r"$\mathrm{II}$ those from inhibitory onto inhibitory neurons" in words
+    assert "IE" not in words
+    assert words.endswith(
+        r"In $f$, $a$ multiplies $1$ at a presynaptic spike, $b$ multiplies $x_{post}\,w$ at a postsynaptic spike, "
+        r"$c$ multiplies $x_{pre}$."
+    )
+    pairs = sr.SpikePairRule(["IE"]).text(torch.full((6,), 20.0)).words
+    assert "multiplies" not in pairs  # its equations say it

@@ -1,5 +1,7 @@
 """Spike trains: what they hold, and what other programs read of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,9 +57,31 @@ def test_figures_show_what_there_is(trains):
     assert sum(len(c.get_offsets()) for c in shown) == int(inside.sum())
     assert [ax.get_title() for ax in grid.ravel()] == ["a", "b"]
     over_time = sr.figures.rates_and_weights(trains, ["IE"])
-    assert np.allclose(over_time[0, 0].lines[0].get_ydata(), [10.0, 11.0])
+    assert np.allclose(over_time[0, 0].lines[0].get_ydata(), [10.0, 11.0, 11.0])
     assert np.allclose(over_time[1, 0].lines[0].get_ydata(), [0.5, 0.4])
     with pytest.raises(ValueError, match="synapses: 'XE' is not known"):
         sr.figures.rates_and_weights(trains, ["XE"])
     with pytest.raises(ValueError, match="labels must be one for each of 1 networks"):
         sr.figures.raster(trains, labels=["a", "b"])
+
+
+def test_patterns_and_networks_that_were_stopped_are_shown(trains):
+    shown = replace(trains, presented=[(0.4, 0.6, "familiar"), (0.8, 1.0, "novel")])
+    grid = sr.figures.raster(shown, start=0.0, seconds=2.0)
+    assert [p.get_label() for p in grid[0, 0].patches] == ["familiar pattern", "novel pattern"]
+    edges = [p.get_x() for p in grid[0, 0].patches]
+    assert edges == [0.4, 0.8]
+    early = replace(
+        trains, time=trains.time[:0], neuron=trains.neuron[:0], duration=0.3, blown_up=True, rates=trains.rates * np.nan
+    )
+    rate, weight, _ = sr.figures.rates_and_weights(early, ["IE"])[:, 0]
+    for ax in (rate, weight):
+        assert [t.get_text() for t in ax.texts] == ["stopped after 0.3 s,\nbefore a bin of 1 s was over"]
+    assert sr.figures.raster([shown, early], start=0.5)[0, 1].texts[0].get_text() == "stopped after 0.3 s"
+
+
+def test_rates_are_those_of_their_bins(trains):
+    rate = sr.figures.rates_and_weights(trains, ["IE"])[0, 0]
+    x, y = rate.lines[0].get_data()
+    assert list(x) == [0.0, 1.0, 2.0]
+    assert list(y) == [10.0, 11.0, 11.0]

@@ -74,6 +74,7 @@ def test_every_structure_comes_back_from_its_text(grammar):
             assert len(set(family_of(structure).names)) == len(structure)
 
 
+@pytest.mark.slow
 def test_products_are_compiled_and_step_alike():
     structure = sr.parse_structure("c rd - w")
     assert isinstance(family_of(structure), sr.TaylorRule)
@@ -87,6 +88,7 @@ def test_products_are_compiled_and_step_alike():
     assert torch.allclose(one, other)
 
 
+@pytest.mark.slow
 def test_a_trace_is_that_of_the_polynomial():
     rule = sr.TraceExpression("pre^2 deviation - pre deviation^2")
     beside = sr.PolynomialRule(degree=2, terms=["theta_21", "theta_12"])

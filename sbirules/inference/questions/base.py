@@ -244,6 +244,12 @@ class Question(ABC):
     def words(self, subject: str, setting: str) -> str:
         """The question as a sentence, from its subject ("Which plasticity rules ...") and the setting (" on ...")."""
 
+    def __str__(self) -> str:
+        return self.words("Which plasticity rules", "")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def facts(self) -> dict[str, Any]:
         """What a reader wants to know of it, by name."""
         return self.config()

@@ -24,6 +24,7 @@ __all__ = ["SYNAPSES", "SpikePairRule", "SpikeRule", "Traces", "TripletRule", "v
 
 # from, onto; the order is that of arrays in simulators
 SYNAPSES = ("EE", "EI", "IE", "II", "XE", "XI")
+NEURONS = {"E": "excitatory", "I": "inhibitory", "X": "input"}
 MOST_MS = 10_000.0
 USUAL_MS = ((10.0, 100.0), (50.0, 500.0))  # where time constants of fast and slow traces lie if a prior does not say
 # of a pathway's changes, in the order that simulators read them: at a presynaptic spike alone, by the postsynaptic trace, by
@@ -126,12 +127,27 @@ class SpikeRule(RuleFamily):
             rule=tuple(rule),
             words=(
                 r"$x$ are traces of the spikes of a neuron, which step by 1 at a spike and decay with their time constants; "
-                r"indices of coefficients name synapses, $\mathrm{IE}$ those from inhibitory onto excitatory neurons."
+                rf"indices of coefficients name synapses, {self._kinds()}.{self._own_terms()}"
             ),
             units="Changes are in the unit of weights, times the rate of learning; time constants in ms.",
         )
 
+    def _kinds(self) -> str:
+        told = [rf"$\mathrm{{{s}}}$ those from {NEURONS[s[0]]} onto {NEURONS[s[1]]} neurons" for s in self.synapses]
+        return ", ".join(told)
+
+    def _own_terms(self) -> str:
+        """What coefficients multiply, of a subclass that writes no equation."""
+        told = []
+        for c in self.of_synapse:
+            if c.linear and c.term:
+                term, _, side = c.term.partition(" at ")
+                when = f" at a {side}synaptic spike" if side in ("pre", "post") else ""
+                told.append(f"${c.tex}$ multiplies ${(replace(c, term=term) if when else c).term_tex}${when}")
+        return f" In $f$, {', '.join(told)}." if told and type(self)._equations is SpikeRule._equations else ""
+
     def _equations(self) -> tuple[str, ...]:
+        """The subclass's in LaTeX; by default that there is a change at either spike."""
         return (r"\Delta w = \eta\, f_{\mathrm{pre}} \quad \text{or} \quad \eta\, f_{\mathrm{post}}",)
 
     def describe(self, theta: Tensor | Sequence[float], *, latex: bool = False, digits: int = 3) -> str:
