@@ -26,7 +26,7 @@ check: lint
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(SLOWER:%=--ignore=%)
 
 test-slow: $(VENV)/.ready
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --numprocesses 2 --dist loadfile
 
 # the fused GPU kernel: compiled for GPUs that need not be there, then run in Triton's interpreter
 test-triton: $(VENV)/.ready

@@ -156,6 +156,7 @@ def test_few_rules_and_several_stores_are_taken(posterior):
     assert simulation_verdict([], None) == []
 
 
+@pytest.mark.slow
 def test_a_kept_calibration_belongs_to_its_posterior(tmp_path):
     from test_check import GAUSSIAN, SIMULATOR, Exact
 
@@ -213,6 +214,7 @@ def test_a_resolved_study_is_the_same_study(tmp_path):
     assert first.variants["another/task"].task.stimulus == 200, "its own default, not the study's"
 
 
+@pytest.mark.slow
 def test_a_study_of_a_users_own_family_goes_on_in_its_folder(tmp_path, monkeypatch):
     (tmp_path / "mine_own.py").write_text(
         "import sbirules as sr\n\n\nclass Plain(sr.RuleFamily):\n"

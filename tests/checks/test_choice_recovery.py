@@ -18,6 +18,8 @@ from sbirules.priors import spike_and_slab, uniform
 from sbirules.simulators import PolicyNetwork
 from sbirules.tasks import ChoiceTask, Replayed
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"sampler": sr.SamplerSettings(num_runs=2, num_particles=128, num_moves=3, max_doublings=0)}
 FAMILY = sr.TaylorRule(["c rd", "w"])
 PRIOR = uniform(FAMILY, 0.0, 0.8, w=(-0.4, 0.0))

@@ -70,6 +70,7 @@ def test_tails_of_few_others_are_no_likelier_to_alarm_than_they_say():
         assert float((found <= p).double().mean()) < 1.3 * p + 3 * (p / len(found)) ** 0.5
 
 
+@pytest.mark.slow
 def test_summaries_that_do_not_go_together_as_simulated_ones_are_misspecified():
     """Each within its range and near the middle: only their difference is unheard of."""
     torch.manual_seed(3)

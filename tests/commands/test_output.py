@@ -67,6 +67,7 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_into_a_file_go_stages_with_times_but_no_bars(folder):
     command = [sys.executable, "-c", STRICT, "run", "small.toml", "--workers", "1"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)

@@ -392,6 +392,7 @@ def test_questions_under_each_estimator(kind, estimator, store, tmp_path):
     back = type(question).from_config(json.loads(json.dumps(plain(question.config()))))
     assert back.config() == question.config()
     assert question.words("Which rules", " on a task").startswith("Which rules ")
+    assert str(question).startswith("Which plasticity rules "), "print() asks it"
     assert is_plain(question.facts())
     assert posterior.record.simulations == (0 if kind in ("choices", "recordings", "sessions") else len(simulations))
     theta = prior_draws(prior, 20)

@@ -30,6 +30,7 @@ def _tables_as_before(monkeypatch):
         table.update(content)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("code", examples())
 def test_an_example_runs_as_it_stands(code, tmp_path, monkeypatch):

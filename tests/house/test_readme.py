@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import torch
 
 from sbirules import Study
@@ -43,6 +44,7 @@ def scaled_down(code):
     return code
 
 
+@pytest.mark.slow
 def test_all_scripts_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     first, with_data, asking, bridge, trust, matters, structure, rounds, studies, many = blocks("python")

@@ -117,6 +117,7 @@ def test_compensation_of_a_gaussian():
     assert table.index[0] == "theta_11, theta_13"
 
 
+@pytest.mark.slow
 def test_the_active_subspace_is_found():
     w = torch.tensor([0.6, -0.8, 0.0])
     posterior = wrapped(torch.eye(3) * 0.09)
@@ -128,6 +129,7 @@ def test_the_active_subspace_is_found():
     assert float(found.value.sum()) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_learned_outcome_is_the_mean_over_networks():
     store = sr.simulate(Cheap(num_trials=50), PRIOR, 2048, seed=1)
     learned = learn_outcome(store, {"final_error": (0, 0.3)})

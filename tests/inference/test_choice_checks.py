@@ -128,6 +128,7 @@ def test_a_fixed_policy_is_seen_not_to_learn():
     assert found["repetition"].level == "fail"
 
 
+@pytest.mark.slow
 def test_p_values_of_right_rules_are_not_small():
     small = 0
     for k in range(6):

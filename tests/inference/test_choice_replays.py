@@ -150,6 +150,7 @@ def test_a_task_knows_which_option_is_better():
 # Closed loop --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_right_rule_passes_in_closed_loop_and_one_step_ahead():
     rule, failed, cautions, all_p = [0.9, -0.35, 0.6], 0, 0, []
     made = PolicyNetwork(FAMILY, TASK, nuisance=("perseveration",))

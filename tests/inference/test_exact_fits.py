@@ -115,6 +115,7 @@ def test_the_density_of_a_population_is_that_of_its_parts():
     assert max(off) - min(off) < 1e-4  # but for a constant
 
 
+@pytest.mark.slow
 def test_partial_pooling_gives_a_population_and_its_animals(tmp_path):
     trials = animals(4)
     quick = sr.SamplerSettings(num_particles=160)
@@ -130,6 +131,7 @@ def test_partial_pooling_gives_a_population_and_its_animals(tmp_path):
         found.potential(torch.tensor([[0.5, -0.2]]))
 
 
+@pytest.mark.slow
 def test_partial_pooling_shows_how_far_it_is(capfd):
     quick = sr.SamplerSettings(num_particles=80)
     asked = {"trials": animals(3), "animals": "partial", "sampler": quick}
@@ -203,6 +205,7 @@ def test_nuisances_get_their_usual_priors():
     assert sparse.optional.tolist() == [True, True, False, False]
 
 
+@pytest.mark.slow
 def test_spike_and_slab_finds_which_terms_there_are():
     family = sr.TaylorRule(["c r", "c w", "d r"], baseline="none")
     trials = animals(8)

@@ -32,6 +32,7 @@ def found(request):
     )
 
 
+@pytest.mark.slow
 def test_rounds_find_more_and_say_so(found):
     table = found.table()
     assert table["accepted"].iloc[0] == pytest.approx(
@@ -53,6 +54,7 @@ def test_weighted_draws_are_those_of_rejection_from_the_prior(found):
     assert found.weights.sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_constraints_change_without_starting_over(tmp_path):
     stages = [{"final_error": (0.3, 2.0)}, {"final_error": (0.6, 0.9)}]
     found = sr.filter_rules(Cheap(), PRIOR, stages, budget=1200, num_simulations=300, folder=tmp_path, **OPTIONS)

@@ -172,6 +172,7 @@ def test_a_summary_of_ones_own_is_used_again_and_not_mistaken_for_the_catalogues
         Posterior.load(tmp_path).given(learners)
 
 
+@pytest.mark.slow
 def test_filters_with_few_networks_or_an_undefined_bystander_go_on():
     simulator = Cheap()
     simulator.summaries = (learning_curve(5),)

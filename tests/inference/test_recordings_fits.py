@@ -33,6 +33,7 @@ def conditioned():
 # Circuits whose variable was recorded -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the sampler")
 def test_controls_pass_where_animals_learned_and_caution_where_not(conditioned):
     simulator = mushroom(("x r", "w"))
@@ -51,6 +52,7 @@ def test_controls_pass_where_animals_learned_and_caution_where_not(conditioned):
     assert "without plasticity" in verdict.finding
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the sampler")
 def test_a_rule_that_cannot_make_the_change_fails(conditioned):
     simulator = mushroom(("w",))

@@ -90,6 +90,7 @@ def test_the_scale_of_theta_changes_no_answer_under_any_kind_of_prior(kind, size
         assert a == pytest.approx(b, abs=0.06)
 
 
+@pytest.mark.slow
 def test_whole_numbers_above_what_single_precision_tells_apart():
     theta = torch.linspace(-0.99, 0.99, 1200, dtype=torch.float64)[:, None]
     count = 2.0**25 + torch.arange(1200.0, dtype=torch.float64)[:, None]  # one more with each rule

@@ -70,6 +70,7 @@ def test_files_bring_the_posterior_back(fitted, tmp_path):
     assert back.question.words("Which laws", "").startswith("Which laws could have moved 2 scales")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_checks_of_a_right_law_pass_and_look(fitted):
     posterior, _ = fitted
@@ -87,6 +88,7 @@ def test_checks_of_a_right_law_pass_and_look(fitted):
     assert low - 0.1 < float(truth) < high + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_checks_tell_of_a_law_that_is_not_there():
     wandering = SessionLaw(sr.DriftLaw(2), initial=1.0, **AS_THEY_ARE)
@@ -216,6 +218,7 @@ def test_expected_information_is_that_of_a_linear_gaussian_model():
     assert gain == pytest.approx(0.5 * math.log(1 + 4.0 / 0.5), abs=4 * se + 0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_evidence_of_no_law_does_not_depend_on_the_laws_beside_it():
     sessions = stimulated(1, 16)
@@ -235,6 +238,7 @@ def test_the_evidence_of_no_law_does_not_depend_on_the_laws_beside_it():
     assert none[0] == pytest.approx(none[1], abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_animals_of_very_different_numbers_of_sessions_are_each_predicted_from_their_own_first():
     sessions = stimulated(2, 30)

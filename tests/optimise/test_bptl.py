@@ -37,6 +37,7 @@ def cut(draws, trials):
     return {n: v[:trials] if n in ("initial_states", "kicks") else v for n, v in draws.items()}
 
 
+@pytest.mark.slow
 def test_a_teachers_terms_and_coefficients_are_found(student):
     simulator, theta, draws, types, weights = student
     optimiser = sr.BPTL(simulator, networks=1, restarts=2, iterations=150, l1=2e-5, polish=80, start_sd=0.1)
@@ -72,6 +73,7 @@ def test_reward_rises_and_the_result_is_complete(tmp_path):
         sr.PointEstimate.load(tmp_path / "elsewhere", family)
 
 
+@pytest.mark.slow
 def test_the_control_without_gradient_climbs_too():
     family = sr.PolynomialRule(terms=["theta_11", "theta_33"], degree=3)
     simulator = RateRNN(family, DelayedDiscrimination(), num_units=24, num_trials=60)

@@ -95,6 +95,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, backend):
     assert len(digests(tmp_path / "1")) == 6
 
 
+@pytest.mark.slow
 def test_dask_workers_one_of_which_is_killed(tmp_path):
     distributed = pytest.importorskip("distributed")
     with (

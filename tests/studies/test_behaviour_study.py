@@ -144,6 +144,7 @@ def test_baselines_stand_beside_the_rule(folder, capsys):
     assert not (out / "baselines.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["fit", "check", "report"])
 def test_the_folder_gives_the_same_study_again(folder, command, capsys):
     assert run(folder) == EXIT["done"]

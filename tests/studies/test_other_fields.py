@@ -104,6 +104,7 @@ def test_a_table_of_choices_is_read_and_asked_about(store):
         sr.fit(store, PRIOR, trials=table)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_study_file_names_it(tmp_path, monkeypatch, capsys):
     (tmp_path / "own.toml").write_text(STUDY)

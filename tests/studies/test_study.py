@@ -146,6 +146,7 @@ def test_a_rerun_simulates_nothing_and_says_the_same(finished):
     assert (out / "summary.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_other_checks_of_the_same_posterior_get_a_folder_of_their_own(finished):
     changed = finished / "changed.toml"
     changed.write_text((CONSTRAINTS + SMALL.format(n=600)).replace("rules = 24", "rules = 8"))
@@ -171,6 +172,7 @@ def test_another_study_in_the_same_folder_is_refused(finished, capsys):
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.mark.slow
 def test_a_run_says_whose_results_it_replaces(finished, capsys):
     first, other = finished / "small.toml", finished / "renamed.toml"
     out = ["--out", str(finished / "out"), "--workers", "1"]
