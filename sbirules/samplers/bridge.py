@@ -85,17 +85,13 @@ def bridged(
             if straight is None or bent is None:
                 return out[0], out[1]
             mine, there = straight.sample(n // 2), scale.theta(bent.sample(n - n // 2).float()[None])[0]
-            new = torch.cat([mine.float(), there])[None]
-            inside = scale.inside(new)[0]
             ratios = []
-            for points, within in ((theta[k], torch.ones(n, dtype=torch.bool)), (new[0], inside)):
-                at = torch.where(within[:, None], points, theta[k])[None]
-                at_free = scale.free(at)
-                stretch = scale.stretch(at, at_free)[0].double()
-                log_prior = scale.log_prior(at_free, at)[0].double() + stretch
-                known = torch.logaddexp(straight.log_prob(at[0].double()), bent.log_prob(at_free[0].double()) + stretch)
-                value = finite(log_likelihood(at[0])) + log_prior - known + math.log(2)
-                ratios.append(torch.where(within, finite(value), -math.inf))
+            for points in (theta[k], torch.cat([mine.float(), there])):
+                at, at_free, _, log_prior = scale.moved(points[None], theta[k][None])
+                bend = scale.stretch(at, at_free)[0]
+                known = torch.logaddexp(straight.log_prob(at[0].double()), bent.log_prob(at_free[0].double()) + bend)
+                ratio = finite(log_likelihood(at[0])) + log_prior[0] - known + math.log(2)
+                ratios.append(torch.where(torch.isfinite(log_prior[0]), finite(ratio), -math.inf))
             out[:, k] = torch.tensor(_fixed_point(ratios[0], ratios[1], min(ess / runs, n)))
     return out[0], out[1]
 

@@ -58,9 +58,16 @@ class Scale:
             value = value - self.transform.log_abs_det_jacobian(flat, free.flatten(0, 1))
         return finite(value).reshape(theta.shape[:2]).float()
 
-    def inside(self, theta: Tensor) -> Tensor:
-        """Whether rules are possible under the prior, `(B, P)`; on the free scale those beyond a bound would be at it."""
-        return torch.isfinite(self.prior.log_prob(theta.flatten(0, 1))).reshape(theta.shape[:2])
+    def moved(self, theta: Tensor, otherwise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rules as they are where the prior allows them, else others, `(B, P, D)`, which on the free scale would be at a bound.
+
+        Returns:
+            theta and free, and log-priors on the free scale and on that of theta, `(B, P)`; the last is -inf of the others.
+        """
+        of_theta = finite(self.prior.log_prob(theta.flatten(0, 1))).reshape(theta.shape[:2])
+        there = torch.where(torch.isfinite(of_theta)[:, :, None], theta, otherwise)
+        free = self.free(there)
+        return there, free, (of_theta - self.stretch(there, free)).float(), of_theta
 
     def stretch(self, theta: Tensor, free: Tensor) -> Tensor:
         """Log of the volume on the free scale of a unit of volume of theta, `(B, P)`."""
@@ -81,6 +88,12 @@ class FromReference(Scale):
 
     def log_prior(self, free: Tensor, theta: Tensor) -> Tensor:
         return finite(self.reference.log_prob(free.flatten(0, 1).double())).reshape(theta.shape[:2]).float()
+
+    def moved(self, theta: Tensor, otherwise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        there, free, _, of_prior = super().moved(theta, otherwise)
+        log_prior = self.log_prior(free, there)
+        of_theta = log_prior + self.stretch(there, free)
+        return there, free, log_prior, torch.where(torch.isfinite(of_prior), of_theta, -math.inf)
 
     def against(self, log_likelihood: LogLikelihood) -> LogLikelihood:
         """The likelihood times prior over reference."""

@@ -287,13 +287,9 @@ def _move(
         elif move % 2 and not scale.switches:
             # where the prior has bounds a posterior that is straight in theta is bent on the free scale, where differences of
             # particles leave it
-            new_theta = _evolved(theta, cloud.theta[:, other], False)
-            inside = scale.inside(new_theta)
-            new_theta = torch.where(inside[:, :, None], new_theta, theta)
-            new_free = scale.free(new_theta)
-            new_prior = scale.log_prior(new_free, new_theta)
-            bent = scale.stretch(new_theta, new_free) - scale.stretch(theta, free)
-            log_ratio = torch.where(inside, new_prior - cloud.log_prior[:, mine] + bent, -math.inf)
+            proposed = _evolved(theta, cloud.theta[:, other], False)
+            new_theta, new_free, new_prior, of_theta = scale.moved(proposed, theta)
+            log_ratio = of_theta - cloud.log_prior[:, mine] - scale.stretch(theta, free)
         else:
             new_free = _evolved(free, cloud.free[:, other], scale.switches)
             new_theta = scale.theta(new_free)
