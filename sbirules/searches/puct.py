@@ -27,6 +27,7 @@ ROUND = 16  # structures that are proposed before any of them is scored
 TRIES = 4  # proposals for each of them at most
 EXPLORATION = 1.0
 CONTINUED = 0.4  # probability that a move is followed by another
+AFRESH = 0.25  # probability of a draw of the prior instead
 IDLE = 20  # rounds without anything new, after which the search is over
 IDLE_OF_OWN = 5  # the same where each proposal is a call of a user's own
 KEPT = 500  # characters of a refused text
@@ -34,9 +35,14 @@ SHOWN = 50  # of the history that a proposer is given
 
 
 def grammar_moves(grammar: RuleGrammar) -> Proposer:
-    """The default proposer: one reversible move of the grammar, or a few."""
+    """The default proposer: one reversible move of the grammar, or a few, and now and then a draw of its prior.
+
+    Held-out scores lead to rules that say the same in more terms, from which moves seldom come back to a simple one.
+    """
 
     def propose(parent: Structure, score: float, history: object, rng: np.random.Generator) -> Structure | None:
+        if rng.random() < AFRESH:
+            return grammar.sample(rng)
         at = parent
         while True:
             at = grammar.propose(at, rng) or at
