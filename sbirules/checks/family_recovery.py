@@ -156,7 +156,19 @@ def recover_families(
     totals = torch.cat([ratio.statistics(t).sum(dim=1, keepdim=True) for t in tables], dim=1)
     counts = torch.full((len(tables),), learners)
     s = sampler or SamplerSettings()
-    evidence = [ratio.draws(name, totals, counts, s, seed=seed, progress=progress).log_evidence for name in ratio.names]
+    evidence = []
+    for name in ratio.names:
+        out = ratio.draws(name, totals, counts, s, seed=seed, progress=progress)
+        evidence.append(
+            torch.tensor(
+                [
+                    ratio.evidence(
+                        name, totals[:, k : k + 1], learners, out.theta[k][None], out.log_evidence[k][None], seed=seed
+                    )[0]
+                    for k in range(len(tables))
+                ]
+            )
+        )
     probability = torch.softmax(torch.stack(evidence, dim=1), dim=1).float()
     return FamilyRecovery(ratio.names, probability.reshape(len(families), rules, -1), learners)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,9 +203,17 @@ class FamilyRatio:
         rows = self.widen(name, theta.flatten(0, 1)).reshape(*theta.shape[:2], -1)
         return self.ratio.log_prob_members(rows, totals, counts)
 
-    def log_likelihood(self, name: str, totals: Tensor, count: int, theta: Tensor) -> Tensor:
-        """Of rules `(n, D)` of a family for a group of learners of statistics `(M, 1, K)`: the members' mean, `(n,)`."""
-        return self.members(name, theta[None], totals, torch.tensor([count])).mean(dim=0)[0]
+    def evidence(
+        self, name: str, totals: Tensor, count: int, draws: Tensor, by_steps: Tensor, *, seed: int
+    ) -> tuple[float, float]:
+        """Log-evidence of a family, and its error, from draws by run for so many learners, whose statistics are `(M, 1, K)`."""
+
+        def log_likelihood(theta: Tensor) -> Tensor:
+            return self.members(name, theta[None], totals, torch.tensor([count])).mean(dim=0)[0]
+
+        _, ess = agreement(draws, {})
+        own = child(seed, Stream.BRIDGE)
+        return evidence_of(log_likelihood, self.priors[name], draws, by_steps, ess=ess, seed=own)
 
     def draws(
         self, name: str, totals: Tensor, counts: Tensor, sampler: SamplerSettings, *, seed: int, progress: bool
@@ -257,16 +264,8 @@ def compare_simulated(
                 f"the sampler's time_limit of {s.time_limit:g} s is too short to compare families: not all posteriors "
                 f"were reached; raise it."
             )
-        runs = out.theta[: s.num_runs]
-        _, ess = agreement(runs, {})
-        value, error = evidence_of(
-            partial(ratio.log_likelihood, name, whole, n),
-            ratio.priors[name],
-            runs,
-            out.log_evidence[: s.num_runs],
-            ess=ess,
-            seed=child(seed, Stream.BRIDGE),
-        )
+        runs, steps = out.theta[: s.num_runs], out.log_evidence[: s.num_runs]
+        value, error = ratio.evidence(name, whole, n, runs, steps, seed=seed)
         evidence.append(value)
         sampler_se.append(error)
         # log-evidence by each member alone, against that by their mean

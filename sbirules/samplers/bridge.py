@@ -37,7 +37,7 @@ def evidence_of(
     ess: float,
     seed: int,
 ) -> tuple[float, float]:
-    """Log-evidence and its standard error over runs: by bridge sampling, or by the sampler's steps where that has a large error.
+    """Log-evidence and its standard error: by bridge sampling, or by the sampler's steps where that has a large error.
 
     Arguments:
         log_likelihood: `(n,)` of theta `(n, D)`; -inf where impossible.
@@ -49,12 +49,16 @@ def evidence_of(
     """
     steps = float(by_steps.mean()), float(by_steps.std()) / math.sqrt(len(by_steps)) if len(draws) > 1 else math.nan
     known = not isinstance(prior, Sparse) and is_normalised(prior)
-    if len(draws) == 1 or not known or not bool(torch.isfinite(by_steps).all()):
+    if not known or not bool(torch.isfinite(by_steps).all()):
         return steps
-    value, own = bridged(log_likelihood, Scale(prior, {}), draws, ess=ess, seed=seed)
+    # particles are in no order, so that halves of a single run are two runs of their own
+    parts = (
+        draws if len(draws) > 1 else torch.stack([draws[0, : draws.shape[1] // 2], draws[0, -(draws.shape[1] // 2) :]])
+    )
+    value, own = bridged(log_likelihood, Scale(prior, {}), parts, ess=ess, seed=seed)
     # what the runs' spread says is uncertain itself, of few runs
     between, within = float(value.std()), float(own.square().mean().sqrt())
-    error = max(between, within) / math.sqrt(len(draws))
+    error = max(between, within) / math.sqrt(len(parts))
     # runs agree on what all of them missed, so that of two good ones it is not the smaller error that counts
     return (float(value.mean()), error) if error < max(GOOD, steps[1]) else steps
 

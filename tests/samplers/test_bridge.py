@@ -116,8 +116,13 @@ def test_where_no_bridge_holds_the_steps_are_kept():
     assert evidence_of(sharp, prior, draws, steps, ess=400, seed=1)[0] == pytest.approx(-7.0)
 
 
-def test_one_run_has_its_own_evidence_and_no_error():
-    value, error = evidence_of(bell, box(-1.0, 2.0, 3), independent_draws(runs=1), torch.tensor([2.5]), ess=9, seed=1)
+def test_one_run_is_halved():
+    draws, steps = independent_draws(runs=1), torch.tensor([2.5])
+    value, error = evidence_of(bell, box(-1.0, 2.0, 3), draws, steps, ess=2000, seed=1)
+    assert value == pytest.approx(3 * math.log(0.1 * math.sqrt(2 * math.pi) / 3), abs=0.05)
+    assert 0 < error < 0.05
+    flat = draws[..., :1].expand(1, 2000, 3)
+    value, error = evidence_of(bell, box(-1.0, 2.0, 3), flat, steps, ess=2000, seed=1)
     assert value == 2.5
     assert math.isnan(error)
 
