@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,7 @@ from sbirules.model.simulator import Simulator
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.notebook import Card, Shown
+from sbirules.support.side_by_side import side_by_side
 from sbirules.support.typed import typed, typed_class
 
 if TYPE_CHECKING:
@@ -213,14 +215,7 @@ def sensitivity(
     found: dict[str, Any] = {"outcome": name.replace("_", " "), "explained": float("nan")}
     left: dict[str, str] = {}
 
-    def get(part: str, field: str, make: Callable[[], object]) -> None:
-        if part not in parts:
-            return
-        try:
-            found[field] = make()
-        except (ValueError, ImportError, RuntimeError, ArithmeticError) as error:  # one part leaves the others
-            left[part] = str(error)
-
+    work: dict[str, Callable[[], Any]] = {}
     wanted = [p for p in NEEDS_STORE if p in parts]
     if wanted and store is None:
         simulated = posterior.question is None or posterior.question.simulated
@@ -241,32 +236,49 @@ def sensitivity(
                 why = f"rules predict only {learned.explained:.1%} of the variance of held-out networks; simulate more."
                 left |= {part: why for part in ("sobol", "shapley") if part in parts}
                 parts = [part for part in parts if part not in ("sobol", "shapley")]
-            get("sobol", "sobol", lambda: _sobol_in_box(learned, low, high, posterior.names, seed))
-            get("shapley", "shapley", lambda: shapley(learned, draws, posterior.names, seed=seed))
             theta, y = _simulated(stores, outcome)
-            get(
-                "active_subspace",
-                "active",
-                lambda: active_subspace(posterior, theta, y, label=found["outcome"], seed=seed),
+            work["active_subspace"] = partial(active_subspace, posterior, theta, y, label=found["outcome"], seed=seed)
+            work["sobol"] = partial(_sobol_in_box, learned, low, high, posterior.names, seed)
+            work["shapley"] = partial(shapley, learned, draws, posterior.names, seed=seed)
+    # what takes longest first
+    work["elasticities"] = partial(elasticities, posterior, simulator, seed=seed)
+    work["compensation"] = partial(compensation, posterior, seed=seed)
+    work["stiff"] = partial(stiff_and_sloppy, posterior, seed=seed)
+    asked = [part for part in work if part in parts]
+    done = dict(zip(asked, side_by_side([partial(_tried, work[part]) for part in asked], num_workers), strict=True))
+    if "knock_outs" in parts:
+        done["knock_outs"] = _tried(
+            partial(
+                knock_outs,
+                posterior,
+                simulator,
+                outcome=outcome,
+                num_rules=num_rules,
+                networks=networks,
+                seed=seed,
+                num_workers=num_workers,
+                progress=progress,
             )
-    get("stiff", "stiff", lambda: stiff_and_sloppy(posterior, seed=seed))
-    get("compensation", "compensation", lambda: compensation(posterior, seed=seed))
-    get(
-        "knock_outs",
-        "knock_outs",
-        lambda: knock_outs(
-            posterior,
-            simulator,
-            outcome=outcome,
-            num_rules=num_rules,
-            networks=networks,
-            seed=seed,
-            num_workers=num_workers,
-            progress=progress,
-        ),
-    )
-    get("elasticities", "elasticities", lambda: elasticities(posterior, simulator, seed=seed))
+        )
+    for part in PARTS:
+        if isinstance(done.get(part), _Failed):
+            left[part] = done[part].why
+        elif part in done:
+            found["active" if part == "active_subspace" else part] = done[part]
     return Sensitivity(**found, left_out=left)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    why: str
+
+
+def _tried(make: Callable[[], Any]) -> Any:
+    """What it gives, or why it does not: one part leaves the others."""
+    try:
+        return make()
+    except (ValueError, ImportError, RuntimeError, ArithmeticError) as error:
+        return _Failed(str(error))
 
 
 def _check_outcome(outcome: str | Mapping[str, object] | Constraints, names: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ Workers only compute; the calling process writes, so workers need no folder in c
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -15,7 +14,6 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import joblib
 import torch
@@ -41,9 +39,10 @@ from sbirules.stores.store import SimulationStore
 from sbirules.stores.temporary import removed_with, temporary_folder
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
-from sbirules.support.ending import end_with, terminable
+from sbirules.support.ending import terminable
 from sbirules.support.files import remove_unfinished
 from sbirules.support.locks import locked
+from sbirules.support.side_by_side import in_processes
 from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed
 
@@ -275,7 +274,7 @@ def _results(job: _Job, tasks: Iterator[_Task], count: int, num_workers: int | N
             finally:
                 torch.set_num_threads(threads)
             return
-        options: dict[str, Any] = {"initializer": end_with, "initargs": (os.getpid(),)}
+        options = in_processes()
     else:
         workers = num_workers or of_context or -1  # the user's own, for instance of a Dask cluster
         options = {}

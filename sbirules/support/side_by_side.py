@@ -1,0 +1,62 @@
+"""Pieces of work that do not depend on each other, in the processes that simulations run in."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from sbirules.support.ending import end_with
+
+__all__ = ["in_processes", "side_by_side"]
+
+
+def in_processes() -> dict[str, Any]:
+    """Options of `joblib.Parallel` that all calls share, so that processes that were started are used again."""
+    return {"initializer": end_with, "initargs": (os.getpid(),)}
+
+
+def side_by_side(work: Sequence[Callable[[], Any]], workers: int | None) -> list[Any]:
+    """What each gives, in order; the same however many processes there are.
+
+    Arguments:
+        work: Functions without arguments. What cannot be sent to another process is done in this one.
+        workers: Processes; None for one per core.
+    """
+    import joblib
+
+    backend, _ = joblib.parallel.get_active_backend()
+    count = min(workers or joblib.cpu_count(), len(work))
+    if count < 2 or not isinstance(backend, joblib.parallel.LokyBackend) or getattr(backend, "nesting_level", 0):
+        return [_alone(piece) for piece in work]
+    parallel = joblib.Parallel(n_jobs=workers or joblib.cpu_count(), **in_processes())
+    try:
+        found = parallel(joblib.delayed(_told)(piece) for piece in work)
+    except pickle.PicklingError:
+        return [_alone(piece) for piece in work]
+    for _, said in found:
+        for kind, text in said:
+            warnings.warn(text, kind)
+    return [value for value, _ in found]
+
+
+def _alone(piece: Callable[[], Any]) -> Any:
+    """With one thread, as sums are then the same everywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return piece()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _told(piece: Callable[[], Any]) -> tuple[Any, list[tuple[type[Warning], str]]]:
+    """What it gives, and what it warned of, which would be said where nobody reads it."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        value = _alone(piece)
+    return value, [(w.category, str(w.message)) for w in said]
