@@ -114,6 +114,7 @@ class PyroPrior(ShownPrior, Distribution):
                     f"the bounds of site {name!r} depend on another site; give it bounds that are always the same."
                 )
         self._support = stack(supports, -1)
+        self.sites = tuple(sites[name]["fn"] for name in names)
         # hyperparameters: the prior is the mixture over these draws of them
         self.hyper = {name: site["value"] for name, site in sites.items() if name not in names}
         super().__init__(event_shape=Size([len(names)]), validate_args=False)

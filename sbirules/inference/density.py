@@ -177,8 +177,9 @@ class RuleDensity:
     def log_evidence(self, seed: int = 0) -> tuple[float, float]:
         """Log of the normalising constant (the mean likelihood under the prior), and its standard error.
 
-        By bridge sampling from draws of sequential Monte Carlo, or by its steps where that has a large error. The error joins
-        that of sampling to that of what was learned, from how far its replicates, each learned without some of the
+        By bridge sampling from draws of sequential Monte Carlo; by its steps where that has a large error, where coefficients
+        are fixed or may be absent, and under a prior of a class of one's own, whose density may lack a constant. The error
+        joins that of sampling to that of what was learned, from how far its replicates, each learned without some of the
         simulations, give other constants (the jackknife; of flows with two members or more). Where exact values are known,
         differences from them were 0.2 to 1.8 times the error. It leaves out what all replicates have in common, such as
         networks too small for the summaries; a demanded `reliability`, and potentials without `replicates`, have the error of

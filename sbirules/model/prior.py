@@ -7,8 +7,8 @@ callers ask for here, so that a user's own prior may offer it as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Size, Tensor
@@ -127,12 +127,23 @@ def log_scale_of(prior: object) -> tuple[bool, ...] | None:
     return tuple(prior.log_scale) if isinstance(prior, _Scaled) else None
 
 
-def is_normalised(prior: Distribution) -> bool:
-    """Whether its density is known to integrate to one: not of classes of a user's own, which may leave out a constant."""
+def is_normalised(prior: object) -> bool:
+    """Whether its density is known to integrate to one: not of classes of a user's own, which may leave out a constant.
+
+    What a prior is made of counts, wherever it holds it.
+    """
     known = type(prior).__module__.partition(".")[0] in ("torch", "pyro", "sbi", "sbirules")
-    components = prior.components.values() if isinstance(prior, Factorised) else ()
-    inner = [*components, *getattr(prior, "parts", ()), *filter(None, [getattr(prior, "base_dist", None)])]
-    return known and all(map(is_normalised, inner))
+    return known and all(map(is_normalised, _densities_in(list(getattr(prior, "__dict__", {}).values()))))
+
+
+def _densities_in(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, Mapping):
+            yield from _densities_in(value.values())
+        elif isinstance(value, (list, tuple)):
+            yield from _densities_in(value)
+        elif isinstance(value, Distribution) or callable(getattr(value, "log_prob", None)):
+            yield value
 
 
 def components_of(prior: object) -> Mapping[str, Distribution]:

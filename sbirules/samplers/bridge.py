@@ -21,7 +21,7 @@ from sbirules.model.prior import Sparse, is_normalised
 from sbirules.samplers.particle_scale import Scale, finite
 from sbirules.support.streams import Stream, seeded
 
-__all__ = ["bridged", "evidence_of"]
+__all__ = ["bridged", "evidence_of", "of_steps"]
 
 FREEDOM = 5.0  # degrees of freedom of the t distributions
 ROUNDS, CLOSE = 1000, 1e-9  # of the fixed point, and when it is reached
@@ -47,7 +47,7 @@ def evidence_of(
         ess: Effective number of draws in all.
         seed: Of the draws of the known distribution.
     """
-    steps = float(by_steps.mean()), float(by_steps.std()) / math.sqrt(len(by_steps)) if len(draws) > 1 else math.nan
+    steps = of_steps(by_steps)
     known = not isinstance(prior, Sparse) and is_normalised(prior)
     if not known or not bool(torch.isfinite(by_steps).all()):
         return steps
@@ -61,6 +61,12 @@ def evidence_of(
     error = max(between, within) / math.sqrt(len(parts))
     # runs agree on what all of them missed, so that of two good ones it is not the smaller error that counts
     return (float(value.mean()), error) if error < max(GOOD, steps[1]) else steps
+
+
+def of_steps(values: Tensor) -> tuple[float, float]:
+    """Log-evidence of several runs by the sampler's steps: the log of their mean, which is right on average; and its error."""
+    whole = float(torch.logsumexp(values.double(), dim=0)) - math.log(len(values))
+    return whole, float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 def bridged(

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sbirules.model.prior import Sparse
-from sbirules.samplers.bridge import evidence_of
+from sbirules.samplers.bridge import evidence_of, of_steps
 from sbirules.samplers.modes import Reference, reference_of
 from sbirules.samplers.smc import FEWEST, Particles, SamplerSettings, run_smc
 from sbirules.support.borrowed import without_notice
@@ -32,7 +32,7 @@ class Chains:
         draws: The draws.
         r_hat: Largest rank-normalised R-hat of any coefficient over runs (Vehtari et al. 2021).
         ess: Smallest effective sample size of any coefficient, at most the number of distinct draws.
-        log_evidence: Log of the mean likelihood under the prior, and its standard error over runs.
+        log_evidence: Log of the mean likelihood under the prior, and its standard error, see `sbirules.samplers.bridge`.
     """
 
     draws: Tensor
@@ -108,8 +108,7 @@ def draw_chains(
             f"moves): do not trust these draws; raise num_particles and num_moves."
         )
     if bool(out.near.all()) or hold or bool((out.power < 1 - 1e-6).any()):
-        z = out.log_evidence
-        evidence = float(z.mean()), float(z.std()) / math.sqrt(len(z)) if len(z) > 1 else math.nan
+        evidence = of_steps(out.log_evidence)
     else:
         own = child(seed, Stream.BRIDGE)
         evidence = evidence_of(log_likelihood, prior, out.theta, out.log_evidence, ess=ess, seed=own)

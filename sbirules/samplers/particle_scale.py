@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Size, Tensor
@@ -64,10 +65,20 @@ class Scale:
         Returns:
             theta and free, and log-priors on the free scale and on that of theta, `(B, P)`; the last is -inf of the others.
         """
-        of_theta = finite(self.prior.log_prob(theta.flatten(0, 1))).reshape(theta.shape[:2])
-        there = torch.where(torch.isfinite(of_theta)[:, :, None], theta, otherwise)
+        # a prior of one's own need not know what to say of rules outside its support
+        inside = self._supports(theta)
+        there = torch.where(inside[:, :, None], theta, otherwise)
+        of_theta = finite(self.prior.log_prob(there.flatten(0, 1))).reshape(theta.shape[:2])
+        of_theta = torch.where(inside, of_theta, -math.inf)
+        there = torch.where(torch.isfinite(of_theta)[:, :, None], there, otherwise)
         free = self.free(there)
         return there, free, (of_theta - self.stretch(there, free)).float(), of_theta
+
+    def _supports(self, theta: Tensor) -> Tensor:
+        """Whether the prior's support holds rules, `(B, P)`."""
+        support: Any = self.prior.support
+        inside: Tensor = support.check(theta.flatten(0, 1))
+        return (inside if inside.ndim == 1 else inside.all(dim=1)).reshape(theta.shape[:2])
 
     def stretch(self, theta: Tensor, free: Tensor) -> Tensor:
         """Log of the volume on the free scale of a unit of volume of theta, `(B, P)`."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform
 
 from sbirules.samplers.bridge import evidence_of
+from sbirules.samplers.chains import agreement
 from sbirules.samplers.particle_scale import LogLikelihood
 from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.support.streams import Stream, child
@@ -201,7 +202,7 @@ def _annealed(names: Sequence[str], drawn: Particles, space: _Normal, value: Val
         space.prior,
         drawn.theta,
         drawn.log_evidence,
-        ess=len(u) / 2,
+        ess=agreement(drawn.theta, {})[1],
         seed=seed,
     )
     predicted = math.log(len(u)) - float(torch.logsumexp(before - every, 0))

@@ -115,7 +115,7 @@ def by_torch(
         """Weights of plastic synapses at spikes of one side."""
         pathway = y.pathway[which]
         which = which[plastic[pathway]]
-        if not len(which):
+        if not len(which) or not s.eta:  # a rate of 0 times an infinite change is no number
             return
         pathway, source, end = y.pathway[which], y.source[which], y.post[which]
         net = torch.div(end, n, rounding_mode="floor")

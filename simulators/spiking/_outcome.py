@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sbirules.model.rules import SYNAPSES, SpikeRule
@@ -128,11 +130,20 @@ def bounds_of(settings: Settings) -> NDArray[np.float64]:
     return np.array([[0.0, settings.max_weights[p]] for p in SYNAPSES])
 
 
-def own_sources(family: SpikeRule) -> tuple[str, str] | None:
+def own_sources(family: SpikeRule, dtype: Any) -> tuple[str, str] | None:
     """Changes at spikes of either side of a rule of one's own, as code for `by_numba`; None where there is none."""
     names, traces = [c.name for c in family.of_synapse], ("x_pre", "x_post", "y_pre", "y_post", "weight")
-    at_pre, at_post = (scalar_source(f, names, traces) for f in (family.at_pre, family.at_post))
+    try:
+        own = copy.deepcopy(family)  # looking at a rule that counts its calls must not change it
+    except Exception:  # whatever own classes raise
+        return None
+    single = dtype == torch.float32
+    at_pre, at_post = (scalar_source(f, names, traces, owner=own, single=single) for f in (own.at_pre, own.at_post))
     return None if at_pre is None or at_post is None else (at_pre, at_post)
+
+
+def _is_own(method: Any, of: Any) -> bool:
+    return getattr(method, "__func__", None) is not of
 
 
 def by_numba(
@@ -152,11 +163,13 @@ def by_numba(
     own_gains: dict[str, bool] = {}
     if sources is not None:
         run, own = anew(simulate), tuple(map(compiled_from, sources))
-        kind = type(family)
-        own_gains = {"alpha": kind.at_pre is not SpikeRule.at_pre, "beta": kind.at_post is not SpikeRule.at_post}
+        own_gains = {
+            "alpha": _is_own(family.at_pre, SpikeRule.at_pre),
+            "beta": _is_own(family.at_post, SpikeRule.at_post),
+        }
     for synapse, told in values.items():
         p = SYNAPSES.index(synapse)
-        own_values[p, : len(told)] = list(told.values())
+        own_values[p, : len(told)] = np.array(list(told.values()), dtype=network.weights.dtype)
         # of a rule of one's own only the rate of learning is known
         known = (family.gains(told) or {}) if sources is None else own_gains
         gains[p] = [s.eta * known.get(name, 0.0) for name in GAINS]

@@ -171,11 +171,11 @@ class SpikingNetwork(Simulator):
                 )
 
     def _backend(self, family: SpikeRule) -> str:
-        known = fast(family) or own_sources(family) is not None
+        known = fast(family) or own_sources(family, self.dtype) is not None
         if self.settings.backend == "numba" and not known:
             raise ValueError(
-                f'backend must be "torch" for {type(family).__name__}, whose changes are no plain formula of coefficients, '
-                f'traces and weight that can be compiled, got "numba".'
+                f'backend must be "torch" for {type(family).__name__}, whose at_pre and at_post are no formulas of coefficients, '
+                f'traces and weight that can be compiled, or raise an error, got "numba".'
             )
         if self.settings.backend == "numba" and self.device.type != "cpu":
             raise ValueError(f'backend must be "torch" on device {self.device}, got "numba".')
@@ -286,7 +286,7 @@ class SpikingNetwork(Simulator):
         """One after another, so that only those that run together are in memory."""
         thetas = [dict(zip(self.names, row, strict=True)) for row in rows.double().tolist()]
         # looked at anew, since a family of one's own may have changed
-        own = None if fast(self.family) else own_sources(self.family)
+        own = None if fast(self.family) else own_sources(self.family, self.dtype)
         one_by_one = self.backend == "numba" and (own is not None or fast(self.family))
         together = 1 if one_by_one else TOGETHER
         for start in range(0, len(thetas), together):

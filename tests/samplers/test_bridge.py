@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Independent, Normal, Uniform
+from sbi.utils.user_input_checks import process_prior
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, Uniform
 from torch.distributions import MultivariateNormal as Gaussian
 
 from sbirules.priors import IndependentPrior, as_prior
@@ -85,7 +86,7 @@ def test_draws_in_a_plane_leave_the_steps_evidence():
     steps = torch.tensor([1.0, 1.2, 0.8, 1.0])
     assert torch.isnan(bridged(bell, Scale(prior, {}), flat, ess=8000, seed=1)[0]).all()
     value, error = evidence_of(bell, prior, flat, steps, ess=8000, seed=1)
-    assert value == pytest.approx(1.0)
+    assert value == pytest.approx(1.0, abs=0.05)
     assert error == pytest.approx(float(steps.std()) / 2)
 
 
@@ -113,7 +114,7 @@ def test_where_no_bridge_holds_the_steps_are_kept():
         return torch.logaddexp(near, far)
 
     steps = torch.tensor([-7.0, -7.1, -6.9, -7.0])
-    assert evidence_of(sharp, prior, draws, steps, ess=400, seed=1)[0] == pytest.approx(-7.0)
+    assert evidence_of(sharp, prior, draws, steps, ess=400, seed=1)[0] == pytest.approx(-7.0, abs=0.05)
 
 
 def test_one_run_is_halved():
@@ -146,10 +147,24 @@ def test_a_density_of_ones_own_may_lack_a_constant():
 
     like = Normal(0.5, 0.3)
 
+    def evidence(prior):
+        return draw_chains(lambda t: like.log_prob(t[:, 0]).double(), prior, 400, SETTINGS, seed=1).log_evidence[0]
+
     def found(kind):
         prior = as_prior([kind(torch.tensor(0.0), torch.tensor(1.0))], ("a",))
-        return draw_chains(lambda t: like.log_prob(t[:, 0]).double(), prior, 400, SETTINGS, seed=1).log_evidence[0]
+        return evidence(prior)
 
     exact = float(Normal(0.0, math.sqrt(1.09)).log_prob(torch.tensor(0.5)))
     assert found(Normal) == pytest.approx(exact, abs=0.03)
     assert found(Halved) == pytest.approx(exact, abs=0.1)
+
+    class Own:
+        def sample(self, shape=()):
+            return torch.randn(*shape, 1)
+
+        def log_prob(self, value):
+            return -0.5 * value[..., 0].square()
+
+    mixed = MixtureSameFamily(Categorical(torch.ones(2)), Halved(torch.zeros(2), torch.ones(2)))
+    for given in ([mixed], process_prior(Own())[0]):
+        assert evidence(as_prior(given, ("a",))) == pytest.approx(exact, abs=0.1)

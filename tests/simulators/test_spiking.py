@@ -227,6 +227,24 @@ def test_a_family_that_changes_is_looked_at_again():
     assert simulator.spikes(row)[0].weights["EE"].mean() > still.mean() + 1e-3
 
 
+def test_thresholds_of_a_rule_of_ones_own_are_as_precise_as_weights():
+    """All weights begin at .1, in single precision a little more than .1: not above a threshold of .1 there."""
+
+    class Keep(SpikeRule):
+        of_synapse = (Coefficient("up", "x"),)
+
+        def at_post(self, theta, traces):
+            return torch.where(traces.weight > 0.1, theta["up"] * traces.x_pre, -theta["up"] * traces.x_pre)
+
+    settings = {**SMALL, "weight_spread": 0.0, "weights": {**SMALL.get("weights", {}), "EE": 0.1}}
+    one, other = (
+        SpikingNetwork(Keep(["EE"]), backend=b, **settings).spikes([[1.0]], seed=0)[0].weights["EE"]
+        for b in ("numba", "torch")
+    )
+    assert float(one.mean()) < 0.1
+    assert float(one.mean()) == pytest.approx(float(other.mean()), abs=1e-3)
+
+
 def test_weights_go_to_where_a_rule_of_ones_own_leads():
     class Soft(SpikeRule):
         of_synapse = (Coefficient("up", "1 - w"),)
