@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,13 +11,14 @@ from torch import Tensor
 from sbirules.importance.effects import Effects
 from sbirules.importance.outcome import outcome_of
 from sbirules.inference.posterior import Posterior
-from sbirules.model.abilities import Differentiable, needed
+from sbirules.model.abilities import Differentiable, OnDevice, needed
 from sbirules.model.constraints import Constraints
 from sbirules.model.rules import TIME_CONSTANTS
 from sbirules.model.simulator import Simulator
 from sbirules.stores.filling import simulate
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
+from sbirules.support.side_by_side import processes, side_by_side
 from sbirules.support.streams import Stream, child, generator
 
 __all__ = ["elasticities", "knock_outs", "rules_of"]
@@ -62,30 +64,24 @@ def knock_outs(
     arguments.whole("networks", networks, 1)
     asked = {"learned": (1, 1)} if outcome == "learned" else outcome
 
-    def mean(changed: Tensor, label: str) -> Tensor:
-        """Of each rule over its networks; the same networks whatever the rules."""
-        store = simulate(
-            simulator,
-            changed.repeat_interleave(networks, dim=0),
-            seed=child(seed, Stream.EXPERIMENTS),
-            num_workers=num_workers,
-            progress=progress,
-            label=label,
-        )
-        y, _ = outcome_of(store.x, store.summary_names, asked)
-        return y.reshape(len(theta), networks).nanmean(dim=1)
-
     columns = [i for i, p in enumerate(simulator.family.parameters) if p.may_vanish]
     if not columns:
         raise ValueError(
             "knock-outs need a linear coefficient that may be zero, of which this family has none; leave them out of parts."
         )
-    whole = mean(theta, "whole rules")
-    losses = []
+    changed = {"whole rules": theta}
     for i in columns:
         less = theta.clone()
         less[:, i] = 0.0
-        losses.append(whole - mean(less, f"without {simulator.names[i]}"))
+        changed[f"without {simulator.names[i]}"] = less
+    mean = partial(_mean_outcome, simulator, asked, networks, child(seed, Stream.EXPERIMENTS))
+    on_gpu = isinstance(simulator, OnDevice) and simulator.device.type != "cpu"
+    if on_gpu or processes(num_workers) == 1:
+        found = [mean(rows, label, num_workers, progress) for label, rows in changed.items()]
+    else:  # so few networks at once that processes would wait for each other at the end of each
+        pieces = [partial(mean, rows, label, 1, False) for label, rows in changed.items()]
+        found = side_by_side(pieces, num_workers, label="knock-outs", progress=progress)
+    losses = [found[0] - less for less in found[1:]]
     loss = torch.stack(losses)
     fine = torch.isfinite(loss)
     count = fine.sum(dim=1).clamp(min=1)
@@ -100,6 +96,23 @@ def knock_outs(
         "knock-outs",
         f"“{name.replace('_', ' ')}”\nlost without the term",
     )
+
+
+def _mean_outcome(
+    simulator: Simulator,
+    asked: str | Mapping[str, object] | Constraints,
+    networks: int,
+    seed: int,
+    theta: Tensor,
+    label: str,
+    num_workers: int | None,
+    progress: bool,
+) -> Tensor:
+    """Of each rule over its networks `(n,)`; the same networks whatever the rules."""
+    rows = theta.repeat_interleave(networks, dim=0)
+    store = simulate(simulator, rows, seed=seed, num_workers=num_workers, progress=progress, label=label)
+    y, _ = outcome_of(store.x, store.summary_names, asked)
+    return y.reshape(len(theta), networks).nanmean(dim=1)
 
 
 def elasticities(

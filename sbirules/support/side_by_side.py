@@ -12,7 +12,7 @@ import torch
 
 from sbirules.support.ending import end_with
 
-__all__ = ["in_processes", "side_by_side"]
+__all__ = ["in_processes", "processes", "side_by_side"]
 
 
 def in_processes() -> dict[str, Any]:
@@ -20,22 +20,36 @@ def in_processes() -> dict[str, Any]:
     return {"initializer": end_with, "initargs": (os.getpid(),)}
 
 
-def side_by_side(work: Sequence[Callable[[], Any]], workers: int | None) -> list[Any]:
+def processes(workers: int | None) -> int:
+    """So many as pieces of work run in: those asked for, one per core if None; 1 within another's worker or on a cluster."""
+    import joblib
+
+    backend, _ = joblib.parallel.get_active_backend()
+    nested = getattr(backend, "nesting_level", 0) or not isinstance(backend, joblib.parallel.LokyBackend)
+    return 1 if nested else workers or joblib.cpu_count()
+
+
+def side_by_side(
+    work: Sequence[Callable[[], Any]], workers: int | None, *, label: str = "", progress: bool = False
+) -> list[Any]:
     """What each gives, in order; the same however many processes there are.
 
     Arguments:
         work: Functions without arguments. What cannot be sent to another process is done in this one.
         workers: Processes; None for one per core.
+        label: Of a progress bar.
+        progress: Whether to show it.
     """
     import joblib
+    from tqdm.auto import tqdm
 
-    backend, _ = joblib.parallel.get_active_backend()
-    count = min(workers or joblib.cpu_count(), len(work))
-    if count < 2 or not isinstance(backend, joblib.parallel.LokyBackend) or getattr(backend, "nesting_level", 0):
+    count = processes(workers)
+    if min(count, len(work)) < 2:
         return [_alone(piece) for piece in work]
-    parallel = joblib.Parallel(n_jobs=workers or joblib.cpu_count(), **in_processes())
+    parallel = joblib.Parallel(n_jobs=count, return_as="generator", **in_processes())
     try:
-        found = parallel(joblib.delayed(_told)(piece) for piece in work)
+        results = parallel(joblib.delayed(_told)(piece) for piece in work)
+        found = list(tqdm(results, total=len(work), desc=label, disable=not progress))
     except pickle.PicklingError:
         return [_alone(piece) for piece in work]
     for _, said in found:
