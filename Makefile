@@ -10,7 +10,7 @@ SLOWER := tests/inference tests/studies tests/commands tests/stores tests/checks
 	tests/house/test_readme.py tests/house/test_how_to_add.py tests/optimise/test_bptl.py \
 	tests/simulators/test_backends.py tests/simulators/test_known_network.py tests/simulators/test_triton.py
 
-.PHONY: demo demo-behaviour test check test-slow test-triton test-browser docs tutorials lint types validate validate-full bench scaling \
+.PHONY: demo demo-behaviour test check test-slow test-long test-triton test-browser docs tutorials lint types validate validate-full bench scaling \
 	wheel clean
 
 demo: $(VENV)/.user
@@ -27,6 +27,9 @@ check: lint
 
 test-slow: $(VENV)/.ready
 	$(BIN)/pytest -m slow --numprocesses 2 --dist loadfile
+
+test-long: $(VENV)/.ready
+	$(BIN)/pytest -m long --numprocesses 2 --dist loadfile
 
 # the fused GPU kernel: compiled for GPUs that need not be there, then run in Triton's interpreter
 test-triton: $(VENV)/.ready

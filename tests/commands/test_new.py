@@ -132,7 +132,7 @@ def test_a_whole_run_of_a_new_study(tmp_path, capsys):
     assert "Next:" not in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("question", ["data", "choices", "observation"])
 def test_whole_runs_of_the_others(question, tmp_path, capsys):
     run_cut_down(question, tmp_path)

@@ -291,7 +291,7 @@ def tried(name, kind, number, seed):
     return wrong
 
 
-@pytest.mark.parametrize("number", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [30, pytest.param(1000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_mutated_file_is_refused_in_one_sentence_or_is_what_it_was(written, name, number):
     wrong = tried(name, written[name], number, seed=1)

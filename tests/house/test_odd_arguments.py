@@ -27,7 +27,7 @@ def test_some_odd_arguments_end_in_success_or_a_clear_sentence():
     assert found["clear"] > 350
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_odd_arguments_end_in_success_or_a_clear_sentence():
     found = tried(seconds=3600)
     tally = {k: v for k, v in found.items() if isinstance(v, int)}

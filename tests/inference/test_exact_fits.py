@@ -64,7 +64,7 @@ def test_own_rules_are_those_of_each_animal_alone():
     assert list(own.population.index) == list(own.names)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_partial_pooling_finds_a_population():
     stream = torch.Generator().manual_seed(3)
     task = ChoiceTask(reward="bandit", probabilities=[[0.8, 0.2], [0.2, 0.8]], block=40, num_trials=400)

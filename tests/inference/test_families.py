@@ -91,7 +91,7 @@ POSITIVE = uniform(Line(), 0.2, 1.0)
 BINS = [learning_curve(5)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_recovery_finds_rules_that_can_be_found():
     study = sr.recover(
         Cheap(),
@@ -173,7 +173,7 @@ def stores():
     return {k: (sr.simulate(Cheap(), p, 4000, seed=3, **OPTIONS), p) for k, p in pair.items()}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_families_are_compared_as_the_exact_likelihood_does(stores):
     # per trial: ten bins keep all that the trials say
     for slope, winner in ((0.0, "flat"), (0.25, "growing")):

@@ -66,7 +66,7 @@ def test_a_rule_that_cannot_make_the_change_fails(conditioned):
 
 
 @pytest.mark.filterwarnings("ignore:the sampler")
-@pytest.mark.slow
+@pytest.mark.long
 def test_animals_left_out_are_predicted_best_by_the_rule_that_made_them(conditioned):
     right, wrong = (mushroom(terms, nuisance=()) for terms in (("x r", "w"), ("x", "w")))
     families = {"with": (right, prior_of(right)), "without": (wrong, prior_of(wrong)), "none": "no_plasticity"}
@@ -83,7 +83,7 @@ def test_animals_left_out_are_predicted_best_by_the_rule_that_made_them(conditio
 
 
 @pytest.mark.filterwarnings("ignore:the sampler")
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_score_of_an_animal_left_out_is_a_ratio_of_evidences(conditioned):
     """Against evidences of all animals and of the others, by the same sampler from the prior."""
     simulator = mushroom(("x r",), nuisance=(), gains="shared")

@@ -34,7 +34,7 @@ def test_what_is_right():
     assert exact(0.35) == pytest.approx([0.40, -0.28], abs=0.015)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rules_of_a_known_distribution_are_weighted():
     store = sr.simulate(SIMULATOR, BELL, 20_000, num_workers=1, progress=False)
     settings = sr.NPESettings(members=1, epochs=8, batch_size=500)

@@ -29,7 +29,7 @@ def right(posterior, size=1.0, mean=MEAN, sd=SD, mean_tolerance=0.06, sd_toleran
 
 
 @pytest.mark.parametrize("estimator", ["likelihood", "npe"])
-@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.long)])
 def test_the_scale_of_theta_changes_no_answer(size, estimator):
     theta, x = line()
     posterior = fitted(theta * size, x, [0.3], box(1, size), estimator=estimator)
@@ -39,13 +39,13 @@ def test_the_scale_of_theta_changes_no_answer(size, estimator):
 
 
 @pytest.mark.parametrize("estimator", ["likelihood", "npe"])
-@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.long)])
 def test_the_scale_of_x_changes_no_answer(size, estimator):
     theta, x = line()
     right(fitted(theta, x * size, [0.3 * size], estimator=estimator))
 
 
-@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [1e-15, pytest.param(1e15, marks=pytest.mark.long)])
 def test_scales_of_classifiers_ratios_and_learned_outcomes(size):
     theta, x = line(1500)
     happened = x[:, 0] > 0
@@ -73,7 +73,7 @@ def of_size(kind, size):
     return IndependentPrior({name: log_uniform(0.1 * size, 10 * size) for name in ("a", "b")})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1e-15, 1e-13, 1e-6, 1e6, 1e12, 1e15])
 @pytest.mark.parametrize("kind", ["normal", "spike", "log uniform"])
 def test_the_scale_of_theta_changes_no_answer_under_any_kind_of_prior(kind, size):
@@ -150,7 +150,7 @@ class Runaway(Cheap):
         return runs
 
 
-@pytest.mark.parametrize("estimator", ["ratio", pytest.param("likelihood", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("estimator", ["ratio", pytest.param("likelihood", marks=pytest.mark.long)])
 def test_runaway_networks_change_no_posterior_of_learners(estimator):
     table = Trials(("m", "n"), Cheap().run(torch.tensor([[0.4, 0.2], [0.4, 0.2]]), seed=5))
     settings = {"ratio": EnsembleSettings(members=3, hidden=32, max_epochs=40), "likelihood": QUICK}[estimator]
@@ -178,7 +178,7 @@ def test_a_learned_outcome_leaves_far_rows_out_and_says_so():
     assert learned.explained > 0.8
 
 
-@pytest.mark.parametrize("estimator", ["likelihood", pytest.param("npe", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("estimator", ["likelihood", pytest.param("npe", marks=pytest.mark.long)])
 def test_a_large_offset_changes_no_answer(estimator, tmp_path):
     theta, x = line()
     x = 1.7e9 + x.double()

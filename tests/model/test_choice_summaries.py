@@ -74,7 +74,7 @@ def test_they_come_back_from_files_with_their_settings():
         assert again.columns(()) == item.columns(())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_posterior_from_simulated_animals_agrees_with_the_exact_one():
     """Summaries say less than the choices themselves: as wide at least, and the exact mean inside."""
     task = ChoiceTask(reward="baited", probabilities=[[0.3, 0.1], [0.1, 0.3]], block=60, num_trials=240)

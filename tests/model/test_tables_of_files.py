@@ -220,7 +220,7 @@ def test_mutated_tables_are_read_or_refused(tmp_path):
     assert min(tally.values()) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_mutated_tables_are_read_or_refused(tmp_path):
     tally, raw = fuzz(tmp_path, 2000, seed=1)
     print(f"tables: {sum(tally.values()) + len(raw)} tried from 2000 mutations, {tally}, {len(raw)} raw")

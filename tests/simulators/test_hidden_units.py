@@ -149,7 +149,7 @@ def test_what_a_network_or_hidden_units_cannot_be_is_said():
         PolicyNetwork(sr.TaylorRule(["c x r"]), TASK, hidden=4, engine="numba")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_finds_the_rule_that_animals_were_simulated_with():
     """Animals learn by dw = .4 c x (r - E[r]); the posterior over networks holds that function in its bands."""
     task = ChoiceTask(options=("l", "r"), reward="contrast", stimuli={"contrast": [-0.5, 0.0, 0.5]}, num_trials=60)

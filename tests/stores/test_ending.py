@@ -95,8 +95,8 @@ def killed(folder, how, times):
     ("how", "times"),
     [
         (signal.SIGTERM, 1),
-        pytest.param(signal.SIGTERM, 20, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, 20, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 20, marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, 20, marks=pytest.mark.long),
     ],
 )
 def test_a_run_that_is_ended_leaves_nobody_and_nothing_behind(tmp_path, how, times):

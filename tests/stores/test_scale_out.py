@@ -59,7 +59,7 @@ def kill_repeatedly(folder, times):
         assert len(after) <= len(done) + 1
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path, times):
     kill_repeatedly(tmp_path / "killed", times)
     assert 0 < len(digests(tmp_path / "killed")) < SHARDS

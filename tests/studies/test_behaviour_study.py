@@ -104,7 +104,7 @@ def test_a_study_of_choices_runs_end_to_end(folder, capsys):
     assert sr.Posterior.load(out / "posterior").names == tuple(NAMES)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_baselines_stand_beside_the_rule(folder, capsys):
     spoilt(folder, "rules = 8", 'rules = 8\nbaselines = ["random_walk", "coin"]')
     assert run(folder) == EXIT["done"]

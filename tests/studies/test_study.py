@@ -332,7 +332,7 @@ def test_import_is_light_and_starts_no_process():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not DATA.is_dir(), reason="no learners beside the repository")
 def test_learners_of_another_implementation_are_recovered(tmp_path):
     """Degree 2 on 24 learners whose truth is theta_11 and theta_21."""

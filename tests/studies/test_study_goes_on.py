@@ -35,7 +35,7 @@ networks = 2
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
 def test_a_prior_under_which_most_networks_fail_does_not_stop_the_study(tmp_path):
     study = tmp_path / "wide.toml"
