@@ -141,24 +141,22 @@ def rates_and_weights(
     for column, (t, name) in enumerate(zip(every, names, strict=True)):
         rate, weight, last = grid[:, column]
         edges = t.bin_length * np.arange(len(t.rates) + 1)
-        time = edges[1:]
-        done = time <= t.duration + 1e-9
-        last_bin = int(done.sum())
+        bins = int((edges[1:] <= t.duration + 1e-9).sum())  # that were over when it ended
         for k, (colour, what) in enumerate(((p.posterior, "excitatory"), (p.contrast, "inhibitory"))):
             if k == 0 or t.num_inhibitory:
-                held = np.append(t.rates[:last_bin, k], t.rates[last_bin - 1 : last_bin, k])
+                held = np.append(t.rates[:bins, k], t.rates[bins - 1 : bins, k])
                 rate.step(edges[: len(held)], held, where="post", color=colour, label=what)
         rate.set_ylim(bottom=0)
         top = max([float(t.weights[s].max()) for s in synapses if len(t.weights[s])], default=0.0) or 1.0
         for colour, s in zip(colours, synapses, strict=False):
-            weight.plot(time[done], t.mean_weights[s][done], color=colour, label=s)
+            weight.plot(edges[1 : bins + 1], t.mean_weights[s][:bins], color=colour, label=s)
             values = t.weights[s]
             if len(values):
                 last.hist(values, bins=30, range=(0, top), histtype="step", color=colour, density=True, label=s)
         weight.set_ylim(bottom=0)
         last.set_xlim(left=0)
         rate.set_title(name, fontsize=9)
-        if not last_bin:
+        if not bins:
             for ax in (rate, weight):
                 _say(ax, f"stopped after {t.duration:.2g} s,\nbefore a bin of {t.bin_length:g} s was over")
         for ax in (rate, weight):

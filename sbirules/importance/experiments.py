@@ -11,11 +11,11 @@ from torch import Tensor
 from sbirules.importance.effects import Effects
 from sbirules.importance.outcome import outcome_of
 from sbirules.inference.posterior import Posterior
-from sbirules.model.abilities import Differentiable, OnDevice, needed
+from sbirules.model.abilities import Differentiable, needed
 from sbirules.model.constraints import Constraints
 from sbirules.model.rules import TIME_CONSTANTS
 from sbirules.model.simulator import Simulator
-from sbirules.stores.filling import simulate
+from sbirules.stores.filling import on_gpu, simulate
 from sbirules.support import arguments
 from sbirules.support.arguments import ArrayLike
 from sbirules.support.side_by_side import processes, side_by_side
@@ -75,8 +75,7 @@ def knock_outs(
         less[:, i] = 0.0
         changed[f"without {simulator.names[i]}"] = less
     mean = partial(_mean_outcome, simulator, asked, networks, child(seed, Stream.EXPERIMENTS))
-    on_gpu = isinstance(simulator, OnDevice) and simulator.device.type != "cpu"
-    if on_gpu or processes(num_workers) == 1:
+    if on_gpu(simulator) or processes(num_workers) == 1:
         found = [mean(rows, label, num_workers, progress) for label, rows in changed.items()]
     else:  # so few networks at once that processes would wait for each other at the end of each
         pieces = [partial(mean, rows, label, 1, False) for label, rows in changed.items()]

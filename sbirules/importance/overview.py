@@ -18,6 +18,7 @@ from sbirules.importance.variance import Sobol, shapley, sobol
 from sbirules.inference.posterior import Posterior
 from sbirules.model.constraints import Constraints
 from sbirules.model.simulator import Simulator
+from sbirules.stores.filling import on_gpu
 from sbirules.stores.store import SimulationStore
 from sbirules.support import arguments
 from sbirules.support.notebook import Card, Shown
@@ -245,8 +246,9 @@ def sensitivity(
     work["compensation"] = partial(compensation, posterior, seed=seed)
     work["stiff"] = partial(stiff_and_sloppy, posterior, seed=seed)
     asked = [part for part in work if part in parts]
-    # processes take seconds to start, which only knock-outs need anyway
-    results = side_by_side([partial(_tried, work[part]) for part in asked], num_workers if "knock_outs" in parts else 1)
+    # processes take seconds to start, which only knock-outs need anyway; on a GPU those need none
+    alone = "knock_outs" not in parts or on_gpu(simulator)
+    results = side_by_side([partial(_tried, work[part]) for part in asked], 1 if alone else num_workers)
     done = dict(zip(asked, results, strict=True))
     if "knock_outs" in parts:
         done["knock_outs"] = _tried(

@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 from sbirules.model.prior import Sparse, is_normalised
 from sbirules.samplers.particle_scale import Scale, finite
 from sbirules.support.streams import Stream, seeded
+from sbirules.support.student import log_student
 
 __all__ = ["bridged", "evidence_of", "of_steps"]
 
@@ -52,9 +53,8 @@ def evidence_of(
     if not known or not bool(torch.isfinite(by_steps).all()):
         return steps
     # particles are in no order, so that halves of a single run are two runs of their own
-    parts = (
-        draws if len(draws) > 1 else torch.stack([draws[0, : draws.shape[1] // 2], draws[0, -(draws.shape[1] // 2) :]])
-    )
+    half = draws.shape[1] // 2
+    parts = draws if len(draws) > 1 else torch.cat([draws[:, :half], draws[:, -half:]])
     value, own = bridged(log_likelihood, Scale(prior, {}), parts, ess=ess, seed=seed)
     # what the runs' spread says is uncertain itself, of few runs
     between, within = float(value.std()), float(own.square().mean().sqrt())
@@ -65,7 +65,7 @@ def evidence_of(
 
 def of_steps(values: Tensor) -> tuple[float, float]:
     """Log-evidence of several runs by the sampler's steps: the log of their mean, which is right on average; and its error."""
-    whole = float(torch.logsumexp(values.double(), dim=0)) - math.log(len(values))
+    whole = float(_log_mean(values.double()))
     return whole, float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
@@ -156,7 +156,5 @@ class _T:
         return self.centre + (chi / FREEDOM).rsqrt() * torch.randn(n, dim, dtype=torch.float64) @ self.factor.T
 
     def log_prob(self, points: Tensor) -> Tensor:
-        dim = len(self.centre)
         off = torch.linalg.solve_triangular(self.factor, (points - self.centre).T, upper=False).square().sum(dim=0)
-        constant = math.lgamma((FREEDOM + dim) / 2) - math.lgamma(FREEDOM / 2) - dim / 2 * math.log(FREEDOM * math.pi)
-        return constant - self.factor.diagonal().log().sum() - (FREEDOM + dim) / 2 * torch.log1p(off / FREEDOM)
+        return log_student(off, self.factor.diagonal().log().sum(), len(self.centre), FREEDOM)

@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 from sbirules.support.curvature import climbed, curvature
 from sbirules.support.scale import Transform, log_prior_on, unconstrained
 from sbirules.support.streams import Stream, seeded
+from sbirules.support.student import log_student
 
 __all__ = ["Reference", "reference_of"]
 
@@ -66,13 +67,11 @@ class Reference:
 
     def _mixed(self, free: Tensor, log_prior: Tensor) -> Tensor:
         """The log-density, of which the prior's part is known already."""
-        dim = free.shape[1]
         off = torch.linalg.solve_triangular(
             self.factors, (free[None] - self.modes[:, None]).transpose(1, 2), upper=False
         )
         scale = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        constant = math.lgamma((FREEDOM + dim) / 2) - math.lgamma(FREEDOM / 2) - dim / 2 * math.log(FREEDOM * math.pi)
-        each = constant - scale[:, None] - (FREEDOM + dim) / 2 * torch.log1p(off.square().sum(dim=1) / FREEDOM)
+        each = log_student(off.square().sum(dim=1), scale[:, None], free.shape[1], FREEDOM)
         near = torch.logsumexp(each, dim=0) - math.log(len(self.modes))
         return torch.logaddexp(math.log(1 - OF_PRIOR) + near, math.log(OF_PRIOR) + log_prior)
 

@@ -21,6 +21,7 @@ from sbirules.samplers.chains import agreement
 from sbirules.samplers.particle_scale import LogLikelihood
 from sbirules.samplers.smc import Particles, SamplerSettings, run_smc
 from sbirules.support.streams import Stream, child
+from sbirules.support.student import log_student
 
 __all__ = ["Fitted", "fit_mode"]
 
@@ -309,9 +310,5 @@ def _shape(u: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _log_student(u: Tensor, centre: Tensor, root: Tensor) -> Tensor:
     """Log-density of a multivariate Student-t, `(n,)`."""
-    dim = len(centre)
-    z = torch.linalg.solve(root, (u - centre).T)
-    half = (FREEDOM + dim) / 2
-    log = math.lgamma(half) - math.lgamma(FREEDOM / 2) - dim / 2 * math.log(FREEDOM * math.pi)
-    log -= float(torch.linalg.slogdet(root)[1])
-    return log - half * torch.log1p(z.square().sum(dim=0) / FREEDOM)
+    squared = torch.linalg.solve(root, (u - centre).T).square().sum(dim=0)
+    return log_student(squared, float(torch.linalg.slogdet(root)[1]), len(centre), FREEDOM)

@@ -46,7 +46,7 @@ from sbirules.support.side_by_side import in_processes
 from sbirules.support.streams import Stream, seeded
 from sbirules.support.typed import typed
 
-__all__ = ["simulate"]
+__all__ = ["on_gpu", "simulate"]
 
 _Task = tuple[int, str, Tensor | None]  # a shard, what it must say that it belongs to, and its rules
 _Result = tuple[int, bytes, dict[str, int]]  # a shard, its content, and networks by status
@@ -262,11 +262,15 @@ def _kept(layout: Layout, values: Mapping[str, Tensor], per: str) -> dict[str, T
     return {n: torch.as_tensor(values[n]) for n in (*wanted, *undeclared)}
 
 
+def on_gpu(simulator: Simulator) -> bool:
+    """Whether it runs where several processes would be in each other's way."""
+    return isinstance(simulator, OnDevice) and simulator.device.type != "cpu"
+
+
 def _results(job: _Job, tasks: Iterator[_Task], count: int, num_workers: int | None) -> Generator[_Result, None, None]:
     backend, of_context = joblib.parallel.get_active_backend()
     if isinstance(backend, joblib.parallel.LokyBackend):
-        on_gpu = isinstance(job.simulator, OnDevice) and job.simulator.device.type != "cpu"
-        workers = min(num_workers or (1 if on_gpu else joblib.cpu_count()), count)
+        workers = min(num_workers or (1 if on_gpu(job.simulator) else joblib.cpu_count()), count)
         if workers == 1:
             threads = torch.get_num_threads()
             try:

@@ -285,9 +285,10 @@ class SpikingNetwork(Simulator):
     def _outcomes(self, settings: Settings, rows: Tensor, key: Key) -> Iterator[tuple[Network, Outcome]]:
         """One after another, so that only those that run together are in memory."""
         thetas = [dict(zip(self.names, row, strict=True)) for row in rows.double().tolist()]
-        # looked at anew, since a family of one's own may have changed
-        own = None if fast(self.family) else own_sources(self.family, self.dtype)
-        one_by_one = self.backend == "numba" and (own is not None or fast(self.family))
+        own, one_by_one = None, self.backend == "numba"
+        if one_by_one and not fast(self.family):  # looked at anew, since a family of one's own may have changed
+            own = own_sources(self.family, self.dtype)
+            one_by_one = own is not None
         together = 1 if one_by_one else TOGETHER
         for start in range(0, len(thetas), together):
             part = thetas[start : start + together]
