@@ -9,6 +9,7 @@ import torch
 
 from sbirules.model.structures import Structure
 from sbirules.searches.problems import Problem, Score
+from sbirules.support.side_by_side import one_thread
 
 __all__ = ["score_all"]
 
@@ -24,12 +25,8 @@ def score_all(
         workers: Processes, or what joblib's `parallel_config` says if None; 1 for this process.
     """
     if workers == 1 or len(asked) < 2:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in processes: sums are the same then
-        try:
+        with one_thread():
             return [_score(problem, structure, start) for structure, start in asked]
-        finally:
-            torch.set_num_threads(before)
     from joblib import Parallel, delayed
 
     # each worker is given one thread, as rules are many and small

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from sbirules.support.ending import end_with
 
-__all__ = ["in_processes", "processes", "side_by_side"]
+__all__ = ["in_processes", "one_thread", "processes", "side_by_side"]
 
 
 def in_processes() -> dict[str, Any]:
@@ -58,14 +59,20 @@ def side_by_side(
     return [value for value, _ in found]
 
 
-def _alone(piece: Callable[[], Any]) -> Any:
-    """With one thread, as sums are then the same everywhere."""
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """With one thread of torch, as in processes: sums are then the same everywhere."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return piece()
+        yield
     finally:
         torch.set_num_threads(before)
+
+
+def _alone(piece: Callable[[], Any]) -> Any:
+    with one_thread():
+        return piece()
 
 
 def _told(piece: Callable[[], Any]) -> tuple[Any, list[tuple[type[Warning], str]]]:
